@@ -1,0 +1,1 @@
+"""retorch: Torch7 models, alive again."""

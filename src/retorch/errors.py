@@ -1,0 +1,69 @@
+"""Everything that retorch raises on purpose.
+
+    RetorchError
+    ├── FormatError        a file is not what it should be: truncated, hostile, of another kind
+    ├── UsageError         an argument that cannot be used: a path that names nothing, an input of the wrong shape
+    ├── ConversionError    a network that cannot be said in the target
+    │   └── UnsupportedError   layers that retorch does not know or cannot follow, all of them at once
+    └── EngineError        an engine (onnxruntime, the real Caffe2) failed on a network
+
+Each carries a ``hint`` where there is something that the user can do. Format errors carry the byte offset, model errors
+the Torch path (``modules[3].modules[1]``, counted from 1 as Lua counts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class RetorchError(Exception):
+    """The root: ``str(error)`` is one line for a person, ``error.hint`` what to do about it."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class FormatError(RetorchError):
+    """A file that cannot be read; ``offset`` is the byte at which it went wrong."""
+
+    def __init__(self, message: str, *, offset: int | None = None, hint: str | None = None) -> None:
+        where = "" if offset is None else f" at byte {offset}"
+        super().__init__(message + where, hint=hint)
+        self.offset = offset
+
+
+class UsageError(RetorchError):
+    """An argument that cannot be used."""
+
+
+class ConversionError(RetorchError):
+    """A network that the target cannot express."""
+
+
+class EngineError(RetorchError):
+    """An engine that refused or crashed on a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One layer that cannot be converted: where it is, what it is, why not."""
+
+    path: str
+    typename: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(root)'} {self.typename}: {self.reason}"
+
+
+class UnsupportedError(ConversionError):
+    """Layers that cannot be converted: ``problems`` lists every one of them."""
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+        count = len(problems)
+        head = f"{count} layer{'s' if count != 1 else ''} cannot be converted"
+        super().__init__("\n  ".join([head, *map(str, problems)]), hint=hint)
+        self.problems = tuple(problems)
