@@ -1,0 +1,218 @@
+"""Caffe2's files: ``init_net.pb``, ``predict_net.pb`` and ``predict_net.pbtxt``, streamed out and mapped in.
+
+The init net makes one blob per operator and is as large as the weights, so it never passes through protobuf: it is
+written from the arrays piece by piece, and read as views of the mapped file. The predict net is small: a protobuf.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+
+from retorch.caffe2 import filled, fills, wire
+from retorch.caffe2.proto.caffe2_pb2 import NetDef
+from retorch.caffe2.wire import Array
+from retorch.errors import ConversionError, FormatError, UsageError
+
+LIMIT = 1 << 31  # bytes: protobuf reads no more, and Caffe2 then runs an empty net without a word
+_WARN = (
+    (1 << 30, "2017 builds of Caffe2 read no more than 1 GiB"),
+    (64 << 20, "mobile builds with protobuf's default limit read no more than 64 MiB"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caffe2Net:
+    """A network as Caffe2 stores it.
+
+    ``predict`` lists the data blobs first in its ``external_input``; ``params`` are the weights by blob name, in the
+    order of the init net (float32, float64, int16, int32, int64, bool or uint8; any strides, possibly read-only views
+    of a mapped file); ``inputs`` are the data blobs.
+    """
+
+    predict: NetDef
+    params: Mapping[str, Array]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What ``write`` did: the files, and what the user should know about them."""
+
+    files: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
+def init_chunks(net: Caffe2Net, *, packed: bool = True) -> tuple[int, Iterator[fills.Chunk]]:
+    """The serialised init net: its size in bytes and its content, piece by piece.
+
+    One fill per parameter in order, then a 1x1 zero for every data blob, which makes it known to the workspace.
+    """
+    name = wire.delimited(fills.NET_NAME, _init_name(net.predict.name))
+    placeholder = np.zeros((1, 1), np.float32)
+    plan = [fills.encode(blob, array, packed=packed) for blob, array in net.params.items()]
+    plan += [fills.encode(blob, placeholder, packed=packed) for blob in net.inputs]
+
+    def chunks() -> Iterator[fills.Chunk]:
+        yield name
+        for fill in plan:
+            yield from fill.chunks()
+
+    return len(name) + sum(fill.size for fill in plan), chunks()
+
+
+def _init_name(predict_name: str) -> str:
+    """Viewers know a net by its name, of at most 63 characters."""
+    return f"{predict_name[:58]}_init"
+
+
+def write(folder: str | Path, net: Caffe2Net, *, packed: bool = True) -> Written:
+    """Writes the three files into ``folder``, which is made where it is missing.
+
+    ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ConversionError where the
+    init net would be too large to load; UsageError where the folder cannot be written. Same net, same bytes.
+    """
+    target = Path(folder)
+    size, chunks = init_chunks(net, packed=packed)
+    if size >= LIMIT:
+        raise ConversionError(
+            f"init_net.pb would have {size:,} bytes, and protobuf reads less than {LIMIT:,}",
+            hint="write the weights as a minidb (--init minidb)",
+        )
+    warnings = [f"init_net.pb has {size:,} bytes: {what}" for limit, what in _WARN if size >= limit][:1]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with (target / "init_net.pb").open("wb") as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+        (target / "predict_net.pb").write_bytes(net.predict.SerializeToString(deterministic=True))
+        (target / "predict_net.pbtxt").write_text(text_format.MessageToString(net.predict), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    names = ("init_net.pb", "predict_net.pb", "predict_net.pbtxt")
+    return Written(tuple(target / name for name in names), tuple(warnings))
+
+
+def read(path: str | Path) -> Caffe2Net:
+    """The network in a folder or beside a file: ours or anyone's.
+
+    ``path`` is a folder with one network in it, or either file of a pair: ``*predict_net.pb`` or ``.pbtxt`` with
+    ``*init_net.pb`` (``.pbtxt``), ``X.pb`` with ``X_init.pb``. FormatError for files that are broken, UsageError where
+    there is nothing to read. The parameters are views of the mapped file where it is packed.
+    """
+    predict_path, init_path = locate(Path(path))
+    predict = read_net(predict_path)
+    blobs: dict[str, filled.Filled] = {}
+    for item in filled.decode(_map(init_path)):
+        if isinstance(item, filled.Load):
+            raise FormatError(f"{init_path}: Load of {item.path}")
+        blobs[item.name] = item
+    inputs = data_blobs(predict, blobs)
+    params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
+    return Caffe2Net(predict, params, inputs)
+
+
+def read_net(path: Path) -> NetDef:
+    """A NetDef from its binary or (``.pbtxt``, ``.prototxt``) text form."""
+    net = NetDef()
+    try:
+        if path.suffix in (".pbtxt", ".prototxt"):
+            text_format.Parse(path.read_text(encoding="utf-8"), net)
+        else:
+            net.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: not a Caffe2 net: {error}") from error
+    if not net.op:
+        raise FormatError(f"{path}: not a Caffe2 net: it has no operators")
+    return net
+
+
+def _map(path: Path) -> memoryview:
+    """The serialised init net: the file itself, mapped, where it is binary."""
+    try:
+        if path.suffix in (".pbtxt", ".prototxt"):
+            return memoryview(read_net(path).SerializeToString())
+        with path.open("rb") as stream:
+            if not path.stat().st_size:
+                raise FormatError(f"{path}: not a Caffe2 net: the file is empty")
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def data_blobs(predict: NetDef, blobs: Mapping[str, filled.Filled]) -> tuple[str, ...]:
+    """The names of the blobs that the user feeds, in the order of ``external_input``.
+
+    Those are the external inputs that no init operator fills, and those that it fills with a placeholder: the leading
+    ones whose fill is a single zero or a constant of zeros, or, where none leads, any 1x1 zero.
+    """
+    made: set[str] = set()
+    read_first: dict[str, None] = {}
+    for op in predict.op:
+        read_first.update((name, None) for name in op.input if name not in made)
+        made.update(op.output)
+    names = list(predict.external_input) or list(read_first)
+    inputs: dict[str, None] = {}
+    for name in names:
+        blob = blobs.get(name)
+        if blob is not None and not _is_placeholder(blob):
+            break
+        inputs[name] = None
+    missing = [name for name in names if name not in blobs and name in read_first]
+    inputs.update(dict.fromkeys(missing))
+    if not inputs:
+        ones = [name for name in names if blobs[name].array.shape == (1, 1) and not blobs[name].array.any()]
+        inputs.update(dict.fromkeys(ones))
+    return tuple(name for name in names if name in inputs)
+
+
+def _is_placeholder(blob: filled.Filled) -> bool:
+    return (blob.constant or blob.array.size == 1) and not blob.array.any()
+
+
+def locate(path: Path) -> tuple[Path, Path]:
+    """The predict net and the init net that ``path`` names (see ``read``)."""
+    if path.is_dir():
+        return _in_folder(path)
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder")
+    for predict, init in _pairs(path):
+        if predict.exists() and init.exists():
+            return predict, init
+    raise UsageError(f"{path}: the other half of the network is missing", hint=f"expected {_pairs(path)[0][1].name}")
+
+
+def _in_folder(folder: Path) -> tuple[Path, Path]:
+    found: dict[Path, Path] = {}  # by init net, as a predict net often lies there in two forms
+    for pattern in ("*predict_net.pb", "*predict_net.pbtxt", "*_init.pb"):
+        for path in sorted(folder.glob(pattern)):
+            for predict, init in _pairs(path):
+                if predict.exists() and init.exists():
+                    found.setdefault(init, predict)
+    if not found:
+        raise UsageError(f"{folder}: holds no Caffe2 network", hint="expected init_net.pb and predict_net.pb")
+    if len(found) > 1:
+        names = ", ".join(sorted(predict.name for predict in found.values()))
+        raise UsageError(f"{folder}: holds several networks: {names}", hint="name one of these files")
+    return next((predict, init) for init, predict in found.items())
+
+
+def _pairs(path: Path) -> list[tuple[Path, Path]]:
+    """The pairs of files that ``path`` may be half of: (predict, init), the likeliest first."""
+    name, suffix = path.stem, path.suffix
+    others = [suffix, *(other for other in (".pb", ".pbtxt", ".prototxt") if other != suffix)]
+    if "predict_net" in name:
+        return [(path, path.with_name(name.replace("predict_net", "init_net") + other)) for other in others]
+    if "init_net" in name:
+        return [(path.with_name(name.replace("init_net", "predict_net") + other), path) for other in others]
+    if name.endswith("_init"):
+        return [(path.with_name(name.removesuffix("_init") + other), path) for other in others]
+    return [(path, path.with_name(f"{name}_init{other}")) for other in others]

@@ -1,0 +1,128 @@
+"""Weights as operators: ``GivenTensorFill`` and its kin, streamed straight from the arrays.
+
+An init net is a NetDef whose operators make one blob each from their arguments ``shape`` (ints) and ``values``. The
+numbers of float tensors are written packed, which every Caffe2 reads, though its own files hold them unpacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retorch.caffe2 import wire
+from retorch.caffe2.wire import Array
+from retorch.errors import ConversionError
+
+# Field numbers of caffe2.proto.
+NET_NAME, NET_OP = 1, 2
+OP_INPUT, OP_OUTPUT, OP_TYPE, OP_ARG = 1, 2, 4, 5
+ARG_NAME, ARG_F, ARG_I, ARG_S, ARG_FLOATS, ARG_INTS, ARG_STRINGS = 1, 2, 3, 4, 5, 6, 7
+
+Chunk = bytes | memoryview
+
+# Operator, the array's type, and the argument field that holds its numbers.
+FILLS: tuple[tuple[str, np.dtype[np.generic], int], ...] = (
+    ("GivenTensorFill", np.dtype("<f4"), ARG_FLOATS),
+    ("GivenTensorDoubleFill", np.dtype("<f8"), ARG_FLOATS),
+    ("GivenTensorIntFill", np.dtype("<i4"), ARG_INTS),
+    ("GivenTensorInt64Fill", np.dtype("<i8"), ARG_INTS),
+    ("GivenTensorInt16Fill", np.dtype("<i2"), ARG_INTS),
+    ("GivenTensorBoolFill", np.dtype("?"), ARG_INTS),
+    ("GivenTensorByteStringToUInt8Fill", np.dtype("u1"), ARG_STRINGS),
+)
+_BY_DTYPE = {dtype: (kind, field) for kind, dtype, field in FILLS}
+UNPACKED_FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])
+_STEP = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One operator that is ready to be written: ``size`` bytes, in ``chunks()``."""
+
+    size: int
+    chunks: Callable[[], Iterator[Chunk]]
+
+
+def encode(name: str, array: Array, *, packed: bool = True) -> Fill:
+    """The NetDef field that fills blob ``name``; ConversionError for a type that no fill stores exactly."""
+    little = array.dtype.newbyteorder("<")
+    if little not in _BY_DTYPE:
+        raise ConversionError(f"blob {name}: Caffe2 has no fill for {array.dtype}")
+    kind, field = _BY_DTYPE[little]
+    if little == np.float64 and not _fits_float32(array):
+        raise ConversionError(f"blob {name}: GivenTensorDoubleFill holds float32 numbers, and these float64 are others")
+    payload = _PAYLOADS[field](array, packed)
+    shape = wire.delimited(ARG_NAME, "shape") + b"".join(wire.integer(ARG_INTS, size) for size in array.shape)
+    values_name = wire.delimited(ARG_NAME, "values")
+    before = wire.delimited(OP_OUTPUT, name) + wire.delimited(OP_TYPE, kind) + wire.delimited(OP_ARG, shape)
+    before += wire.head(OP_ARG, len(values_name) + payload.size) + values_name
+    start = wire.head(NET_OP, len(before) + payload.size) + before
+
+    def chunks() -> Iterator[Chunk]:
+        yield start
+        yield from payload.chunks()
+
+    return Fill(len(start) + payload.size, chunks)
+
+
+def _fits_float32(array: Array) -> bool:
+    return all(
+        np.array_equal(part.astype(np.float32).astype(np.float64), part, equal_nan=True)
+        for part in wire.pieces(array, np.dtype("<f8"))
+    )
+
+
+def _floats(array: Array, packed: bool) -> Fill:
+    start = wire.head(ARG_FLOATS, 4 * array.size)
+
+    def chunks() -> Iterator[Chunk]:
+        if packed:
+            yield start
+        for part in wire.pieces(array, np.dtype("<f4")):
+            if packed:
+                yield part.data
+                continue
+            for first in range(0, len(part), _STEP):
+                values = part[first : first + _STEP]
+                tagged = np.empty(len(values), UNPACKED_FLOAT)
+                tagged["tag"], tagged["value"] = ARG_FLOATS << 3 | wire.FIXED32, values
+                yield tagged.data
+
+    return Fill(len(start) + 4 * array.size if packed else 5 * array.size, chunks)
+
+
+def _ints(array: Array, packed: bool) -> Fill:
+    tag = b"" if packed else wire.varint(ARG_INTS << 3 | wire.VARINT)
+
+    def numbers() -> Iterator[NDArray[np.int64]]:
+        for part in wire.pieces(array, array.dtype):
+            for first in range(0, len(part), _STEP):
+                yield part[first : first + _STEP].astype(np.int64)
+
+    size = sum(int(wire.varint_sizes(part).sum()) for part in numbers()) + len(tag) * array.size
+    start = wire.head(ARG_INTS, size) if packed else b""
+
+    def chunks() -> Iterator[Chunk]:
+        yield start
+        for part in numbers():
+            yield wire.varints(part, tag)
+
+    return Fill(len(start) + size, chunks)
+
+
+def _bytes(array: Array, packed: bool) -> Fill:
+    del packed  # a string of bytes has one form only
+    start = wire.head(ARG_STRINGS, array.size)
+
+    def chunks() -> Iterator[Chunk]:
+        yield start
+        for part in wire.pieces(array, np.dtype("u1")):
+            yield part.data
+
+    return Fill(len(start) + array.size, chunks)
+
+
+_PAYLOADS: dict[int, Callable[[Array, bool], Fill]] = {ARG_FLOATS: _floats, ARG_INTS: _ints, ARG_STRINGS: _bytes}
