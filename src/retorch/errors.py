@@ -27,12 +27,21 @@ class RetorchError(Exception):
 
 
 class FormatError(RetorchError):
-    """A file that cannot be read; ``offset`` is the byte at which it went wrong."""
+    """A file that cannot be read.
 
-    def __init__(self, message: str, *, offset: int | None = None, hint: str | None = None) -> None:
+    ``offset`` is the byte at which it went wrong, ``path`` what was being read there (``modules[3].weight``), ``detail`` the
+    message without either.
+    """
+
+    def __init__(
+        self, message: str, *, offset: int | None = None, path: str | None = None, hint: str | None = None
+    ) -> None:
         where = "" if offset is None else f" at byte {offset}"
-        super().__init__(message + where, hint=hint)
+        inside = "" if path is None else f", in {path}"
+        super().__init__(message + where + inside, hint=hint)
+        self.detail = message
         self.offset = offset
+        self.path = path
 
 
 class UsageError(RetorchError):

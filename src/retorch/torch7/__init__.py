@@ -1,0 +1,31 @@
+"""The ``.t7`` format: read any, write any."""
+
+from retorch.torch7.files import Document, open_file, read
+from retorch.torch7.objects import (
+    Array,
+    LuaFunction,
+    LuaTable,
+    StorageFacts,
+    TensorFacts,
+    TorchObject,
+    TorchStorage,
+    TorchTensor,
+    Value,
+)
+from retorch.torch7.stream import Dialect
+
+__all__ = [
+    "Array",
+    "Dialect",
+    "Document",
+    "LuaFunction",
+    "LuaTable",
+    "StorageFacts",
+    "TensorFacts",
+    "TorchObject",
+    "TorchStorage",
+    "TorchTensor",
+    "Value",
+    "open_file",
+    "read",
+]

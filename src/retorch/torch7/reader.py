@@ -1,0 +1,315 @@
+"""The ``.t7`` format, and its reader.
+
+A file is one value. A value begins with a type tag, an ``int``; then comes:
+
+    0  nil         nothing
+    1  number      double
+    2  string      int length, that many bytes
+    3  table       int index; where the index is new: int count, count times a key (a value) and a value
+    4  object      int index; where new: int length, version ("V 1"), int length, class name, the body of its class.
+                   Before versions existed the class name stood in the version's place
+    5  boolean     int, 0 or 1
+    6  function    int length, bytecode, a value holding the upvalues
+    7  function    int index; where new: as 6
+    8  function    int index; where new: as 6; each upvalue is a table of its name and value
+
+An index that came before is the same thing again. Bodies by class:
+
+    torch.*Tensor   int n, n longs (sizes), n longs (strides), long (offset in the storage, from 1), a value: its storage or nil
+    torch.*Storage  long count, the elements
+    tds.Hash        long count, count times a key and a value
+    tds.Vec         long count, count values
+    nn.DataParallelTable, from version 2: a table of its GPUs, then as any other
+    any other       a table of its fields
+
+Binary: an ``int`` has 4 bytes, a ``double`` 8, a ``long`` 8 (4 on 32-bit machines and Windows, and then LongStorage's elements
+too), in the byte order of the machine that wrote. ASCII: the same in decimal, see ``TextStream``.
+
+The reader walks with a stack of its own, so depth costs nothing, and puts everything into its memo before its children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from retorch.errors import FormatError
+from retorch.torch7.objects import (
+    STORAGES,
+    TENSORS,
+    Array,
+    LuaFunction,
+    LuaTable,
+    StorageFacts,
+    TensorFacts,
+    TorchObject,
+    TorchStorage,
+    TorchTensor,
+)
+from retorch.torch7.paths import join
+from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
+
+_MOST_DIMENSIONS = 32
+_LONGEST_NAME = 512
+
+
+class _Frame:
+    """Something whose values are being read: ``close`` takes them when there are ``need``."""
+
+    __slots__ = ("close", "items", "name", "need", "pairs")
+
+    def __init__(self, need: int, close: Callable[[list[Any]], None], *, pairs: bool = False, name: str = "") -> None:
+        self.items: list[Any] = []
+        self.need = need
+        self.close = close
+        self.pairs = pairs
+        self.name = name
+
+    def key(self) -> Any:
+        """The key of the value that is being read, None where it has no key."""
+        if self.pairs:
+            return self.items[-1] if len(self.items) % 2 else None
+        if self.name == "tds.Vec":
+            return len(self.items) + 1
+        return self.name or None
+
+
+class Reader:
+    """Reads one value off a stream; ``offsets`` keeps where each table, object and function begins, by ``id``."""
+
+    def __init__(self, stream: Stream, offsets: dict[int, int] | None = None) -> None:
+        self.stream = stream
+        self.offsets = offsets
+        self._memo: dict[int, Any] = {}
+        self._frames: list[_Frame] = []
+        self._typename = ""
+
+    def read(self) -> Any:
+        """The value; raises FormatError with the byte and the path at which the file is wrong."""
+        try:
+            return self._walk()
+        except FormatError as error:
+            raise self._located(error) from None
+
+    def _walk(self) -> Any:
+        stream, frames = self.stream, self._frames
+        root = frame = _Frame(1, lambda _: None)
+        frames.append(frame)
+        while True:
+            tag = stream.scalars(frame.items, frame.need)
+            if tag == TABLE:
+                self._table(frame.items)
+            elif tag == DONE:
+                frames.pop()
+                self._close(frame)
+                if not frames:
+                    return root.items[0]
+            elif tag == TORCH:
+                self._object(frame.items)
+            else:
+                self._function(tag, frame.items)
+            frame = frames[-1]
+
+    def _close(self, frame: _Frame) -> None:
+        try:
+            frame.close(frame.items)
+        except ValueError as error:
+            raise FormatError(f"a table in which {error}", offset=self.stream.pos) from None
+
+    def _remember(self, index: int, value: Any, mark: int) -> None:
+        self._memo[index] = value
+        if self.offsets is not None:
+            self.offsets[id(value)] = mark
+
+    def _count(self, what: str, *, pairs: bool = True) -> int:
+        # A nil is the smallest value: 4 bytes in a binary file, 2 in an ASCII one.
+        stream = self.stream
+        count = stream.int(what) if pairs else stream.long(what)
+        least = (2 if pairs else 1) * (4 if stream.dialect.encoding == "binary" else 1)
+        if count < 0 or count * least > stream.end - stream.pos:
+            left = stream.end - stream.pos
+            raise FormatError(f"{what}: {count}, but only {left} bytes are left", offset=stream.pos)
+        return count
+
+    def _table(self, items: list[Any]) -> None:
+        """A table whose tag was read: append it to ``items``, go on with its pairs."""
+        mark, index = self.stream.mark, self.stream.int("a table's index")
+        known = self._memo.get(index)
+        if known is not None:
+            if not isinstance(known, LuaTable):
+                raise FormatError(f"index {index} stands for a table here, but is {known!r}", offset=mark)
+            items.append(known)
+            return
+        table = LuaTable()
+        self._remember(index, table, mark)
+        items.append(table)
+        if count := self._count("the number of pairs of a table"):
+            self._frames.append(_Frame(2 * count, table.fill, pairs=True))
+
+    def _function(self, tag: int, items: list[Any]) -> None:
+        """A function whose tag was read: append it to ``items``, go on with its upvalues."""
+        stream, mark = self.stream, self.stream.mark
+        function = LuaFunction(b"", tag=tag)
+        if tag != FUNCTION:
+            index = stream.int("a function's index")
+            known = self._memo.get(index)
+            if known is not None:
+                if not isinstance(known, LuaFunction):
+                    raise FormatError(f"index {index} stands for a function here, but is {known!r}", offset=mark)
+                items.append(known)
+                return
+            self._remember(index, function, mark)
+        function.code = stream.raw(stream.int("the length of a function"), "a function")
+        items.append(function)
+
+        def close(values: list[Any]) -> None:
+            function.upvalues = values[0]
+
+        self._frames.append(_Frame(1, close, name="upvalues"))
+
+    def _object(self, items: list[Any]) -> None:
+        """An object whose tag was read: append it to ``items``, go on with its body."""
+        mark, index = self.stream.mark, self.stream.int("an object's index")
+        known = self._memo.get(index)
+        if known is not None:
+            if not isinstance(known, TorchObject | TorchTensor | TorchStorage):
+                raise FormatError(f"index {index} stands for an object here, but is {known!r}", offset=mark)
+            items.append(known)
+            return
+        typename, version = self._class()
+        if typename in TENSORS:
+            items.append(self._tensor(index, typename, version, mark))
+        elif typename in STORAGES:
+            items.append(self._storage(index, typename, version, mark))
+        else:
+            value = TorchObject(typename, version=version)
+            self._remember(index, value, mark)
+            items.append(value)
+            self._body(value)
+
+    def _class(self) -> tuple[str, int | None]:
+        """The name of a class and its version, None in files from before versions."""
+        name, version = self._name("a class name or version"), None
+        if name.startswith("V ") and (digits := name[2:]).isdecimal() and str(int(digits)) == digits:
+            version = int(digits)
+            name = self._name("a class name")
+        self._typename = name
+        return name, version
+
+    def _name(self, what: str) -> str:
+        stream = self.stream
+        offset, length = stream.pos, stream.int(f"the length of {what}")
+        raw = stream.raw(length, what) if 0 < length <= _LONGEST_NAME else b""
+        if not raw.isascii() or not (name := raw.decode("ascii")).isprintable() or not name:
+            raise FormatError(f"expected {what}, found {raw or length!r}", offset=offset)
+        return name
+
+    def _body(self, value: TorchObject) -> None:
+        typename, frames, fill = value.typename, self._frames, value.fields.fill
+        if typename == "tds.Hash":
+            count = self._count("the size of a tds.Hash", pairs=False)
+            frames.append(_Frame(2 * count, fill, pairs=True, name=typename))
+        elif typename == "tds.Vec":
+            count = self._count("the size of a tds.Vec", pairs=False)
+            frames.append(_Frame(count, lambda values: fill(_numbered(values)), name=typename))
+        elif typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
+            frames.append(_Frame(2, lambda values: self._parallel(value, *values)))
+        else:
+            self._fields(value)
+
+    def _fields(self, value: TorchObject) -> None:
+        """The table of an ordinary object's fields, read into the object itself."""
+        tag = self.stream.tag()
+        if tag != TABLE:
+            raise FormatError(
+                f"{value.typename} has a body of its own, not a table of fields (type tag {tag})",
+                offset=self.stream.mark,
+                hint="its class wrote itself in a way that only its own code can read",
+            )
+        holder: list[Any] = []
+        self._table(holder)
+        value.fields = holder[0]
+
+    def _parallel(self, value: TorchObject, gpus: Any, fields: Any) -> None:
+        if not isinstance(fields, LuaTable):
+            raise FormatError("nn.DataParallelTable without a table of fields", offset=self.stream.mark)
+        value.fields = fields
+        fields.setdefault("gpuAssignments", gpus)
+
+    def _storage(self, index: int, typename: str, version: int | None, mark: int) -> TorchStorage:
+        stream = self.stream
+        count = stream.long(f"the size of a {typename}")
+        storage = stream.elements(STORAGES[typename], count)
+        storage._facts = StorageFacts(typename, version)
+        self._remember(index, storage, mark)
+        return storage
+
+    def _tensor(self, index: int, typename: str, version: int | None, mark: int) -> TorchTensor:
+        stream = self.stream
+        dimensions = stream.int(f"the number of dimensions of a {typename}")
+        if not 0 <= dimensions <= _MOST_DIMENSIONS:
+            raise FormatError(f"a {typename} of {dimensions} dimensions", offset=stream.pos)
+        sizes = stream.longs(dimensions, f"the sizes of a {typename}")
+        strides = stream.longs(dimensions, f"the strides of a {typename}")
+        offset = stream.long(f"the storage offset of a {typename}")
+        storage = self._storage_of(typename)
+        facts = TensorFacts(typename, version, sizes, strides, offset, storage)
+        tensor = self._view(facts, mark)
+        self._remember(index, tensor, mark)
+        return tensor
+
+    def _storage_of(self, typename: str) -> TorchStorage | None:
+        stream = self.stream
+        tag, mark = stream.tag(), stream.mark
+        if tag == NIL:
+            return None
+        known: Any = None
+        if tag == TORCH:
+            index = stream.int("a storage's index")
+            known = self._memo.get(index)
+            if known is None:
+                name, version = self._class()
+                known = self._storage(index, name, version, mark) if name in STORAGES else None
+        if not isinstance(known, TorchStorage) or known.dtype != TENSORS[typename]:
+            raise FormatError(f"a {typename} on something that is not its storage", offset=mark)
+        return known
+
+    def _view(self, facts: TensorFacts, mark: int) -> TorchTensor:
+        dtype, storage, sizes = TENSORS[facts.typename], facts.storage, facts.sizes
+        if storage is None and any(sizes):
+            raise FormatError(f"a {facts.typename} of sizes {sizes} without a storage", offset=mark)
+        if min(sizes, default=0) < 0 or min(facts.strides, default=0) < 0:
+            raise FormatError(f"a {facts.typename} of sizes {sizes}, strides {facts.strides}", offset=mark)
+        if not sizes or storage is None:
+            tensor = TorchTensor(sizes or (0,), dtype, b"")
+        else:
+            tensor = self._checked(facts, storage, dtype, mark)
+        tensor._facts = facts
+        return tensor
+
+    def _checked(self, facts: TensorFacts, storage: TorchStorage, dtype: np.dtype[Any], mark: int) -> TorchTensor:
+        size = dtype.itemsize
+        last = facts.offset + sum((n - 1) * s for n, s in zip(facts.sizes, facts.strides, strict=True))
+        if 0 not in facts.sizes and not 1 <= facts.offset <= last <= len(storage):
+            text = f"offset {facts.offset}, sizes {facts.sizes}, strides {facts.strides}"
+            raise FormatError(f"a {facts.typename} outside its storage of {len(storage)} elements: {text}", offset=mark)
+        if 0 in facts.sizes:
+            return TorchTensor(facts.sizes, dtype, b"")
+        try:
+            strides = tuple(size * step for step in facts.strides)
+            return TorchTensor(facts.sizes, dtype, cast(Array, storage), size * (facts.offset - 1), strides)
+        except (ValueError, OverflowError):
+            raise FormatError(f"a {facts.typename} too large: sizes {facts.sizes}", offset=mark) from None
+
+    def _located(self, error: FormatError) -> FormatError:
+        keys = [key for frame in self._frames if (key := frame.key()) is not None]
+        inside = join(keys) or "the root"
+        if self._typename:
+            inside += f" (the last class was {self._typename})"
+        return FormatError(error.detail, offset=error.offset, path=inside, hint=error.hint)
+
+
+def _numbered(values: list[Any]) -> list[Any]:
+    return [item for pair in enumerate(values, start=1) for item in pair]
