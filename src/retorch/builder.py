@@ -1,0 +1,401 @@
+"""What rules build with: values that may be rewritten, ONNX nodes with inferred shapes, and blob names.
+
+Torch's in-place layers write into tensors that other branches may read later. Here a :class:`Value` is what a tensor is in
+Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to write
+back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx import shape_inference
+
+from retorch.errors import Problem, UnsupportedError
+from retorch.layers.rule import Array, Layer, Refusal, Unknown
+
+OPSET = 21
+Nested: TypeAlias = "Value | list[Nested]"
+
+
+class Value:
+    """A Torch tensor during lowering.
+
+    A root holds its content; a view derives it from its parent with ``get`` and writes into it with ``put``.
+    """
+
+    __slots__ = ("_current", "_get", "_put", "_seen", "parent", "version")
+
+    def __init__(
+        self,
+        current: ir.Value,
+        parent: Value | None = None,
+        get: Callable[[Value], Value] | None = None,
+        put: Callable[[Value, Value], Value] | None = None,
+    ) -> None:
+        self._current = current
+        self.parent = parent
+        self._get = get
+        self._put = put
+        self.version = 0
+        self._seen = self.root.version
+
+    @property
+    def root(self) -> Value:
+        """The tensor that owns the storage."""
+        at = self
+        while at.parent is not None:
+            at = at.parent
+        return at
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes, all known."""
+        shape = self._current.shape
+        if shape is None:
+            raise Refusal("the shape of its input is not known")
+        return tuple(int(d) for d in cast("Sequence[int]", shape))
+
+    @property
+    def rank(self) -> int:
+        """How many dimensions."""
+        return len(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the elements are floats (else: integers or booleans)."""
+        return self._current.dtype == ir.DataType.FLOAT
+
+    def read(self) -> ir.Value:
+        """The content as of now."""
+        if self.parent is not None and self._seen != self.root.version and self._get is not None:
+            self._current = self._get(self.parent).read()
+            self._seen = self.root.version
+        return self._current
+
+    def write(self, new: Value) -> None:
+        """Overwrite the content; everyone who shares the storage sees it."""
+        content = new.read()
+        if self.parent is None:
+            self._current = content
+            self.version += 1
+            return
+        if self._put is None:
+            raise Refusal("writes in place into a view that cannot be followed")
+        self.parent.write(self._put(self.parent, new))
+        self._current = content
+        self._seen = self.root.version
+
+
+Operand: TypeAlias = "Value | Array | float | int | Sequence[int] | None"
+
+
+class Builder:
+    """Records ONNX nodes as rules ask for them: ``op.Relu(x)`` is a node and its output.
+
+    Operands may be values, arrays, numbers (float32 scalars if ``float``) or lists of whole numbers (int64). Attributes
+    are keywords. The output's type is inferred at once, so ``.shape`` can be read.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[ir.Node] = []
+        self.initializers: dict[str, ir.Value] = {}
+        self.problems: list[Problem] = []
+        self.finished: list[tuple[Layer, list[ir.Value]]] = []
+        self._known: dict[tuple[object, ...], ir.Value] = {}
+        self._keep: list[Array] = []
+        self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._prefix: str | None = None
+        self._layer: Layer | None = None
+        self._buffers: dict[int, Value] = {}
+
+    # -- nodes
+
+    def __getattr__(self, op_type: str) -> Callable[..., Value]:
+        if not op_type[0].isupper():
+            raise AttributeError(op_type)
+
+        def record(*operands: Operand, **attributes: object) -> Value:
+            return self.many(op_type, 1, *operands, **attributes)[0]
+
+        return record
+
+    def input(self, name: str, shape: Sequence[int], dtype: ir.DataType) -> Value:
+        """An input of the network."""
+        value = ir.Value(name=self._unique(name), shape=ir.Shape(shape), type=ir.TensorType(dtype))
+        return Value(value)
+
+    def many(self, op_type: str, count: int, *operands: Operand, **attributes: object) -> list[Value]:
+        """A node with several outputs."""
+        inputs = [self._operand(x) for x in operands]
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        node = ir.node(op_type, inputs, attributes=cast("Any", attributes), num_outputs=count)
+        name = self._name(op_type.lower())
+        for i, out in enumerate(node.outputs):
+            out.name = name if i == 0 else self._unique(f"{name}_{i}")
+        if self._layer is not None:
+            node.metadata_props["retorch.path"] = self._layer.path
+            node.metadata_props["retorch.class"] = self._layer.typename
+        _infer(node)
+        self.nodes.append(node)
+        return [Value(out) for out in node.outputs]
+
+    def _operand(self, x: Operand) -> ir.Value | None:
+        if x is None:
+            return None
+        if isinstance(x, Value):
+            return x.read()
+        if isinstance(x, np.ndarray):
+            return self.constant(x).read()
+        if isinstance(x, float):
+            return self.constant(np.float32(x)).read()
+        return self.constant(np.asarray(x, np.int64)).read()
+
+    def constant(self, array: Array | np.generic, suffix: str = "const") -> Value:
+        """A small array that the rule made up: one initializer for equal ones."""
+        array = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
+        return self._initializer(("content", array.dtype.str, array.shape, digest), array, suffix)
+
+    def weight(self, array: Array, suffix: str) -> Value:
+        """A trained array, as the blob ``{layer}_{suffix}``: one initializer for one Torch tensor, as float32."""
+        if array.flags.owndata or array.base is None:
+            return self.constant(array.astype(np.float32, copy=False), suffix)
+        self._keep.append(array)
+        where = array.__array_interface__["data"][0]
+        return self._initializer(("storage", where, array.dtype.str, array.shape, array.strides), array, suffix)
+
+    def _initializer(self, key: tuple[object, ...], array: NDArray[Any], suffix: str) -> Value:
+        if key not in self._known:
+            value = ir.Value(name=self._name(suffix))
+            value.const_value = _tensor(array, value.name)
+            value.shape = ir.Shape(array.shape)
+            value.type = ir.TensorType(value.const_value.dtype)
+            self._known[key] = value
+            self.initializers[str(value.name)] = value
+        return Value(self._known[key])
+
+    def initializer_keys(self) -> list[tuple[object, ir.Value]]:
+        """What each initializer is made of: equal keys are equal arrays."""
+        return list(self._known.items())
+
+    def output_copy(self, content: ir.Value) -> ir.Value:
+        """A value of its own for an output that is an input, a weight, or another output too."""
+        return self.Identity(Value(content)).read()
+
+    # -- views and writes
+
+    def view(
+        self, x: Value, get: Callable[[Value], Value], put: Callable[[Value, Value], Value] | None = None
+    ) -> Value:
+        """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` the content of ``x`` after a write."""
+        made = get(x)
+        return Value(made.read(), x, get, put)
+
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        """A view of other sizes (0 keeps the input's, one may be -1)."""
+
+        def put(p: Value, new: Value) -> Value:
+            # -1 in front keeps the node free of the batch size
+            return self.Reshape(new, [-1, *p.shape[1:]] if p.rank and 0 not in p.shape else list(p.shape))
+
+        return self.view(x, lambda p: self.Reshape(p, list(shape)), put)
+
+    def unsqueeze(self, x: Value, axis: int) -> Value:
+        """A view with a dimension of one more, at ``axis`` of the result."""
+        return self.view(x, lambda p: self.Unsqueeze(p, [axis]), lambda _, new: self.Squeeze(new, [axis]))
+
+    def squeeze(self, x: Value, axis: int) -> Value:
+        """A view without dimension ``axis``, whose size is one."""
+        return self.view(x, lambda p: self.Squeeze(p, [axis]), lambda _, new: self.Unsqueeze(new, [axis]))
+
+    def transpose(self, x: Value, perm: Sequence[int]) -> Value:
+        """A view with its dimensions in another order."""
+        back = [int(i) for i in np.argsort(perm)]
+        return self.view(
+            x, lambda p: self.Transpose(p, perm=list(perm)), lambda _, new: self.Transpose(new, perm=back)
+        )
+
+    def narrow(self, x: Value, axis: int, start: int, length: int) -> Value:
+        """A view of ``length`` entries of dimension ``axis``, from ``start`` (from 0)."""
+        size = x.shape[axis]
+
+        def get(p: Value) -> Value:
+            return self.Slice(p, [start], [start + length], [axis])
+
+        def put(p: Value, new: Value) -> Value:
+            before = [self.Slice(p, [0], [start], [axis])] if start else []
+            after = [self.Slice(p, [start + length], [size], [axis])] if start + length < size else []
+            parts = [*before, new, *after]
+            return self.Concat(*parts, axis=axis) if len(parts) > 1 else new
+
+        return self.view(x, get, put)
+
+    def select(self, x: Value, axis: int, index: int) -> Value:
+        """A view of entry ``index`` (from 0) of dimension ``axis``, without that dimension."""
+        return self.squeeze(self.narrow(x, axis, index, 1), axis)
+
+    def write(self, x: Value, new: Value) -> Value:
+        """What an in-place layer does: ``x`` now holds ``new``; returns ``x``."""
+        x.write(new)
+        return x
+
+    def result(self, x: Value, new: Value, inplace: bool) -> Value:
+        """``new`` in a tensor of its own, or written into ``x``."""
+        return self.write(x, new) if inplace else new
+
+    # -- the walk
+
+    def call(self, module: Layer, x: Nested) -> Nested:
+        """Lower a module inside the one being lowered."""
+        with self._scope(module):
+            first = len(self.nodes)
+            y = self._lower(module, x)
+            if not module.container:
+                self._rename(first, y)
+                if isinstance(y, Value):
+                    y = self._settle(module, y, first)
+        # what each tensor holds now: a later layer may write into it
+        self.finished.append((module, [v.read() for v in flatten(y)]))
+        return y
+
+    def _lower(self, module: Layer, x: Nested) -> Nested:
+        try:
+            if isinstance(module, Unknown):
+                raise Refusal(module.reason)
+            return cast("Nested", module.lower(self, x))
+        except Refusal as refusal:
+            self.problems.append(Problem(module.path, module.typename, str(refusal)))
+            return self._stand_in(module, x)
+
+    def _stand_in(self, module: Layer, x: Nested) -> Nested:
+        """Something of the right shape after a refusal, so that the walk finds the other problems too."""
+        try:
+            return self._zeros_like(module(_zeros(x)))
+        except (UnsupportedError, ValueError, IndexError, TypeError, ZeroDivisionError) as why:
+            raise UnsupportedError(self.problems) from why
+
+    def _zeros_like(self, y: Any) -> Nested:
+        return [self._zeros_like(i) for i in y] if isinstance(y, list) else self.constant(np.zeros(y.shape, np.float32))
+
+    def _settle(self, module: Layer, y: Value, first: int) -> Value:
+        """A module used twice writes its second output over its first, as Torch's own buffer is overwritten."""
+        producer = y.read().producer()
+        if y.parent is not None or y.version or producer is None or producer not in self.nodes[first:]:
+            return y
+        last = self._buffers.get(id(module))
+        if last is None or last.shape != y.shape:
+            self._buffers[id(module)] = y
+            return y
+        last.write(y)
+        return last
+
+    @contextmanager
+    def fresh_clones(self) -> Iterator[None]:
+        """One time step: Torch runs each on a clone of the module, which owns buffers of its own."""
+        outer, self._buffers = self._buffers, {}
+        try:
+            yield
+        finally:
+            self._buffers = outer
+
+    @contextmanager
+    def _scope(self, module: Layer) -> Iterator[None]:
+        outer = self._prefix, self._layer
+        self._prefix, self._layer = None, module
+        try:
+            yield
+        finally:
+            self._prefix, self._layer = outer
+
+    # -- names
+
+    def _name(self, suffix: str) -> str:
+        if self._layer is None:
+            return self._unique(suffix)
+        if self._prefix is None:
+            kind = self._layer.kind
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._prefix = f"{kind}{self._counts[kind]}"
+        return self._unique(f"{self._prefix}_{suffix}")
+
+    def _unique(self, name: str) -> str:
+        candidate, n = name, 1
+        while candidate in self._used:
+            n += 1
+            candidate = f"{name}_{n}"
+        self._used.add(candidate)
+        return candidate
+
+    def _rename(self, first: int, y: Nested) -> None:
+        """The last node of a layer gives its output the layer's own name."""
+        made = {out for node in self.nodes[first:] for out in node.outputs}
+        for i, value in enumerate(flatten(y), 1):
+            content = value.read()
+            if content in made and self._prefix is not None:
+                made.discard(content)
+                self._used.discard(str(content.name))
+                content.name = self._unique(self._prefix if isinstance(y, Value) else f"{self._prefix}_{i}")
+
+
+def _zeros(x: Nested) -> Any:
+    return np.zeros(x.shape, np.float32) if isinstance(x, Value) else [_zeros(i) for i in x]
+
+
+def _tensor(array: NDArray[Any], name: str | None) -> ir.TensorProtocol:
+    """Mapped weights stay mapped; what must be cast or copied is made when it is written."""
+    target = np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype
+    if array.dtype == target and array.flags.c_contiguous:
+        return ir.Tensor(array, name=name)
+
+    def make() -> ir.TensorProtocol:
+        return ir.Tensor(np.ascontiguousarray(array, target), name=name)
+
+    return ir.LazyTensor(make, dtype=ir.DataType.from_numpy(target), shape=ir.Shape(array.shape), name=name)
+
+
+#: Constants up to this many elements are shown to shape inference (shapes, axes, pads, scales).
+_SMALL = 64
+
+
+def _infer(node: ir.Node) -> None:
+    """Set the outputs' types by ONNX's own inference."""
+    proto = ir.to_proto(node)
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
+    for value in node.inputs:
+        if value is None:
+            continue
+        shape = [d if isinstance(d, int) else None for d in (value.shape or ())]
+        dtype = value.dtype or ir.DataType.FLOAT
+        types[str(value.name)] = onnx.helper.make_tensor_type_proto(int(dtype), shape)
+        if value.const_value is not None and value.const_value.size <= _SMALL:
+            data[str(value.name)] = onnx.numpy_helper.from_array(value.const_value.numpy(), value.name)
+    schema = onnx.defs.get_schema(node.op_type, OPSET, "")
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    try:
+        inferred = shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=opsets)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        raise Refusal(f"its input does not fit: {str(error).splitlines()[-1]}") from None
+    for out in node.outputs:
+        found = inferred.get(str(out.name))
+        if found is not None:
+            tensor = found.tensor_type
+            out.type = ir.TensorType(ir.DataType(tensor.elem_type))
+            out.shape = ir.Shape([d.dim_value for d in tensor.shape.dim])
+
+
+def flatten(x: Nested) -> list[Value]:
+    """The tensors of a nested table, in order."""
+    return [x] if isinstance(x, Value) else [v for item in x for v in flatten(item)]

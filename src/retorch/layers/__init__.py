@@ -1,0 +1,11 @@
+"""What Torch's classes mean: one class per Torch layer, one family per file."""
+
+from retorch.layers import (
+    activation,
+    container,
+    convolution,
+    linear,
+)
+from retorch.layers.rule import Layer, layer, registered
+
+__all__ = ["Layer", "activation", "container", "convolution", "layer", "linear", "registered"]

@@ -1,0 +1,204 @@
+"""The walk from a module tree to an ONNX model.
+
+A network is lowered with all sizes known, which keeps every rule simple. Whether the result also holds at other batch
+sizes is then found out, not promised: the network is lowered once more with another batch, and where both graphs are
+equal the batch dimension becomes ``N``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import onnx_ir as ir
+
+from retorch.builder import OPSET, Builder, Value, flatten
+from retorch.builder import Nested as Values
+from retorch.errors import Problem, RetorchError, UnsupportedError, UsageError
+from retorch.layers.rule import Array, Layer
+
+IR_VERSION = 10
+
+#: The nesting of an input: a tuple is a shape, an array an example, a list a table.
+Example: TypeAlias = "tuple[int, ...] | Array | list[Example]"
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One tensor that the network takes."""
+
+    shape: tuple[int, ...]
+    integer: bool = False
+
+
+def specs(example: Example) -> tuple[list[InputSpec], object]:
+    """The tensors of an example in order, and their nesting as positions (``[0, [1, 2]]``).
+
+    Raises:
+        UsageError: something that is neither shape nor array nor list.
+    """
+    found: list[InputSpec] = []
+
+    def visit(item: Example) -> object:
+        if isinstance(item, list):
+            return [visit(i) for i in item]
+        if isinstance(item, tuple) and all(isinstance(d, (int, np.integer)) and d >= 0 for d in item):
+            found.append(InputSpec(tuple(int(d) for d in item)))
+        elif isinstance(item, np.ndarray):
+            found.append(InputSpec(item.shape, item.dtype.kind in "iub"))
+        else:
+            raise UsageError(f"an input is a shape (tuple), an array or a list of such, not {item!r}")
+        return len(found) - 1
+
+    return found, visit(example)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    op: Builder
+    inputs: list[Value]
+    outputs: Values
+
+    def signature(self) -> object:
+        """What is equal for two graphs that compute the same: nodes, attributes, constants."""
+        live = _live_nodes(self)
+        nodes = [(n.op_type, _names(n.inputs), _names(n.outputs), _attributes(n)) for n in live]
+        read = {v for n in live for v in n.inputs} | {v.read() for v in flatten(self.outputs)}
+        return nodes, [(k, v.name) for k, v in self.op.initializer_keys() if v in read]
+
+
+def _names(values: Sequence[ir.Value | None]) -> list[str | None]:
+    return [None if v is None else v.name for v in values]
+
+
+def _attributes(node: ir.Node) -> list[str]:
+    return sorted(f"{name}={attribute.value}" for name, attribute in cast("Any", node.attributes).items())
+
+
+def _live_nodes(lowered: _Lowered) -> list[ir.Node]:
+    wanted = {v.read() for v in flatten(lowered.outputs)}
+    live: list[ir.Node] = []
+    for node in reversed(lowered.op.nodes):
+        if wanted.intersection(node.outputs):
+            live.append(node)
+            wanted.update(v for v in node.inputs if v is not None)
+    return live[::-1]
+
+
+def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
+    """Rebuild a network as an ONNX model.
+
+    Args:
+        root: the network.
+        example: its input, see :data:`Example`.
+        name: the graph's name.
+
+    Raises:
+        UnsupportedError: layers without a rule, or that the rule cannot follow; all of them.
+        UsageError: an example that does not fit.
+    """
+    wanted, nesting = specs(example)
+    lowered = _lower_once(root, wanted, nesting)
+    other = _with_other_batch(root, wanted, nesting)
+    polymorphic = other is not None and other.signature() == lowered.signature()
+    model = _assemble(lowered, name)
+    if polymorphic and other is not None:
+        _free_the_batch(lowered, other)
+    model.metadata_props["retorch.inputs"] = json.dumps(nesting)
+    model.metadata_props["retorch.example_shapes"] = json.dumps([spec.shape for spec in wanted])
+    return model
+
+
+def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered:
+    op = Builder()
+    names = ["data"] if len(wanted) == 1 else [f"data_{i}" for i in range(1, len(wanted) + 1)]
+    inputs = [
+        op.input(n, spec.shape, ir.DataType.INT64 if spec.integer else ir.DataType.FLOAT)
+        for n, spec in zip(names, wanted, strict=True)
+    ]
+
+    def nest(item: object) -> Values:
+        return inputs[item] if isinstance(item, int) else [nest(i) for i in cast("list[object]", item)]
+
+    # in-place layers rewrite the handles, the graph's inputs are what they held at first
+    first = [Value(v.read()) for v in inputs]
+    outputs = op.call(root, nest(nesting))
+    if op.problems:
+        raise UnsupportedError(_once_each(op.problems))
+    return _Lowered(op, first, outputs)
+
+
+def _once_each(problems: Sequence[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+def _with_other_batch(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered | None:
+    """The network at one more than the batch size, or nothing where it does not allow that."""
+    if not all(spec.shape for spec in wanted):
+        return None
+    if len({spec.shape[0] for spec in wanted}) != 1:
+        return None
+    other = [InputSpec((spec.shape[0] + 1, *spec.shape[1:]), spec.integer) for spec in wanted]
+    try:
+        return _lower_once(root, other, nesting)
+    except (RetorchError, ValueError, IndexError):
+        # a network for one size only: three-dimensional images, sequences of a given length
+        return None
+
+
+def _assemble(lowered: _Lowered, name: str) -> ir.Model:
+    op = lowered.op
+    nodes = _live_nodes(lowered)
+    inputs = [v.read() for v in lowered.inputs]
+    outputs: list[ir.Value] = []
+    made = {out for node in nodes for out in node.outputs}
+    for value in flatten(lowered.outputs):
+        content = value.read()
+        if content not in made or content in outputs:
+            content = op.output_copy(content)
+            nodes.append(op.nodes[-1])
+        outputs.append(content)
+    read = {v for node in nodes for v in node.inputs}
+    initializers = [v for v in op.initializers.values() if v in read]
+    graph = ir.Graph(inputs, outputs, nodes=nodes, initializers=initializers, opset_imports={"": OPSET}, name=name)
+    model = ir.Model(graph, ir_version=IR_VERSION, producer_name="retorch")
+    model.metadata_props["retorch.outputs"] = json.dumps(_positions(lowered.outputs))
+    model.metadata_props["retorch.layers"] = json.dumps(
+        [[module.path, module.typename, [v.name for v in values]] for module, values in op.finished]
+    )
+    return model
+
+
+def _positions(outputs: Values) -> object:
+    count = iter(range(1_000_000))
+
+    def visit(item: Values) -> object:
+        return next(count) if isinstance(item, Value) else [visit(i) for i in item]
+
+    return visit(outputs)
+
+
+def _free_the_batch(lowered: _Lowered, other: _Lowered) -> None:
+    """Wherever the two lowerings differ in a size, it is the batch (or a multiple of it)."""
+    pairs = list(zip(lowered.inputs, other.inputs, strict=True))
+    values = [(a.read(), b.read()) for a, b in pairs]
+    for mine, theirs in zip(_live_nodes(lowered), _live_nodes(other), strict=True):
+        values += zip(mine.outputs, theirs.outputs, strict=True)
+    batch = pairs[0][0].shape[0]
+    for mine, theirs in values:
+        if mine.shape is None or theirs.shape is None:
+            continue
+        sizes = zip(cast("list[int]", mine.shape), cast("list[int]", theirs.shape), strict=True)
+        mine.shape = ir.Shape([_size(a, b, batch) for a, b in sizes])
+
+
+def _size(at_batch: int, at_next: int, batch: int) -> int | ir.SymbolicDim:
+    if at_batch == at_next:
+        return at_batch
+    times = at_next - at_batch
+    if at_batch != times * batch:
+        return ir.SymbolicDim(None)
+    return ir.SymbolicDim("N" if times == 1 else f"{times}*N")

@@ -1,0 +1,211 @@
+"""A Torch network in the hand: found in a file, bound to layers, ready to run.
+
+A ``.t7`` file holds whatever its author saved: a network, or a checkpoint in which one or several networks stand next to
+options, statistics and vocabularies. :func:`load` finds the network and says what else it could have taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+
+from retorch.errors import Problem, UnsupportedError, UsageError
+from retorch.layers import registered
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Unknown, forward_pass
+from retorch.torch7 import LuaTable, TorchObject, read
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Module:
+    """A network: ``forward`` runs it in NumPy, as Torch would at evaluation.
+
+    Attributes:
+        layer: the outermost layer.
+        name: a name for nets made of it.
+        at: where in the file it stands; ``""`` for the file's root.
+        problems: what keeps it from being run or converted.
+        notes: what a person should know: fields without meaning here, saved in training mode, other networks in the file.
+        alternatives: the paths of the other networks in the file.
+    """
+
+    layer: Layer
+    name: str = "network"
+    at: str = ""
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = field(default=())
+
+    def forward(self, x: Nested, listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Nested:
+        """Run the network.
+
+        Args:
+            x: an array, or a list where Torch takes a table; its precision is that of the computation. It is not written to.
+            listen: called with each layer, its input and its output, as they are at that moment.
+
+        Returns:
+            An array, or nested lists where Torch gives a table.
+
+        Raises:
+            UnsupportedError: the network holds layers that retorch cannot run.
+            UsageError: the input does not fit a layer.
+        """
+        if self.problems:
+            raise UnsupportedError(self.problems)
+        with forward_pass(listen):
+            return _settled(self.layer(_own(x)))
+
+    def layers(self) -> Iterator[Layer]:
+        """Every layer once, outermost first, in the order of the file."""
+        seen: set[int] = set()
+        stack = [self.layer]
+        while stack:
+            at = stack.pop()
+            if id(at) not in seen:
+                seen.add(id(at))
+                yield at
+                stack.extend(reversed(list(at.children())))
+
+
+def _own(x: Nested | Iterable[Nested]) -> Nested:
+    """A copy, since in-place layers write into their input."""
+    if isinstance(x, (list, tuple)):
+        return [_own(item) for item in x]
+    return np.array(x)
+
+
+def _settled(y: Nested) -> Nested:
+    """Outputs that outlive the pass and its buffers."""
+    return [_settled(item) for item in y] if isinstance(y, list) else np.array(y)
+
+
+def is_module(value: object) -> bool:
+    """Whether a stored object looks like a network: a class with a rule, or one that has modules inside."""
+    if not isinstance(value, TorchObject):
+        return False
+    known = value.typename in registered()
+    return known or isinstance(value.get("modules"), LuaTable) or value.typename.startswith(("nn.", "cudnn."))
+
+
+def networks(root: object) -> dict[str, TorchObject]:
+    """The outermost networks in a file, by path; criterions left out."""
+    found: dict[str, TorchObject] = {}
+    seen: set[int] = set()
+    stack: list[tuple[str, object]] = [("", root)]
+    while stack:
+        path, value = stack.pop()
+        if id(value) in seen or not isinstance(value, (TorchObject, LuaTable)):
+            continue
+        seen.add(id(value))
+        if isinstance(value, TorchObject) and is_module(value):
+            if not value.typename.endswith("Criterion"):
+                found[path] = value
+            continue
+        inside = [(join(path, key), item) for key, item in value.items() if isinstance(key, (str, int))]
+        stack.extend(reversed(inside))
+    return found
+
+
+def join(path: str, key: str | int) -> str:
+    """One step deeper: ``model`` + ``1`` is ``model[1]``."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+def steps(path: str) -> list[str | int]:
+    """The keys of a path: ``protos.rnn``, ``1``, ``[1].modules[3]``."""
+    parts = path.replace("[", ".").replace("]", "").split(".")
+    return [int(p) if p.lstrip("-").isdigit() else p for p in parts if p]
+
+
+def follow(root: object, path: str) -> object:
+    """The value at a path.
+
+    Raises:
+        UsageError: the path names nothing; the message lists the keys that are there.
+    """
+    at = root
+    for i, key in enumerate(steps(path)):
+        if not isinstance(at, (TorchObject, LuaTable)):
+            raise UsageError(f"--at {path}: {steps(path)[:i]} is a {type(at).__name__}, with nothing inside")
+        if key not in at:
+            keys = ", ".join(str(k) for k in list(at)[:20])
+            raise UsageError(f"--at {path}: there is no {key!r}; there are: {keys}")
+        at = at[key]  # type: ignore[index]
+    return at
+
+
+#: Where authors keep the network that one wants, best first.
+_PREFERRED = ("model", "net", "G", "netG", "modelG", "generator", "protos.rnn", "protos", "network", "best")
+
+
+def load(source: Source, *, at: str | None = None) -> Module:
+    """Open a file and take the network out of it.
+
+    Args:
+        source: a path, the file's bytes, or a binary file object.
+        at: where the network stands in the file (``model.generator``); by default the only one, or the likeliest.
+
+    Returns:
+        The network; its ``problems`` are not raised before it is run or converted.
+
+    Raises:
+        FormatError: the file is not a readable ``.t7``.
+        UsageError: there is no network in it, or not at that path.
+    """
+    root = read(source)
+    name = Path(os.fspath(source)).name.partition(".")[0] if isinstance(source, (str, os.PathLike)) else "network"
+    if at is not None:
+        return bind(follow(root, at), name=name, at=at)
+    found = networks(root)
+    if not found:
+        raise UsageError("there is no network in this file", hint="`retorch inspect` shows what is in it")
+    chosen = next((p for want in _PREFERRED for p in found if p == want or p.startswith((want + ".", want + "["))), None)
+    if chosen is None:
+        chosen = max(found, key=lambda p: _weight(found[p]))
+    others = tuple(p for p in found if p != chosen)
+    return bind(found[chosen], name=name, at=chosen, alternatives=others)
+
+
+def _weight(obj: TorchObject) -> int:
+    """How many modules an object holds: of several networks, the largest is the likeliest."""
+    count, stack, seen = 0, [obj], set[int]()
+    while stack:
+        value = stack.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        count += isinstance(value, TorchObject)
+        stack.extend(v for v in value.values() if isinstance(v, (TorchObject, LuaTable)))  # type: ignore[misc]
+    return count
+
+
+def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tuple[str, ...] = ()) -> Module:
+    """Give stored objects their meaning.
+
+    Raises:
+        UsageError: the object is no module.
+    """
+    binder = Binder()
+    try:
+        layer = binder(obj, "")
+    except Refusal as error:
+        raise UsageError(f"{at or 'the root'} is not a network: {error}") from None
+    notes = list(binder.notes)
+    if any(made.raw.get("train") is True for made in binder.layers.values()):
+        notes.append("saved in training mode; it is run and converted as at evaluation")
+    if alternatives:
+        notes.insert(0, f"took {at or 'the root'}; also in the file: {', '.join(p or 'the root' for p in alternatives)}")
+    return Module(layer, name, at, tuple(binder.problems), tuple(notes), alternatives)
+
+
+def unknown(module: Module) -> list[Unknown]:
+    """The layers whose classes have no rule."""
+    return [made for made in module.layers() if isinstance(made, Unknown)]
