@@ -33,7 +33,7 @@ FILLS: tuple[tuple[str, np.dtype[np.generic], int], ...] = (
     ("GivenTensorBoolFill", np.dtype("?"), ARG_INTS),
     ("GivenTensorByteStringToUInt8Fill", np.dtype("u1"), ARG_STRINGS),
 )
-_BY_DTYPE = {dtype: (kind, field) for kind, dtype, field in FILLS}
+_BY_DTYPE: dict[np.dtype[np.generic], tuple[str, int]] = {dtype: (kind, field) for kind, dtype, field in FILLS}
 UNPACKED_FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])
 _STEP = 1 << 16
 
