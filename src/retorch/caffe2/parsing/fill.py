@@ -1,0 +1,71 @@
+"""Constants that a net makes for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from retorch.caffe2.parsing.call import Call, Rule
+from retorch.caffe2.parsing.graph import RefusalError, constant_of, count
+from retorch.caffe2.parsing.indexing import data_type
+
+
+def constant_fill(call: Call) -> ir.Value:
+    """One value everywhere: in the shape of an argument, of the input, or that the input spells out."""
+    g = call.graph
+    kind = data_type(call.int("dtype", 1))
+    value = np.asarray(_value(call, kind), kind.numpy())
+    extra = call.ints("extra_shape")
+    if not call.inputs:
+        return g.constant(np.full((*call.ints("shape"), *extra), value))
+    if call.ints("shape"):
+        raise RefusalError("shape together with an input")
+    sizes = _target(call)
+    if extra:
+        sizes = g.op("Concat", sizes, g.constant(extra), axis=0)
+    known = constant_of(sizes)
+    if known is not None and count(known.tolist()) is not None:
+        return g.constant(np.full(tuple(known.tolist()), value))
+    y = g.op("Expand", g.constant(value), sizes)
+    if not call.int("input_as_shape", 0):
+        y.shape = ir.Shape([*(call.x.shape or ()), *extra])
+    return y
+
+
+def _value(call: Call, kind: ir.DataType) -> float:
+    if kind.is_floating_point():
+        return call.float("value", 0.0)
+    return call.int("value", 0)
+
+
+def _target(call: Call) -> ir.Value:
+    g = call.graph
+    if not call.int("input_as_shape", 0):
+        return g.shape_of(call.x)
+    known = constant_of(call.x)
+    return g.cast(call.x, ir.DataType.INT64) if known is None else g.constant(known.astype(np.int64))
+
+
+def given(kind: ir.DataType) -> Rule:
+    """A rule for numbers written in the net itself."""
+
+    def rule(call: Call) -> ir.Value:
+        numbers = call.floats("values") if kind.is_floating_point() else call.ints("values")
+        shape = call.ints("shape") if call.has("shape") else (len(numbers),)
+        if count(shape) != len(numbers):
+            raise RefusalError(f"{len(numbers)} values for shape {shape}")
+        return call.graph.constant(np.asarray(numbers, kind.numpy()).reshape(shape))
+
+    return rule
+
+
+RULES: Mapping[str, Rule] = {
+    "ConstantFill": constant_fill,
+    "GivenTensorFill": given(ir.DataType.FLOAT),
+    "GivenTensorDoubleFill": given(ir.DataType.DOUBLE),
+    "GivenTensorIntFill": given(ir.DataType.INT32),
+    "GivenTensorInt64Fill": given(ir.DataType.INT64),
+    "GivenTensorBoolFill": given(ir.DataType.BOOL),
+}

@@ -1,0 +1,114 @@
+"""Choosing elements by index, and finding indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from retorch.caffe2.parsing.call import Call, Results, Rule
+from retorch.caffe2.parsing.graph import RefusalError, axis_of, constant_of, rank
+
+#: Caffe2's TensorProto.DataType; strings and float16 pairs have no ONNX number here.
+TYPES: Mapping[int, ir.DataType] = {
+    1: ir.DataType.FLOAT,
+    2: ir.DataType.INT32,
+    3: ir.DataType.UINT8,
+    5: ir.DataType.BOOL,
+    6: ir.DataType.UINT8,
+    7: ir.DataType.INT8,
+    8: ir.DataType.UINT16,
+    9: ir.DataType.INT16,
+    10: ir.DataType.INT64,
+    12: ir.DataType.FLOAT16,
+    13: ir.DataType.DOUBLE,
+}
+_NAMES = {"float": 1, "int": 2, "int32": 2, "byte": 3, "bool": 5, "uint8": 6, "int8": 7, "uint16": 8, "int16": 9}
+_NAMES |= {"int64": 10, "float16": 12, "double": 13}
+
+
+def data_type(number: int) -> ir.DataType:
+    """The ONNX type of a Caffe2 type number; a refusal where there is none."""
+    if number not in TYPES:
+        raise RefusalError(f"data type {number}")
+    return TYPES[number]
+
+
+def cast(call: Call) -> ir.Value:
+    """x as the type ``to``, a number or a name."""
+    argument = next((a for a in call.definition.arg if a.name == "to"), None)
+    if argument is not None and argument.HasField("s"):
+        name = argument.s.decode().lower()
+        if name not in _NAMES:
+            raise RefusalError(f"cast to {name}")
+        return call.graph.cast(call.x, TYPES[_NAMES[name]])
+    return call.graph.cast(call.x, data_type(call.int("to", 1)))
+
+
+def gather(call: Call) -> ir.Value:
+    """Slices of x along ``axis``, one per index; negative indices count from the end."""
+    if call.int("match_outer", 0):
+        raise RefusalError("match_outer")
+    return call.graph.op("Gather", call.x, call.input(1), axis=axis_of(call.x, call.int("axis", 0)))
+
+
+def batch_gather(call: Call) -> ir.Value:
+    """The same slices along dimension 1 for every row."""
+    if call.int("match_outer", 0):
+        raise RefusalError("match_outer")
+    return call.graph.op("Gather", call.x, call.input(1), axis=1)
+
+
+def arg(op_type: str) -> Rule:
+    """A rule for the index of an extreme along ``axis``, the last by default, as int64; the first one wins."""
+
+    def rule(call: Call) -> ir.Value:
+        axis = axis_of(call.x, call.int("axis", -1))
+        return call.graph.op(op_type, call.x, axis=axis, keepdims=int(bool(call.int("keepdims", 1))))
+
+    return rule
+
+
+def top_k(call: Call) -> Results:
+    """The k largest along ``axis`` in falling order, their indices, and their places in the flat tensor."""
+    g = call.graph
+    axis = axis_of(call.x, call.int("axis", -1))
+    if call.wants(2):
+        raise RefusalError("TopK with flattened indices")
+    values, indices = g.ops("TopK", [call.x, g.constant([call.int("k", 1)])], 2, axis=axis, largest=1, sorted=1)
+    return (values, indices, None)[: call.outputs]
+
+
+def one_hot(call: Call) -> ir.Value:
+    """One row per index, with a single true in it."""
+    g, depth = call.graph, constant_of(call.input(1))
+    if depth is None:
+        raise RefusalError("the number of columns comes from a blob that the network calculates")
+    columns = g.constant(list(range(int(depth.ravel()[0]))))
+    indices = g.unsqueeze(g.cast(call.x, ir.DataType.INT64), 1)
+    if rank(call.x) != 1:
+        raise RefusalError(f"OneHot of {rank(call.x)} dimensions")
+    return g.op("Equal", indices, columns)
+
+
+def constant_range(call: Call) -> ir.Value:
+    """start, start + step, … below stop, all of them scalars in blobs."""
+    g, like = call.graph, call.x
+    bounds = [g.reshape(value, ()) for value in call.inputs]
+    if len(bounds) == 1:
+        bounds = [g.scalar(0, like), *bounds]
+    if len(bounds) == 2:
+        bounds = [*bounds, g.scalar(1, like)]
+    return g.op("Range", *bounds)
+
+
+RULES: Mapping[str, Rule] = {
+    "Cast": cast,
+    "Gather": gather,
+    "BatchGather": batch_gather,
+    "ArgMax": arg("ArgMax"),
+    "ArgMin": arg("ArgMin"),
+    "TopK": top_k,
+    "OneHot": one_hot,
+    "Range": constant_range,
+}
