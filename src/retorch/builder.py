@@ -116,9 +116,10 @@ class Builder:
         self._prefix: str | None = None
         self._layer: Layer | None = None
         self._buffers: dict[int, Value] = {}
+        #: what recurrent layers keep from one step to the next, by ``id`` of the layer
+        self.memory: dict[int, Any] = {}
 
     # -- nodes
-
     def __getattr__(self, op_type: str) -> Callable[..., Value]:
         if not op_type[0].isupper():
             raise AttributeError(op_type)
@@ -195,7 +196,6 @@ class Builder:
         return self.Identity(Value(content)).read()
 
     # -- views and writes
-
     def view(
         self, x: Value, get: Callable[[Value], Value], put: Callable[[Value, Value], Value] | None = None
     ) -> Value:
@@ -256,7 +256,6 @@ class Builder:
         return self.write(x, new) if inplace else new
 
     # -- the walk
-
     def call(self, module: Layer, x: Nested) -> Nested:
         """Lower a module inside the one being lowered."""
         with self._scope(module):
@@ -320,7 +319,6 @@ class Builder:
             self._prefix, self._layer = outer
 
     # -- names
-
     def _name(self, suffix: str) -> str:
         if self._layer is None:
             return self._unique(suffix)

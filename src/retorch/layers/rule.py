@@ -54,9 +54,10 @@ BOOKKEEPING = frozenset(
 
 @dataclass
 class Run:
-    """One forward pass: Torch's module-owned output buffers, and whoever listens to what each layer gave."""
+    """One forward pass: Torch's module-owned output buffers, what recurrent layers remember, and who listens."""
 
     buffers: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
+    memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
     listen: Callable[[Layer, Nested, Nested], None] | None = None
     depth: int = 0
 
@@ -74,6 +75,11 @@ def forward_pass(listen: Callable[[Layer, Nested, Nested], None] | None = None) 
             yield run
     finally:
         _current_run.reset(token)
+
+
+def memory() -> dict[int, Any]:
+    """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
+    return run.memory if (run := _current_run.get()) else {}
 
 
 @contextmanager
@@ -139,6 +145,10 @@ class Layer:
                 shown[name] = value
         return shown
 
+    def index_limit(self) -> int | None:
+        """For layers that use their input as indices from 1: the largest that they accept."""
+        return None
+
     def parameters(self) -> dict[str, Array]:
         """The layer's own arrays by field name, as stored."""
         return {name: value for name in self.fields if isinstance(value := getattr(self, name), np.ndarray)}
@@ -189,9 +199,7 @@ def owner_weights_share(owner: Layer, y: Array) -> bool:
 
 
 _OWN_NAMES = frozenset(Layer.__annotations__)
-
 L = TypeVar("L", bound=type[Layer])
-
 _registry: dict[str, type[Layer]] = {}
 
 
