@@ -23,8 +23,20 @@ TYPES: Mapping[int, ir.DataType] = {
     12: ir.DataType.FLOAT16,
     13: ir.DataType.DOUBLE,
 }
-_NAMES = {"float": 1, "int": 2, "int32": 2, "byte": 3, "bool": 5, "uint8": 6, "int8": 7, "uint16": 8, "int16": 9}
-_NAMES |= {"int64": 10, "float16": 12, "double": 13}
+_BY_NAME: Mapping[str, ir.DataType] = {
+    "float": TYPES[1],
+    "int": TYPES[2],
+    "int32": TYPES[2],
+    "byte": TYPES[3],
+    "bool": TYPES[5],
+    "uint8": TYPES[6],
+    "int8": TYPES[7],
+    "uint16": TYPES[8],
+    "int16": TYPES[9],
+    "int64": TYPES[10],
+    "float16": TYPES[12],
+    "double": TYPES[13],
+}
 
 
 def data_type(number: int) -> ir.DataType:
@@ -39,9 +51,9 @@ def cast(call: Call) -> ir.Value:
     argument = next((a for a in call.definition.arg if a.name == "to"), None)
     if argument is not None and argument.HasField("s"):
         name = argument.s.decode().lower()
-        if name not in _NAMES:
+        if name not in _BY_NAME:
             raise RefusalError(f"cast to {name}")
-        return call.graph.cast(call.x, TYPES[_NAMES[name]])
+        return call.graph.cast(call.x, _BY_NAME[name])
     return call.graph.cast(call.x, data_type(call.int("to", 1)))
 
 

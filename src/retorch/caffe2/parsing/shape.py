@@ -140,12 +140,14 @@ def slice_(call: Call) -> ir.Value:
         starts, ends = call.ints("starts"), call.ints("ends")
     if len(starts) != len(ends) or len(starts) > rank(x):
         raise RefusalError(f"starts {starts} and ends {ends} for {rank(x)} dimensions")
-    places = zip(starts, ends, dims(x), strict=False)
-    cut = [(axis, place) for axis, place in enumerate(places) if place[:2] not in ((0, -1), (0, place[2]))]
+    whole = [
+        (end == -1 or end == length) and not start for start, end, length in zip(starts, ends, dims(x), strict=False)
+    ]
+    cut = [axis for axis, everything in enumerate(whole) if not everything]
     if not cut:
         return x
-    begin, end = ([_python_index(place[which]) for _, place in cut] for which in (0, 1))
-    return g.op("Slice", x, g.constant(begin), g.constant(end), g.constant([axis for axis, _ in cut]))
+    begin, end = ([_python_index(places[axis]) for axis in cut] for places in (starts, ends))
+    return g.op("Slice", x, g.constant(begin), g.constant(end), g.constant(cut))
 
 
 def _python_index(index: int) -> int:

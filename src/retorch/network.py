@@ -1,0 +1,290 @@
+"""A network that runs today: an ONNX model, the nesting of its inputs and outputs, and where it can go from here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias, cast
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import ArrayLike, NDArray
+from onnx_ir.passes.common import ShapeInferencePass
+
+from retorch import onnxfile
+from retorch.caffe2 import files
+from retorch.caffe2.emission.op import EmitOptions
+from retorch.caffe2.files import Caffe2Net
+from retorch.caffe2.parse import NeedsShapeError, parse
+from retorch.errors import ConversionError, UsageError
+from retorch.session import Session
+
+Array: TypeAlias = NDArray[Any]
+#: What ``run`` takes for an input: an array, a list of such, or arrays by name.
+Feed: TypeAlias = "ArrayLike | Sequence[Feed] | Mapping[str, ArrayLike]"
+#: How flat tensors make up what Torch takes or gives: ``0`` is the first tensor, ``[0, [1, 2]]`` a table.
+Nesting: TypeAlias = "int | list[Nesting]"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output. ``shape`` is None where not even its rank is known; a size that varies has a name or None."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        sizes = "…" if self.shape is None else "×".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype.name} {sizes}"
+
+
+class Network:
+    """An ONNX model and the nesting of its inputs and outputs.
+
+    ``model`` is what runs. ``notes`` is what a user should know about what was loaded or saved.
+    """
+
+    def __init__(self, model: ir.Model, *, source: Caffe2Net | None = None) -> None:
+        """``source`` is the Caffe2 net that the model was read from: it is read again where sizes matter."""
+        self.model = model
+        self.notes: tuple[str, ...] = ()
+        self._source = source
+        self._sessions: dict[object, tuple[ir.Model, Session]] = {}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a folder of Caffe2 files, either file of a Caffe2 pair, or an ``.onnx`` file.
+
+        Raises UsageError where there is nothing to read, FormatError for broken files, UnsupportedError with every
+        operator that cannot be said.
+        """
+        where = Path(path)
+        if where.suffix == ".onnx":
+            return cls(onnxfile.load(where))
+        net = files.read(where)
+        return cls(_first_model(net), source=net)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The inputs, in order."""
+        weights = self.model.graph.initializers
+        return tuple(_port(value) for value in self.model.graph.inputs if value.name not in weights)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The outputs, in order."""
+        return tuple(_port(value) for value in self.model.graph.outputs)
+
+    @property
+    def input_nesting(self) -> Nesting:
+        """How the inputs make up the argument of Torch's ``forward``."""
+        return self._nesting("retorch.inputs", len(self.inputs))
+
+    @property
+    def output_nesting(self) -> Nesting:
+        """How the outputs make up what Torch's ``forward`` gives."""
+        return self._nesting("retorch.outputs", len(self.outputs))
+
+    def _nesting(self, key: str, count: int) -> Nesting:
+        stored = self.model.metadata_props.get(key)
+        if stored is not None:
+            return cast("Nesting", json.loads(stored))
+        return 0 if count == 1 else list(range(count))
+
+    def run(self, *inputs: Feed) -> list[Array]:
+        """Calculate the outputs, as a flat list in order.
+
+        Args:
+            inputs: the inputs in order, alone or in (nested) lists, or one mapping by name. They are cast to the types
+                that the network declares.
+
+        Raises:
+            UsageError: too many inputs or too few, or one of the wrong shape.
+            EngineError: onnxruntime refuses the network or fails.
+        """
+        feeds = self._feeds(inputs)
+        _, session = self._session(feeds)
+        return session.run(feeds)
+
+    def intermediate(self, names: Sequence[str], *inputs: Feed) -> dict[str, Array]:
+        """The values of any tensors of the graph by name, inputs, weights and outputs included.
+
+        Raises UsageError for a name that the network does not have.
+        """
+        feeds = self._feeds(inputs)
+        model, _ = self._session(feeds)
+        made = {value.name: value for node in model.graph for value in node.outputs}
+        weights = {name: value.const_value for name, value in model.graph.initializers.items()}
+        found: dict[str, Array] = {name: feeds[name] for name in names if name in feeds}
+        found |= {name: weight.numpy() for name in names if (weight := weights.get(name)) is not None}
+        wanted = [name for name in dict.fromkeys(names) if name not in found]
+        unknown = [name for name in wanted if name not in made]
+        if unknown:
+            raise UsageError(f"the network has no tensor {', '.join(unknown)}")
+        if wanted:
+            found.update(zip(wanted, Session(_with_outputs(model, wanted)).run(feeds, wanted), strict=True))
+        return {name: found[name] for name in names}
+
+    def save(
+        self,
+        path: str | Path,
+        format: Literal["caffe2", "onnx"] = "caffe2",
+        *,
+        options: EmitOptions | None = None,
+        packed: bool = True,
+    ) -> tuple[Path, ...]:
+        """Write the network: three Caffe2 files into the folder ``path``, or one ``.onnx`` file.
+
+        Returns the files. What the user should know stands in ``notes`` afterwards. Raises ConversionError where
+        Caffe2 cannot express the network, UsageError where the files cannot be written.
+        """
+        target = Path(path)
+        if format == "onnx":
+            onnxfile.save(self.model, target)
+            return (target,)
+        written = files.write(target, self.caffe2(options), packed=packed)
+        self.notes += written.warnings
+        return written.files
+
+    def caffe2(self, options: EmitOptions | None = None) -> Caffe2Net:
+        """The network as Caffe2 operators; one that was read from Caffe2 files is as it was.
+
+        A network for any batch size that Caffe2 can express for one only comes out for the batch size that it was
+        converted with; ``notes`` says so. Raises UnsupportedError with every node that cannot be expressed.
+        """
+        if self._source is not None and options is None:
+            return self._source
+        from retorch.caffe2.emit import emit
+
+        settings = EmitOptions() if options is None else options
+        try:
+            return emit(self.model, settings)
+        except ConversionError:
+            fixed = fix_sizes(self.model)
+            if fixed is None:
+                raise
+        net = emit(fixed, settings)
+        batch = fixed.graph.inputs[0].shape
+        self.notes += (f"Caffe2 can express this network for a batch of {batch[0] if batch else '?'} only",)
+        return net
+
+    def _feeds(self, inputs: Sequence[Feed]) -> dict[str, Array]:
+        ports = self.inputs
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            named = inputs[0]
+            if set(named) != {port.name for port in ports}:
+                raise UsageError(f"got inputs {', '.join(sorted(named))}; the network has {_listed(ports)}")
+            given: list[ArrayLike] = [named[port.name] for port in ports]
+        else:
+            given = _flat(inputs)
+            if len(given) != len(ports):
+                raise UsageError(f"got {len(given)} inputs; the network has {len(ports)}: {_listed(ports)}")
+        return {port.name: self._fitted(port, array) for port, array in zip(ports, given, strict=True)}
+
+    def _fitted(self, port: Port, data: ArrayLike) -> Array:
+        array = np.ascontiguousarray(np.asarray(data), port.dtype).reshape(np.shape(data))
+        # The sizes of a Caffe2 net's inputs are what its operators suggest: the run decides.
+        if self._source is None and port.shape is not None and not _fits(array.shape, port.shape):
+            got = "×".join(map(str, array.shape)) or "a single number"
+            raise UsageError(f"input {port} does not take {got}")
+        return array
+
+    def _session(self, feeds: Mapping[str, Array]) -> tuple[ir.Model, Session]:
+        """The model for inputs of these sizes, and its session, made once."""
+        shapes = {name: array.shape for name, array in feeds.items()}
+        ranks = tuple(map(len, shapes.values()))
+        for key in ((), ranks, tuple(shapes.values())):
+            if key in self._sessions:
+                return self._sessions[key]
+        key, model = self._specialised(shapes)
+        self._sessions[key] = (model, Session(model))
+        return self._sessions[key]
+
+    def _specialised(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[object, ir.Model]:
+        if self._source is None:
+            return (), self.model
+        ranks = tuple(map(len, shapes.values()))
+        varying = {name: [f"{name}_{axis}" for axis in range(len(shape))] for name, shape in shapes.items()}
+        try:
+            return ranks, parse(self._source, varying)
+        except ConversionError:
+            # What cannot be said for any sizes may be for these; and their error message is the one that matters.
+            return tuple(shapes.values()), parse(self._source, shapes)
+
+
+def _first_model(net: Caffe2Net) -> ir.Model:
+    """The model before any input is seen: with what the operators say of the inputs, or with no weights read at all."""
+    try:
+        return parse(net)
+    except NeedsShapeError:
+        inputs = [ir.val(name, ir.DataType.FLOAT) for name in net.inputs]
+        outputs = [ir.val(name, ir.DataType.FLOAT) for name in net.predict.external_output]
+        # Stands for the network until sizes are known; it never runs.
+        nodes = [ir.node("Identity", inputs[:1], outputs=[output]) for output in outputs]
+        return ir.Model(ir.Graph(inputs, outputs, nodes=nodes, opset_imports={"": 21}), ir_version=10)
+
+
+def fix_sizes(model: ir.Model) -> ir.Model | None:
+    """The model at the sizes it was converted with; None where it has no varying sizes or does not know them."""
+    stored = model.metadata_props.get("retorch.example_shapes")
+    if stored is None:
+        return None
+    fixed = model.clone()
+    known: dict[str, int] = {}
+    for value, shape in zip(fixed.graph.inputs, cast("list[list[int]]", json.loads(stored)), strict=True):
+        if value.shape is None or len(value.shape) != len(shape):
+            return None
+        known.update((str(dim), size) for dim, size in zip(value.shape, shape, strict=True) if not isinstance(dim, int))
+        value.shape = ir.Shape(shape)
+    if not known:
+        return None
+    for value in [output for node in fixed.graph for output in node.outputs]:
+        if value.shape is not None and not value.shape.is_static():
+            value.shape = ir.Shape([_fixed(dim, known) for dim in value.shape])
+    return ShapeInferencePass(check_type=False)(fixed).model
+
+
+def _fixed(dim: int | ir.SymbolicDim, known: Mapping[str, int]) -> int | ir.SymbolicDim:
+    """A size, or a multiple of a named one (``4*N``), as a number."""
+    if isinstance(dim, int) or dim.value is None:
+        return dim
+    times, _, name = str(dim.value).rpartition("*")
+    return known[name] * int(times or 1) if name in known else ir.SymbolicDim(None)
+
+
+def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    clone = model.clone()
+    made = {value.name: value for node in clone.graph for value in node.outputs}
+    present = {value.name for value in clone.graph.outputs}
+    clone.graph.outputs.extend(made[name] for name in names if name not in present)
+    return clone
+
+
+def _port(value: ir.Value) -> Port:
+    shape = None
+    if value.shape is not None:
+        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    dtype = value.dtype or ir.DataType.FLOAT
+    return Port(value.name or "", dtype.numpy(), shape)
+
+
+def _listed(ports: Sequence[Port]) -> str:
+    return ", ".join(map(str, ports)) or "none"
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(
+        not isinstance(wanted, int) or size == wanted for size, wanted in zip(shape, declared, strict=True)
+    )
+
+
+def _flat(feed: object) -> list[ArrayLike]:
+    """The arrays in nested lists, in order. A list of numbers is not a list of inputs: pass an array."""
+    if isinstance(feed, list | tuple):
+        return [array for item in cast("Sequence[object]", feed) for array in _flat(item)]
+    if isinstance(feed, Mapping):
+        raise UsageError("inputs by name come in one mapping, alone")
+    return [cast("ArrayLike", feed)]

@@ -1,0 +1,53 @@
+"""The embedded engine: a model in onnxruntime, its weights where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import onnx_ir as ir
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from retorch import onnxfile
+from retorch.errors import EngineError
+
+Array: TypeAlias = NDArray[Any]
+
+#: onnxruntime's levels: 3 is errors only.
+_ERRORS_ONLY = 3
+
+
+class Session:
+    """A model ready to run."""
+
+    def __init__(self, model: ir.Model) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        weights = onnxfile.large_weights(model)
+        proto = onnxfile.skeleton(model, weights)
+        # Weights are handed over by reference: a serialised model cannot exceed 2 GiB.
+        proto.graph.initializer.extend(
+            onnxfile.placeholder(name, array, "weights", 0) for name, array in weights.items()
+        )
+        self._weights = weights
+        self._handles = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        try:
+            if weights:
+                options.add_external_initializers(list(weights), self._handles)
+            self._session = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions have no common class of their own
+            raise EngineError(f"onnxruntime refuses the network: {_brief(error)}") from error
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """The outputs named, all of them by default, as arrays. EngineError where the run fails."""
+        try:
+            return self._session.run(None if outputs is None else list(outputs), dict(feeds))
+        except Exception as error:  # as above
+            raise EngineError(f"onnxruntime failed: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
