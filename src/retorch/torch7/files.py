@@ -1,27 +1,37 @@
-"""From a path, bytes or a file to what is in it: the mapping, the dialect, the whole value."""
+"""From a path, bytes or a file to what is in it: the bytes, the dialect, the whole value."""
 
 from __future__ import annotations
 
+import gzip
+import importlib
 import mmap
 import os
+import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
-from retorch.errors import FormatError
+from retorch.errors import FormatError, UsageError
 from retorch.torch7.reader import Reader
-from retorch.torch7.stream import BinaryStream, Buffer, ByteOrder, Dialect, Stream, TextStream
+from retorch.torch7.sniff import refuse_foreign
+from retorch.torch7.stream import RECURSIVE, BinaryStream, Buffer, ByteOrder, Dialect, Stream, TextStream
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+
+_HEAD = 4096
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """A file that was read: its value and how it was written.
 
-    ``size`` and ``trailing`` are bytes, ``trailing`` those after the value. ``offsets`` holds, by ``id`` of the table, object,
-    tensor, storage or function, the byte at which its type tag stands, where it was asked for.
+    ``size`` and ``trailing`` are bytes (unpacked, where the file was gzip), ``trailing`` those after the value.
+    ``offsets`` holds, by ``id`` of the table, object, tensor, storage or function, the byte at which its type tag
+    stands, where it was asked for.
     """
 
     root: Any
@@ -33,24 +43,30 @@ class Document:
 
 
 def read(source: Source) -> Any:
-    """The value in a ``.t7`` file, given as a path, its bytes, or a binary file object.
+    """The value in a ``.t7`` file, given as a path, a URL, its bytes, or a binary file object; gzip is unpacked.
 
-    Arrays are read-only views of the file, which must not be cut short while they are in use. Raises FormatError.
+    Arrays are read-only views of the file, which must not be cut short while they are in use. Raises FormatError for
+    a file that is missing, cut off, hostile, or of another kind.
     """
     return open_file(source).root
 
 
 def open_file(source: Source, *, offsets: bool = False) -> Document:
     """As ``read``, with the dialect, sizes and, on request, the offsets of every object."""
-    name, buffer = _map(source)
+    name, buffer = load(source)
+    head = buffer[:_HEAD]
+    if not head:
+        raise FormatError("the file is empty", offset=0)
+    refuse_foreign(head)
     found: list[Document] = []
-    errors: list[FormatError] = []
+    errors: list[tuple[bool, int, FormatError]] = []
     for stream in _candidates(buffer):
         places: dict[int, int] | None = {} if offsets else None
+        reader = Reader(stream, places)
         try:
-            root = Reader(stream, places).read()
+            root = reader.read()
         except FormatError as error:
-            errors.append(error)
+            errors.append((reader.linked, error.offset or 0, error))
             continue
         document = Document(root, name, stream.dialect, len(buffer), len(buffer) - stream.pos, places or {})
         if not document.trailing:
@@ -58,25 +74,59 @@ def open_file(source: Source, *, offsets: bool = False) -> Document:
         found.append(document)
     if found:
         return min(found, key=lambda document: document.trailing)
-    raise max(errors, key=lambda error: error.offset or 0)
+    raise max(errors, key=lambda error: error[:2])[2]
 
 
 def _candidates(buffer: Buffer) -> list[Stream]:
     """The dialects that the first bytes allow. Nothing tells how long a long is, so the usual 8 comes before 4."""
-    if buffer[:1].isdigit():
+    if buffer[0] > RECURSIVE:
         return [TextStream(buffer)]
-    order: ByteOrder = "big" if buffer[:3] == bytes(3) and buffer[3:4] != b"\0" else "little"
+    order: ByteOrder = "big" if buffer[0] == 0 and buffer[3:4] > b"\0" else "little"
     sizes: tuple[Literal[8], Literal[4]] = (8, 4)
     return [BinaryStream(buffer, order, size) for size in sizes]
 
 
-def _map(source: Source) -> tuple[str, Buffer]:
+def load(source: Source) -> tuple[str, Buffer]:
+    """The name and bytes of a source: a map of the file where it is one, unpacked where it is gzip."""
     if isinstance(source, bytes):
-        return "(bytes)", source
-    if not isinstance(source, str | os.PathLike):
-        return str(getattr(source, "name", "(file)")), source.read()
-    path = Path(source)
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise FormatError("the file is empty", offset=0)
-        return str(path), mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        name, buffer = "(bytes)", source
+    elif isinstance(source, str | os.PathLike):
+        text = os.fspath(source)
+        name, buffer = text, _fetch(text) if _URL.match(text) else _map(Path(text))
+    else:
+        name, buffer = str(getattr(source, "name", "(file)")), source.read()
+    return name, _unpack(buffer) if buffer[:2] == _GZIP else buffer
+
+
+def _map(path: Path) -> Buffer:
+    try:
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise FormatError("no such file") from None
+    except IsADirectoryError:
+        raise FormatError("this is a folder, not a file") from None
+    except OSError as error:
+        raise FormatError(f"cannot be opened: {error.strerror}") from error
+
+
+def _unpack(buffer: Buffer) -> bytes:
+    try:
+        return gzip.decompress(buffer)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"a damaged gzip archive: {error}", offset=0) from None
+
+
+def _fetch(url: str) -> bytes:
+    """The bytes behind a URL, by fsspec, which is an optional extra."""
+    try:
+        fsspec: Any = importlib.import_module("fsspec")
+    except ImportError:
+        raise UsageError(f"{url}: remote files need fsspec", hint="pip install 'retorch[remote]'") from None
+    try:
+        with fsspec.open(url, "rb") as file:
+            return file.read()
+    except (OSError, ImportError, ValueError) as error:
+        raise FormatError(f"cannot be fetched: {error}") from error

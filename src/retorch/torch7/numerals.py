@@ -20,9 +20,7 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-def parse_numbers(
-    buffer: Any, start: int, dtype: np.dtype[Any], count: int, base: int = 0
-) -> tuple[Array, int]:
+def parse_numbers(buffer: Any, start: int, dtype: np.dtype[Any], count: int, base: int = 0) -> tuple[Array, int]:
     """``count`` numbers of ``buffer`` from ``start``, and where they end (a newline after them belongs to them).
 
     ``base`` is added to the offsets of errors. Raises FormatError where something is not a number or does not fit.

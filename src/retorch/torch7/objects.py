@@ -1,8 +1,8 @@
 """What a ``.t7`` file holds, as stored: tables, objects, functions, tensors and storages.
 
-Nothing here is interpreted. Tables, objects and functions are compared and hashed by identity, as in Lua, so that they can
-be keys and can hold themselves. Arrays are NumPy arrays that remember how Torch stored them (``facts``); whatever is
-computed from one is a plain array without facts.
+Nothing here is interpreted. Tables, objects and functions are compared and hashed by identity, as in Lua, so that they
+can be keys and can hold themselves. Arrays are NumPy arrays that remember how Torch stored them (``facts``); whatever
+is computed from one is a plain array without facts.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 """An array of any element type."""
 
-Value: TypeAlias = "None | bool | int | float | str | bytes | LuaTable | TorchObject | LuaFunction | Array"
+Value: TypeAlias = "bool | int | float | str | bytes | LuaTable | TorchObject | LuaFunction | Array | None"
 """Everything that can stand in a file; ``None`` is Lua's nil."""
 
 TYPE_NAMES = ("Byte", "Char", "Short", "Int", "Long", "Float", "Double", "Half")
 DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(code) for name, code in zip(TYPE_NAMES, ("u1", "i1", "i2", "i4", "i8", "f4", "f8", "f2"), strict=True)
+    name: np.dtype(code)
+    for name, code in zip(TYPE_NAMES, ("u1", "i1", "i2", "i4", "i8", "f4", "f8", "f2"), strict=True)
 }
 """Element types by Torch's name for them; ``Cuda`` alone is float."""
 
@@ -50,25 +51,21 @@ class _Exact:
 
 _TRUE = _Exact(True)
 _FALSE = _Exact(False)
-_PLAIN: frozenset[type] = frozenset()  # filled below, when the classes exist
 
 
 class LuaTable(MutableMapping[Any, Any]):
     """A table: keys of any kind but nil and NaN, in stored order.
 
-    ``LuaTable({"a": 1})`` or ``LuaTable([(key, value), …])`` makes one; ``LuaTable.of(10, 20)`` makes a sequence. The keys
-    ``1`` and ``True`` are two keys, as in Lua; ``1`` and ``1.0`` are one. A missing key raises ``KeyError``.
+    ``LuaTable({"a": 1})`` or ``LuaTable([(key, value), …])`` makes one; ``LuaTable.of(10, 20)`` makes a sequence. The
+    keys ``1`` and ``True`` are two keys, as in Lua; ``1`` and ``1.0`` are one. A missing key raises ``KeyError``.
     """
 
-    __slots__ = ("_arrays", "_entries")
+    __slots__ = ("_entries",)
 
     def __init__(self, entries: Mapping[Any, Any] | Iterable[tuple[Any, Any]] = ()) -> None:
         self._entries: dict[Any, Any] = {}
-        self._arrays: dict[int, _Exact] | None = None
         if entries:
-            pairs = entries.items() if isinstance(entries, Mapping) else entries
-            for key, value in pairs:
-                self[key] = value
+            self.update(entries)
 
     @staticmethod
     def of(*values: Any) -> LuaTable:
@@ -89,44 +86,35 @@ class LuaTable(MutableMapping[Any, Any]):
         if _PLAIN.issuperset(map(type, keys)):
             self._entries = dict(zip(keys, flat[1::2], strict=True))
             return
+        self._entries = {}
         for key, value in zip(keys, flat[1::2], strict=True):
             self[key] = value
 
     def _inner(self, key: Any) -> Any:
+        """``key`` as ``_entries`` has it; an array that is no key yet gets a new one."""
         if key is True:
             return _TRUE
         if key is False:
             return _FALSE
         if isinstance(key, np.ndarray):
-            return (self._arrays or {}).get(id(cast(Array, key)), key)
+            held = (inner for inner in self._entries if type(inner) is _Exact and inner.value is key)
+            return next(held, None) or _Exact(cast(Array, key))
         return key
 
     def __getitem__(self, key: Any) -> Any:
-        if type(key) is str or type(key) is int:
-            return self._entries[key]
-        inner = self._inner(key)
-        if inner is key and isinstance(key, np.ndarray):
-            raise KeyError("an array that is not a key of this table")
-        return self._entries[inner]
+        return self._entries[self._inner(key)]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if key is None:
-            raise ValueError("nil cannot be a key")
+            raise ValueError("nil is a key")
         if isinstance(key, float):
             if math.isnan(key):
-                raise ValueError("NaN cannot be a key")
+                raise ValueError("NaN is a key")
             key = int(key) if key.is_integer() else key
-        inner = self._inner(key)
-        if inner is key and isinstance(key, np.ndarray):
-            inner = _Exact(cast(Array, key))
-            self._arrays = {**(self._arrays or {}), id(cast(Array, key)): inner}
-        self._entries[inner] = value
+        self._entries[self._inner(key)] = value
 
     def __delitem__(self, key: Any) -> None:
-        self[key]
         del self._entries[self._inner(key)]
-        if self._arrays:
-            self._arrays.pop(id(key), None)
 
     def __iter__(self) -> Iterator[Any]:
         for key in self._entries:
@@ -142,11 +130,10 @@ class LuaTable(MutableMapping[Any, Any]):
         return self._entries.items()
 
     def __contains__(self, key: object) -> bool:
-        if isinstance(key, np.ndarray):
-            return id(cast(Array, key)) in (self._arrays or {})
         return self._inner(key) in self._entries
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return id(self)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -158,8 +145,8 @@ class LuaTable(MutableMapping[Any, Any]):
 class TorchObject(MutableMapping[Any, Any]):
     """An instance of a class: its name and its fields, a Mapping like a table's.
 
-    ``version`` is the number written before the class name, None in files from before versions. A ``tds.Hash`` holds its
-    entries and a ``tds.Vec`` its values at 1, 2, … .
+    ``version`` is the number written before the class name, None in files from before versions. A ``tds.Hash`` holds
+    its entries and a ``tds.Vec`` its values at 1, 2, … .
     """
 
     __slots__ = ("fields", "typename", "version")
@@ -200,7 +187,8 @@ class TorchObject(MutableMapping[Any, Any]):
         """The fields in stored order."""
         return self.fields.items()
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return id(self)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -211,7 +199,7 @@ class TorchObject(MutableMapping[Any, Any]):
 
 @dataclass(slots=True, eq=False)
 class LuaFunction:
-    """A function: bytecode that is kept and never run, its upvalues, and the type tag it was written with (6, 7 or 8)."""
+    """A function: bytecode that is kept and never run, its upvalues, and the type tag it was written with (6, 7, 8)."""
 
     code: bytes
     upvalues: Any = None
@@ -236,8 +224,8 @@ class StorageFacts:
 class TensorFacts:
     """How a tensor was written.
 
-    ``sizes`` and ``strides`` count elements, ``offset`` counts elements from 1, all as in the file; ``storage`` is the very
-    storage that other tensors may share, or None.
+    ``sizes`` and ``strides`` count elements, ``offset`` counts elements from 1, all as in the file; ``storage`` is the
+    very storage that other tensors may share, or None.
     """
 
     typename: str
@@ -252,7 +240,9 @@ class _Stored(np.ndarray[Any, np.dtype[Any]]):
     """An array that came out of a file; what is computed from it is a plain array."""
 
     __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return id(self)
 
     def __array_wrap__(self, array: Array, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar or array.ndim == 0 else array.view(np.ndarray)
@@ -268,6 +258,11 @@ class TorchStorage(_Stored):
         """How the file held it."""
         return getattr(self, "_facts", None)
 
+    def named(self, facts: StorageFacts) -> TorchStorage:
+        """This storage, remembering ``facts``."""
+        self._facts = facts
+        return self
+
 
 class TorchTensor(_Stored):
     """A tensor: a view of its storage, shape as in Torch, ``(0,)`` where Torch has none.
@@ -281,3 +276,8 @@ class TorchTensor(_Stored):
     def facts(self) -> TensorFacts | None:
         """How the file held it."""
         return getattr(self, "_facts", None)
+
+    def named(self, facts: TensorFacts) -> TorchTensor:
+        """This tensor, remembering ``facts``."""
+        self._facts = facts
+        return self

@@ -15,15 +15,15 @@ A file is one value. A value begins with a type tag, an ``int``; then comes:
 
 An index that came before is the same thing again. Bodies by class:
 
-    torch.*Tensor   int n, n longs (sizes), n longs (strides), long (offset in the storage, from 1), a value: its storage or nil
+    torch.*Tensor   int n, n longs (sizes), n longs (strides), long (offset in the storage, from 1), its storage or nil
     torch.*Storage  long count, the elements
     tds.Hash        long count, count times a key and a value
     tds.Vec         long count, count values
     nn.DataParallelTable, from version 2: a table of its GPUs, then as any other
     any other       a table of its fields
 
-Binary: an ``int`` has 4 bytes, a ``double`` 8, a ``long`` 8 (4 on 32-bit machines and Windows, and then LongStorage's elements
-too), in the byte order of the machine that wrote. ASCII: the same in decimal, see ``TextStream``.
+Binary: an ``int`` has 4 bytes, a ``double`` 8, a ``long`` 8 (4 on 32-bit machines and Windows, and then LongStorage's
+elements too), in the byte order of the machine that wrote. ASCII: the same in decimal, see ``TextStream``.
 
 The reader walks with a stack of its own, so depth costs nothing, and puts everything into its memo before its children.
 """
@@ -67,13 +67,14 @@ class _Frame:
         self.pairs = pairs
         self.name = name
 
-    def key(self) -> Any:
-        """The key of the value that is being read, None where it has no key."""
-        if self.pairs:
-            return self.items[-1] if len(self.items) % 2 else None
-        if self.name == "tds.Vec":
-            return len(self.items) + 1
-        return self.name or None
+    def key(self, *, inner: bool) -> Any:
+        """The key of the value that is being read; ``inner`` where that value has a frame of its own."""
+        count = len(self.items)
+        if not self.pairs:
+            return count + (not inner) if self.name == "tds.Vec" else self.name or None
+        if count % 2:
+            return "(a key)" if inner else self.items[-1]
+        return self.items[-2] if inner else None
 
 
 class Reader:
@@ -85,6 +86,7 @@ class Reader:
         self._memo: dict[int, Any] = {}
         self._frames: list[_Frame] = []
         self._typename = ""
+        self.linked = False  # whether a tensor was followed by its storage: then the size of a long is right
 
     def read(self) -> Any:
         """The value; raises FormatError with the byte and the path at which the file is wrong."""
@@ -144,8 +146,9 @@ class Reader:
             return
         table = LuaTable()
         self._remember(index, table, mark)
+        count = self._count("the number of pairs of a table")
         items.append(table)
-        if count := self._count("the number of pairs of a table"):
+        if count:
             self._frames.append(_Frame(2 * count, table.fill, pairs=True))
 
     def _function(self, tag: int, items: list[Any]) -> None:
@@ -186,8 +189,8 @@ class Reader:
         else:
             value = TorchObject(typename, version=version)
             self._remember(index, value, mark)
-            items.append(value)
             self._body(value)
+            items.append(value)
 
     def _class(self) -> tuple[str, int | None]:
         """The name of a class and its version, None in files from before versions."""
@@ -241,8 +244,7 @@ class Reader:
     def _storage(self, index: int, typename: str, version: int | None, mark: int) -> TorchStorage:
         stream = self.stream
         count = stream.long(f"the size of a {typename}")
-        storage = stream.elements(STORAGES[typename], count)
-        storage._facts = StorageFacts(typename, version)
+        storage = stream.elements(STORAGES[typename], count).named(StorageFacts(typename, version))
         self._remember(index, storage, mark)
         return storage
 
@@ -271,6 +273,7 @@ class Reader:
             known = self._memo.get(index)
             if known is None:
                 name, version = self._class()
+                self.linked = name in STORAGES
                 known = self._storage(index, name, version, mark) if name in STORAGES else None
         if not isinstance(known, TorchStorage) or known.dtype != TENSORS[typename]:
             raise FormatError(f"a {typename} on something that is not its storage", offset=mark)
@@ -283,11 +286,8 @@ class Reader:
         if min(sizes, default=0) < 0 or min(facts.strides, default=0) < 0:
             raise FormatError(f"a {facts.typename} of sizes {sizes}, strides {facts.strides}", offset=mark)
         if not sizes or storage is None:
-            tensor = TorchTensor(sizes or (0,), dtype, b"")
-        else:
-            tensor = self._checked(facts, storage, dtype, mark)
-        tensor._facts = facts
-        return tensor
+            return TorchTensor(sizes or (0,), dtype, b"").named(facts)
+        return self._checked(facts, storage, dtype, mark).named(facts)
 
     def _checked(self, facts: TensorFacts, storage: TorchStorage, dtype: np.dtype[Any], mark: int) -> TorchTensor:
         size = dtype.itemsize
@@ -304,8 +304,9 @@ class Reader:
             raise FormatError(f"a {facts.typename} too large: sizes {facts.sizes}", offset=mark) from None
 
     def _located(self, error: FormatError) -> FormatError:
-        keys = [key for frame in self._frames if (key := frame.key()) is not None]
-        inside = join(keys) or "the root"
+        *outer, last = self._frames or [_Frame(0, list[Any].clear)]
+        keys = [frame.key(inner=True) for frame in outer] + [last.key(inner=False)]
+        inside = join(key for key in keys if key is not None) or "the root"
         if self._typename:
             inside += f" (the last class was {self._typename})"
         return FormatError(error.detail, offset=error.offset, path=inside, hint=error.hint)

@@ -1,8 +1,8 @@
 """The only code that reads bytes: one class per encoding, the same primitives in both.
 
-Every primitive says what it reads, so an error can: ``expected 8 bytes for a storage size, found 3``. Nothing is read, and
-no array made, before it is known that the file holds it. ``scalars`` takes a whole run of nils, numbers, strings and booleans at a
-time, because most of a file is that.
+Every primitive says what it reads, so an error can: ``expected 8 bytes for a storage size, found 3``. Nothing is read,
+and no array made, before it is known that the file holds it. ``scalars`` takes a whole run of nils, numbers, strings
+and booleans at a time, because most of a file is that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST_CACHED = 64
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a file is written: ``"binary"`` or ``"ascii"``, and for binary the bytes of a long (8 or 4) and their order."""
+    """How a file is written: ``"binary"`` or ``"ascii"``, and for binary the bytes of a long and their order."""
 
     encoding: Literal["binary", "ascii"] = "binary"
     long_size: Literal[8, 4] = 8
@@ -105,7 +105,7 @@ class BinaryStream:
         self.mark = 0
         self.end = len(buffer)
         self.dialect = Dialect("binary", long_size, byte_order)
-        self._order = "<" if byte_order == "little" else ">"
+        self._order: Literal["<", ">"] = "<" if byte_order == "little" else ">"
         self._long = "q" if long_size == 8 else "i"
         self._unpack_int = struct.Struct(self._order + "i").unpack_from
         self._unpack_two = struct.Struct(self._order + "ii").unpack_from
