@@ -5,7 +5,8 @@ from retorch.layers import (
     container,
     convolution,
     linear,
+    nngraph,
 )
 from retorch.layers.rule import Layer, layer, registered
 
-__all__ = ["Layer", "activation", "container", "convolution", "layer", "linear", "registered"]
+__all__ = ["Layer", "activation", "container", "convolution", "layer", "linear", "nngraph", "registered"]

@@ -1,0 +1,173 @@
+"""Graphs of modules, as the package nngraph builds them (``gmodule.lua``, ``node.lua``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from retorch.errors import UsageError
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.torch7 import LuaTable, TorchObject
+
+if TYPE_CHECKING:
+    from retorch.builder import Builder, Value
+    from retorch.builder import Nested as Values
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where a node's result goes: input number ``slot`` of ``child``; ``pick`` takes one entry of a table first."""
+
+    child: int
+    slot: int
+    pick: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node: its module (none: passes its input on), which entry it selects, how many it must split into."""
+
+    key: int
+    module: Layer | None
+    select: int | None
+    split: int | None
+    edges: tuple[Edge, ...]
+
+
+def _sequence(value: object) -> list[object]:
+    return cast("list[object]", value.sequence()) if isinstance(value, (LuaTable, TorchObject)) else []
+
+
+def _data(node: object) -> LuaTable:
+    data = node.get("data") if isinstance(node, TorchObject) else None
+    if not isinstance(data, LuaTable):
+        raise Refusal("holds a node without data")
+    return data
+
+
+def _number(data: Mapping[object, object], name: str) -> int | None:
+    value = data.get(name)
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _position(of: LuaTable, among: LuaTable) -> int:
+    """The place of a node's data in another's ``mapindex``, which maps places to data and data to places."""
+    index = among.get("mapindex")
+    place = index.get(of) if isinstance(index, LuaTable) else None
+    if not isinstance(place, int):
+        raise Refusal("holds a node that does not know its input")
+    return place
+
+
+def _edges(data: LuaTable, children: Iterable[object]) -> tuple[Edge, ...]:
+    dispatches = data.get("data") is not None
+    found: list[Edge] = []
+    for child in children:
+        there = _data(child)
+        # until 2014 the input node handed out the entries of the input itself, without nodes that select
+        pick = _position(there, data) if dispatches else None
+        found.append(Edge(id(there), _position(data, there), pick))
+    return tuple(found)
+
+
+@layer("nn.gModule", kind="graph")
+class GModule(Layer):
+    """Each node's module on what its parents gave, in the order of ``forwardnodes``; gives ``outnode``'s input"""
+
+    container = True
+    ignored = frozenset({"bg", "fg", "backwardnodes", "modules", "verbose"})
+
+    forwardnodes: object
+    innode: object
+    outnode: object
+    nInputs: int | None = None
+
+    def setup(self, bind: Binder) -> None:
+        self.first, self.last = id(_data(self.innode)), id(_data(self.outnode))
+        places = {id(m): f".modules[{i}]" for i, m in enumerate(_sequence(self.raw.get("modules")), 1)}
+        nodes: list[Node] = []
+        for i, node in enumerate(_sequence(self.forwardnodes), 1):
+            data = _data(node)
+            if data.get("criterion") is not None:
+                raise Refusal("holds a criterion as a node")
+            stored = data.get("module")
+            where = places.get(id(stored), f".forwardnodes[{i}].data.module")
+            module = None if stored is None else bind(stored, f"{self.path}{where}".removeprefix("."))
+            children = _sequence(node.get("children")) if isinstance(node, TorchObject) else []
+            edges = _edges(data, children)
+            nodes.append(Node(id(data), module, _number(data, "selectindex"), _number(data, "nSplitOutputs"), edges))
+        self.nodes = nodes
+        self.inputs = self._count()
+
+    def _count(self) -> int:
+        if self.nInputs is not None:
+            return self.nInputs
+        start = _data(self.innode)
+        old = start.get("data") is not None
+        found = _sequence(start.get("mapindex")) if old else self._node(self.first).edges
+        return max(1, len(found))
+
+    def _node(self, key: int) -> Node:
+        found = next((node for node in self.nodes if node.key == key), None)
+        if found is None:
+            raise Refusal("does not reach its own input or output node")
+        return found
+
+    def children(self) -> Iterable[Layer]:
+        return dict.fromkeys(node.module for node in self.nodes if node.module is not None)
+
+    def forward(self, x: Nested) -> Nested:
+        try:
+            return cast("Nested", self._flow(x, lambda m, v: m(cast("Nested", v)), lambda v, i: cast("Array", v)[i]))
+        except Refusal as error:
+            raise UsageError(f"{self.path or 'the network'}: {error}") from None
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        def run(module: Layer, value: object) -> object:
+            return op.call(module, cast("Values", value))
+
+        return cast("Values", self._flow(x, run, lambda v, i: op.select(cast("Value", v), 0, i)))
+
+    def _flow(self, x: object, run: Callable[[Layer, object], object], part: Callable[[object, int], object]) -> object:
+        """Every node once, in order; ``part`` is how a node selects from a tensor (old files only)."""
+        given = cast("list[object]", x) if self.inputs > 1 and isinstance(x, list) else [x]
+        if len(given) != self.inputs:
+            raise Refusal(f"takes a table of {self.inputs} inputs")
+        waiting: dict[int, dict[int, object]] = {self.first: dict(enumerate(given, 1))}
+        result: object = None
+        for node in self.nodes:
+            ready = waiting.pop(node.key, {})
+            if sorted(ready) != list(range(1, len(ready) + 1)):
+                raise Refusal("has a node with an input missing")
+            result = _result(node, [ready[i] for i in sorted(ready)], run, part)
+            if node.key == self.last:
+                return result
+            for edge in node.edges:
+                entry = result if edge.pick is None else given[edge.pick - 1]
+                waiting.setdefault(edge.child, {})[edge.slot] = entry
+        return result
+
+
+def _result(
+    node: Node,
+    inputs: list[object],
+    run: Callable[[Layer, object], object],
+    part: Callable[[object, int], object],
+) -> object:
+    table = _table(inputs[0]) if len(inputs) == 1 else inputs
+    if node.select is not None:
+        if table is None:
+            return part(inputs[0], node.select - 1)
+        if node.select > len(table):
+            raise Refusal(f"selects entry {node.select} of a table of {len(table)}")
+        return table[node.select - 1]
+    x = inputs[0] if len(inputs) == 1 else inputs
+    y = x if node.module is None else run(node.module, x)
+    if node.split is not None and len(_table(y) or ()) != node.split:
+        raise Refusal(f"splits into {node.split} what is not a table of {node.split}")
+    return y
+
+
+def _table(x: object) -> list[object] | None:
+    return cast("list[object]", x) if isinstance(x, list) else None
