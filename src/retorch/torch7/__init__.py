@@ -13,6 +13,7 @@ from retorch.torch7.objects import (
     Value,
 )
 from retorch.torch7.stream import Dialect
+from retorch.torch7.writer import encode, write
 
 __all__ = [
     "Array",
@@ -26,6 +27,8 @@ __all__ = [
     "TorchStorage",
     "TorchTensor",
     "Value",
+    "encode",
     "open_file",
     "read",
+    "write",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
 import mmap
 import os
 import re
@@ -94,8 +95,19 @@ def load(source: Source) -> tuple[str, Buffer]:
         text = os.fspath(source)
         name, buffer = text, _fetch(text) if _URL.match(text) else _map(Path(text))
     else:
-        name, buffer = str(getattr(source, "name", "(file)")), source.read()
+        name, buffer = str(getattr(source, "name", "(file)")), _from_file(source)
     return name, _unpack(buffer) if buffer[:2] == _GZIP else buffer
+
+
+def _from_file(file: BinaryIO) -> Buffer:
+    """The bytes from where ``file`` stands; a map where it is a file on disk that nobody has read from."""
+    if isinstance(getattr(file, "raw", file), io.FileIO) and file.seekable() and not file.tell():
+        size = os.fstat(file.fileno()).st_size
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    content: object = file.read()
+    if not isinstance(content, bytes):
+        raise UsageError("a file that is open as text", hint='open it with mode "rb"')
+    return content
 
 
 def _map(path: Path) -> Buffer:

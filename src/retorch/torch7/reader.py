@@ -239,7 +239,8 @@ class Reader:
         if not isinstance(fields, LuaTable):
             raise FormatError("nn.DataParallelTable without a table of fields", offset=self.stream.mark)
         value.fields = fields
-        fields.setdefault("gpuAssignments", gpus)
+        if gpus is not None:
+            fields.setdefault("gpuAssignments", gpus)
 
     def _storage(self, index: int, typename: str, version: int | None, mark: int) -> TorchStorage:
         stream = self.stream

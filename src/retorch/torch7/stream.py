@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from retorch.errors import FormatError
-from retorch.torch7.numerals import parse_numbers
+from retorch.torch7.numerals import parse_number, parse_numbers
 from retorch.torch7.objects import Array, TorchStorage
 
 Buffer: TypeAlias = "bytes | mmap.mmap"
@@ -221,7 +221,8 @@ class BinaryStream:
 
 
 # Numbers are separated by white space; one newline after a number belongs to it, because raw characters may follow.
-_TOKEN = re.compile(rb"\s*+(\S{1,64})(?:\r?\n|(?=\s)|\Z)")
+# A number that the file ends with may be cut off, so white space must follow.
+_TOKEN = re.compile(rb"\s*+(\S{1,64})(?:\r?\n|(?=\s))")
 _NEWLINE = re.compile(rb"\r?\n")
 _WHOLE = re.compile(rb"[+-]?\d{1,20}")
 
@@ -241,9 +242,10 @@ class TextStream:
     def _token(self, what: str) -> bytes:
         match = _TOKEN.match(self.buffer, self.pos)
         if match is None:
-            if not self.buffer[self.pos : self.pos + 4096].strip():
-                raise missing(what, 1, 0, self.pos)
-            raise FormatError(f"expected {what}, found {self.buffer[self.pos : self.pos + 24]!r}…", offset=self.pos)
+            left = self.buffer[self.pos : self.pos + 128].split()
+            if not left or len(left[0]) <= 64:
+                raise FormatError(f"the file is cut off: expected {what} and a newline", offset=self.pos)
+            raise FormatError(f"expected {what}, found {left[0][:24]!r}…", offset=self.pos)
         self.mark = match.start(1)
         self.pos = match.end()
         return match[1]
@@ -278,10 +280,14 @@ class TextStream:
             raise FormatError(f"{what} of {count} bytes", offset=pos)
         if pos + count > self.end:
             raise missing(what, count, self.end - pos, pos)
-        stop = pos + count
-        newline = _NEWLINE.match(self.buffer, stop) if count else None
-        self.pos = newline.end() if newline else stop
-        return self.buffer[pos:stop]
+        self.pos = self._skip_newline(pos + count, what) if count else pos
+        return self.buffer[pos : pos + count]
+
+    def _skip_newline(self, pos: int, what: str) -> int:
+        if pos == self.end:
+            raise missing(f"the newline after {what}", 1, 0, pos)
+        newline = _NEWLINE.match(self.buffer, pos)
+        return newline.end() if newline else pos
 
     def tag(self) -> int:
         """A type tag."""
@@ -296,8 +302,7 @@ class TextStream:
             pos = self.pos
             if count < 0 or pos + count > self.end:
                 raise missing(f"the {count} elements of a storage", count, self.end - pos, pos)
-            newline = _NEWLINE.match(self.buffer, pos + count) if count else None
-            self.pos = newline.end() if newline else pos + count
+            self.pos = self._skip_newline(pos + count, "a storage") if count else pos
             return TorchStorage((count,), dtype, self.buffer, pos)
         self._check(count, "the elements of a storage")
         values, self.pos = parse_numbers(self.buffer, self.pos, dtype, count)
@@ -305,8 +310,10 @@ class TextStream:
 
     def _number(self) -> float:
         token = self._token("a number")
-        values, _ = parse_numbers(token, 0, np.dtype("f8"), 1, base=self.mark)
-        return number(float(values[0]))
+        try:
+            return number(parse_number(token))
+        except ValueError:
+            raise FormatError(f"expected a number, found {decode(token)!r}", offset=self.mark) from None
 
     def scalars(self, items: list[Any], need: int) -> int:
         """Append values to ``items`` until there are ``need``, or a table, object or function comes: return its tag."""
