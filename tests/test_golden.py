@@ -9,6 +9,7 @@ import pytest
 
 import retorch
 from golden_cases import Case, cases, check, flatten
+from retorch.caffe2.runtime import Runtime
 
 CASES = cases()
 every_case = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
@@ -24,12 +25,7 @@ def test_reference_agrees_with_torch(case: Case) -> None:
 def test_float64_reference_agrees_with_torch(case: Case) -> None:
     net = retorch.load(case.path)
     wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in case.flat("input")]
-    inputs = iter(wide)
-
-    def nest(item: object) -> object:
-        return [nest(i) for i in item] if isinstance(item, list) else next(inputs)
-
-    check(case.flat("output"), flatten(net.forward(nest(case.nested("input")))))
+    check(case.flat("output"), flatten(net.forward(nest(case, wide))))
 
 
 @every_case
@@ -44,3 +40,41 @@ def test_caffe2_files_agree_with_torch(case: Case, tmp_path: Path) -> None:
     network = retorch.convert(retorch.load(case.path), case.nested("input"))
     network.save(tmp_path / "out", format="caffe2")
     check(case.flat("output"), retorch.Network.load(tmp_path / "out").run(*case.flat("input")))
+
+
+@pytest.mark.caffe2
+@every_case
+def test_real_caffe2_agrees_with_torch(case: Case, tmp_path: Path, caffe2: Runtime) -> None:
+    network = retorch.convert(retorch.load(case.path), case.nested("input"))
+    network.save(tmp_path, format="caffe2")
+    inputs = [x.astype(np.float32) for x in case.flat("input")]
+    check(case.flat("output"), caffe2.run(tmp_path, inputs))
+
+
+@every_case
+def test_folded_network_agrees_with_torch(case: Case, tmp_path: Path) -> None:
+    network = retorch.convert(retorch.load(case.path), case.nested("input"), fold=True)
+    network.save(tmp_path, format="caffe2")
+    check(case.flat("output"), retorch.Network.load(tmp_path).run(*case.flat("input")))
+
+
+@every_case
+def test_another_batch_size_agrees_with_the_reference(case: Case) -> None:
+    net = retorch.load(case.path)
+    network = retorch.convert(net, case.nested("input"))
+    if any(port.shape and isinstance(port.shape[0], str) for port in network.inputs):
+        larger = [np.concatenate([x, x[:1]]) for x in case.flat("input")]
+        expected = flatten(net.forward(nest(case, larger)))
+        check(expected, network.run(*larger))
+    else:
+        assert all(isinstance(size, int) for port in network.inputs for size in port.shape or ())
+
+
+def nest(case: Case, arrays: list[np.ndarray]) -> object:
+    """Flat arrays in the nesting of a case's input."""
+    left = iter(arrays)
+
+    def visit(item: object) -> object:
+        return [visit(i) for i in item] if isinstance(item, list) else next(left)
+
+    return visit(case.nested("input"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from retorch.module import Module, load
     from retorch.network import Network
     from retorch.torch7 import LuaFunction, LuaTable, TorchObject, read, write
-    from retorch.verify import verify
+    from retorch.verification import verify
 
 __version__ = "0.1.0"
 
@@ -34,7 +34,7 @@ _HOMES = {
     "layer": "retorch.layers.rule",
     "load": "retorch.module",
     "read": "retorch.torch7",
-    "verify": "retorch.verify",
+    "verify": "retorch.verification",
     "write": "retorch.torch7",
 }
 

@@ -102,9 +102,14 @@ class Builder:
 
     Operands may be values, arrays, numbers (float32 scalars if ``float``) or lists of whole numbers (int64). Attributes
     are keywords. The output's type is inferred at once, so ``.shape`` can be read.
+
+    Args:
+        strict: stop at the first layer that refuses; ``refused`` holds it and its input.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self.refused: tuple[Layer, Nested] | None = None
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         self.problems: list[Problem] = []
@@ -276,6 +281,9 @@ class Builder:
             return cast("Nested", module.lower(self, x))
         except Refusal as refusal:
             self.problems.append(Problem(module.path, module.typename, str(refusal)))
+            self.refused = self.refused or (module, x)
+            if self.strict:
+                raise UnsupportedError(self.problems) from refusal
             return self._stand_in(module, x)
 
     def _stand_in(self, module: Layer, x: Nested) -> Nested:

@@ -9,13 +9,14 @@ from retorch.network import Network
 from retorch.passes import simplify
 
 
-def convert(net: Module, example: Example, *, fold: bool = True) -> Network:
+def convert(net: Module, example: Example, *, fold: bool = False) -> Network:
     """Rebuild a Torch network as one that runs today.
 
     Args:
         net: what :func:`retorch.load` gave.
         example: its input: a tuple is a shape, an array an example, a list a table of such.
-        fold: merge layers where the result is the same (batch norm into convolution, …).
+        fold: merge layers where the result is the same (batch norm into convolution, …); without it there is one
+            operator per layer where the target has one.
 
     Returns:
         The network; ``save`` writes it as Caffe2 files or ONNX.

@@ -114,6 +114,15 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
 
 def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered:
     op = Builder()
+    x, inputs = lower_inputs(op, wanted, nesting)
+    outputs = op.call(root, x)
+    if op.problems:
+        raise UnsupportedError(_once_each(op.problems))
+    return _Lowered(op, inputs, outputs)
+
+
+def lower_inputs(op: Builder, wanted: Sequence[InputSpec], nesting: object) -> tuple[Values, list[Value]]:
+    """The network's inputs as it takes them, and the graph's inputs (which no in-place layer rewrites)."""
     names = ["data"] if len(wanted) == 1 else [f"data_{i}" for i in range(1, len(wanted) + 1)]
     inputs = [
         op.input(n, spec.shape, ir.DataType.INT64 if spec.integer else ir.DataType.FLOAT)
@@ -123,12 +132,7 @@ def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _L
     def nest(item: object) -> Values:
         return inputs[item] if isinstance(item, int) else [nest(i) for i in cast("list[object]", item)]
 
-    # in-place layers rewrite the handles, the graph's inputs are what they held at first
-    first = [Value(v.read()) for v in inputs]
-    outputs = op.call(root, nest(nesting))
-    if op.problems:
-        raise UnsupportedError(_once_each(op.problems))
-    return _Lowered(op, first, outputs)
+    return nest(nesting), [Value(v.read()) for v in inputs]
 
 
 def _once_each(problems: Sequence[Problem]) -> list[Problem]:

@@ -162,16 +162,39 @@ def load(source: Source, *, at: str | None = None) -> Module:
     """
     root = read(source)
     name = Path(os.fspath(source)).name.partition(".")[0] if isinstance(source, (str, os.PathLike)) else "network"
-    if at is not None:
-        return bind(follow(root, at), name=name, at=at)
-    found = networks(root)
-    if not found:
+    net = pick(root, name=name, at=at)
+    if net is None:
         raise UsageError("there is no network in this file", hint="`retorch inspect` shows what is in it")
-    chosen = next((p for want in _PREFERRED for p in found if p == want or p.startswith((want + ".", want + "["))), None)
-    if chosen is None:
-        chosen = max(found, key=lambda p: _weight(found[p]))
-    others = tuple(p for p in found if p != chosen)
-    return bind(found[chosen], name=name, at=chosen, alternatives=others)
+    return net
+
+
+def pick(root: object, *, name: str = "network", at: str | None = None) -> Module | None:
+    """The network in what a file holds: the one at a path, or the only one, or the likeliest; None where there is none.
+
+    Raises:
+        UsageError: the path names nothing.
+    """
+    found = networks(root)
+    if at is not None:
+        chosen = follow(root, at)
+        return bind(chosen, name=name, at=at) if isinstance(chosen, TorchObject) else pick(chosen, name=name)
+    if not found:
+        return None
+    best = next((p for want in _PREFERRED for p in found if p == want or p.startswith((want + ".", want + "["))), None)
+    if best is None:
+        best = max(found, key=lambda p: _weight(found[p]))
+    others = tuple(p for p in found if p != best)
+    return bind(found[best], name=name, at=best, alternatives=others)
+
+
+def weights(net: Module) -> list[Array]:
+    """The network's parameters, each stored array once."""
+    found: dict[tuple[object, ...], Array] = {}
+    for made in net.layers():
+        for array in made.parameters().values():
+            where = array.__array_interface__["data"][0], array.dtype.str, array.shape, array.strides
+            found.setdefault(where, array)
+    return list(found.values())
 
 
 def _weight(obj: TorchObject) -> int:

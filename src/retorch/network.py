@@ -26,6 +26,8 @@ Array: TypeAlias = NDArray[Any]
 Feed: TypeAlias = "ArrayLike | Sequence[Feed] | Mapping[str, ArrayLike]"
 #: How flat tensors make up what Torch takes or gives: ``0`` is the first tensor, ``[0, [1, 2]]`` a table.
 Nesting: TypeAlias = "int | list[Nesting]"
+#: What a network says of itself, in the metadata of an ONNX model and in the arguments of a Caffe2 net.
+DESCRIPTION = ("retorch.inputs", "retorch.outputs", "retorch.example_shapes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class Network:
         if where.suffix == ".onnx":
             return cls(onnxfile.load(where))
         net = files.read(where)
-        return cls(_first_model(net), source=net)
+        model = _first_model(net)
+        model.metadata_props.update({arg.name: arg.s.decode() for arg in net.predict.arg if arg.name in DESCRIPTION})
+        return cls(model, source=net)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -128,6 +132,14 @@ class Network:
             found.update(zip(wanted, Session(_with_outputs(model, wanted)).run(feeds, wanted), strict=True))
         return {name: found[name] for name in names}
 
+    def value_names(self) -> set[str]:
+        """The names of all tensors that the network computes."""
+        return {str(value.name) for node in self.model.graph for value in node.outputs}
+
+    def model_for(self, *inputs: Feed) -> ir.Model:
+        """The model that runs on these inputs: what was read from Caffe2 files is read again for their sizes."""
+        return self._session(self._feeds(inputs))[0]
+
     def save(
         self,
         path: str | Path,
@@ -161,14 +173,22 @@ class Network:
 
         settings = EmitOptions() if options is None else options
         try:
-            return emit(self.model, settings)
+            return self._described(emit(self.model, settings))
         except ConversionError:
             fixed = fix_sizes(self.model)
             if fixed is None:
                 raise
-        net = emit(fixed, settings)
+        net = self._described(emit(fixed, settings))
         batch = fixed.graph.inputs[0].shape
         self.notes += (f"Caffe2 can express this network for a batch of {batch[0] if batch else '?'} only",)
+        return net
+
+    def _described(self, net: Caffe2Net) -> Caffe2Net:
+        """The net with the nesting and shapes of its inputs as arguments of its own, which Caffe2 passes over."""
+        for key in DESCRIPTION:
+            text = self.model.metadata_props.get(key)
+            if text is not None:
+                net.predict.arg.add(name=key, s=text.encode())
         return net
 
     def _feeds(self, inputs: Sequence[Feed]) -> dict[str, Array]:
@@ -185,35 +205,24 @@ class Network:
         return {port.name: self._fitted(port, array) for port, array in zip(ports, given, strict=True)}
 
     def _fitted(self, port: Port, data: ArrayLike) -> Array:
-        array = np.ascontiguousarray(np.asarray(data), port.dtype).reshape(np.shape(data))
-        # The sizes of a Caffe2 net's inputs are what its operators suggest: the run decides.
-        if self._source is None and port.shape is not None and not _fits(array.shape, port.shape):
+        array = np.asarray(data)
+        if self._source is not None:
+            # What Caffe2's files suggest of an input is not its only shape, and integers may be meant: the run decides.
+            return _contiguous(array, np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
+        if port.shape is not None and not _fits(array.shape, port.shape):
             got = "×".join(map(str, array.shape)) or "a single number"
             raise UsageError(f"input {port} does not take {got}")
-        return array
+        return _contiguous(array, port.dtype)
 
     def _session(self, feeds: Mapping[str, Array]) -> tuple[ir.Model, Session]:
         """The model for inputs of these sizes, and its session, made once."""
-        shapes = {name: array.shape for name, array in feeds.items()}
-        ranks = tuple(map(len, shapes.values()))
-        for key in ((), ranks, tuple(shapes.values())):
+        shapes = tuple((array.dtype.str, array.shape) for array in feeds.values())
+        ranks = tuple((kind, len(shape)) for kind, shape in shapes)
+        for key in ((), ranks, shapes):
             if key in self._sessions:
                 return self._sessions[key]
-        key, model = self._specialised(shapes)
-        self._sessions[key] = (model, Session(model))
+        key, model = (shapes, self._specialised(feeds, exact=True)), 
         return self._sessions[key]
-
-    def _specialised(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[object, ir.Model]:
-        if self._source is None:
-            return (), self.model
-        ranks = tuple(map(len, shapes.values()))
-        varying = {name: [f"{name}_{axis}" for axis in range(len(shape))] for name, shape in shapes.items()}
-        try:
-            return ranks, parse(self._source, varying)
-        except ConversionError:
-            # What cannot be said for any sizes may be for these; and their error message is the one that matters.
-            return tuple(shapes.values()), parse(self._source, shapes)
-
 
 def _first_model(net: Caffe2Net) -> ir.Model:
     """The model before any input is seen: with what the operators say of the inputs, or with no weights read at all."""

@@ -6,6 +6,7 @@ formula, ``forward`` is the formula in NumPy, ``lower`` the same in ONNX operato
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -148,6 +149,17 @@ class Layer:
     def index_limit(self) -> int | None:
         """For layers that use their input as indices from 1: the largest that they accept."""
         return None
+
+    def reads(self) -> tuple[int | None, ...] | None:
+        """One sample of the input as the weights want it, None for free sizes (``(3, None, None)``), where they say."""
+        return None
+
+    def elements(self) -> int | None:
+        """How many numbers one sample of the input has, for layers that accept no other count."""
+        pattern = self.reads()
+        if pattern is None or None in pattern:
+            return None
+        return math.prod(size for size in pattern if size is not None)
 
     def parameters(self) -> dict[str, Array]:
         """The layer's own arrays by field name, as stored."""

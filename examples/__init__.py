@@ -1,0 +1,1 @@
+"""Small applications on top of retorch's public interface."""

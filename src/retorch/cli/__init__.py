@@ -1,0 +1,48 @@
+"""The command line: the only code that prints or picks an exit code.
+
+Exit codes: 0 done (and verified, unless told not to); 1 converted, but the numbers differ; 2 unusable arguments; 3 the file
+cannot be read or converted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from retorch.cli import convert, inspect, verify
+from retorch.cli import run as run_command
+from retorch.cli.outcome import explain
+
+app = typer.Typer(
+    name="retorch",
+    help="Open Torch7 models (.t7), look inside, run them, and turn them into Caffe2 or ONNX, with proof.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+inspect.register(app)
+convert.register(app)
+verify.register(app)
+run_command.register(app)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        app(arguments, prog_name="retorch")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except Exception as error:  # noqa: BLE001 - explain raises again what is not ours
+        return explain(error, debug=debug)
+    return 0
+
+
+def run() -> None:
+    """The ``retorch`` program."""
+    raise SystemExit(main())

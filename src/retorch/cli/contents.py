@@ -1,0 +1,108 @@
+"""Any stored value as a tree: types, shapes, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.tree import Tree
+
+from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+
+_MOST_LINES = 2000
+_MOST_ENTRIES = 60
+
+
+def entries(value: object) -> Iterable[tuple[object, object]]:
+    """The keys and values inside a value."""
+    if isinstance(value, (TorchObject, LuaTable)):
+        return value.items()
+    if isinstance(value, LuaFunction):
+        return [("upvalues", value.upvalues)]
+    return ()
+
+
+def describe(value: object, *, stats: bool = False) -> str:
+    """One line: what a value is."""
+    if isinstance(value, TorchObject):
+        return f"{value.typename} ({len(value)} fields)"
+    if isinstance(value, LuaTable):
+        return f"table ({len(value)})"
+    if isinstance(value, LuaFunction):
+        return f"function ({len(value.code)} bytes of bytecode)"
+    if isinstance(value, np.ndarray):
+        kind = getattr(value, "typename", None) or str(value.dtype)
+        sizes = "x".join(map(str, value.shape)) or "scalar"
+        return f"{kind} {sizes}" + (statistics(value) if stats else "")
+    if isinstance(value, (str, bytes)):
+        text = repr(value)
+        return text if len(text) < 80 else f"{text[:77]}… ({len(value)})"
+    return "nil" if value is None else str(value)
+
+
+def statistics(array: Any) -> str:
+    """Minimum, mean, maximum, and how many are not numbers."""
+    if not array.size or array.dtype.kind not in "fiu":
+        return ""
+    wide = array.astype(np.float64)
+    missing = int(np.isnan(wide).sum())
+    good = wide[~np.isnan(wide)]
+    if not good.size:
+        return f"  all {missing} NaN"
+    text = f"  min {good.min():.4g} mean {good.mean():.4g} max {good.max():.4g}"
+    return text + (f" NaN {missing}" if missing else "")
+
+
+def as_tree(root: object, *, stats: bool, offsets: Mapping[int, int]) -> Tree:
+    """The value with everything inside, each table and object once."""
+    tree = Tree(_label("", root, stats, offsets))
+    stack: list[tuple[Tree, object]] = [(tree, root)]
+    seen: set[int] = {id(root)}
+    lines = 0
+    while stack:
+        branch, value = stack.pop()
+        for i, (key, item) in enumerate(entries(value)):
+            lines += 1
+            if i >= _MOST_ENTRIES or lines > _MOST_LINES:
+                branch.add("[dim]…[/dim]")
+                break
+            again = id(item) in seen
+            twig = branch.add(_label(_key(key), item, stats, offsets) + (" [dim](again)[/dim]" if again else ""))
+            if not again and isinstance(item, (TorchObject, LuaTable, LuaFunction)):
+                seen.add(id(item))
+                stack.append((twig, item))
+    return tree
+
+
+def _key(key: object) -> str:
+    return f"[{key}]" if isinstance(key, (int, float, bool)) else key if isinstance(key, str) else describe(key)
+
+
+def _label(key: str, value: object, stats: bool, offsets: Mapping[int, int]) -> str:
+    text = describe(value, stats=stats).replace("[", "\\[")
+    where = f"  [dim]@{offsets[id(value)]}[/dim]" if id(value) in offsets else ""
+    name = key.replace("[", "\\[")
+    return f"[cyan]{name}[/cyan] {text}{where}" if key else text + where
+
+
+def as_json(root: object, *, stats: bool) -> Any:
+    """The value as JSON: what cannot be written there is described; what was seen before is named ``again``."""
+    made: dict[str, Any] = {}
+    stack: list[tuple[dict[str, Any], str, object]] = [(made, "root", root)]
+    seen: set[int] = set()
+    while stack:
+        into, key, value = stack.pop()
+        if not isinstance(value, (TorchObject, LuaTable, LuaFunction)):
+            plain = isinstance(value, (bool, int, float, str)) or value is None
+            into[key] = value if plain else {"is": describe(value, stats=stats)}
+            continue
+        entry: dict[str, Any] = {"is": describe(value)}
+        into[key] = entry
+        if id(value) in seen:
+            entry["again"] = True
+            continue
+        seen.add(id(value))
+        inside = entry.setdefault("inside", {})
+        stack.extend((inside, _key(k), item) for k, item in entries(value))
+    return made["root"]

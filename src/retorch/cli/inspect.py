@@ -1,0 +1,151 @@
+"""``retorch inspect``: what is in a .t7 file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from retorch.cli.arguments import load_plugins
+from retorch.cli.outcome import about
+from retorch.cli.terminal import console, print_json, size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from retorch.layers.rule import Layer
+    from retorch.module import Module
+    from retorch.torch7 import Document
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch inspect model.t7
+
+  retorch inspect checkpoint.t7 --at model.generator --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="Show what is in a file: layers, settings, parameters, sizes.", epilog=EXAMPLES)(inspect)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
+    at: Annotated[str | None, typer.Option(help="What to look at, as model.generator.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Minimum, mean, maximum and NaN count of tensors.")] = False,
+    offsets: Annotated[bool, typer.Option("--offsets", help="Where in the file each value stands.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from retorch import module  # noqa: PLC0415 - numpy is not needed for --help
+    from retorch.cli import contents  # noqa: PLC0415
+    from retorch.torch7 import open_file  # noqa: PLC0415
+
+    load_plugins(plugin or [])
+    screen = console()
+    with about(file):
+        document = open_file(file, offsets=offsets)
+        root = module.follow(document.root, at) if at else document.root
+        net = module.pick(document.root, name=file.stem, at=at)
+    if as_json:
+        network = _network_json(net) if net else None
+        print_json({"file": _file_json(document), "network": network, "contents": contents.as_json(root, stats=stats)})
+        return
+    _show_file(screen, document)
+    if net is None or stats or offsets:
+        screen.print(contents.as_tree(root, stats=stats, offsets=document.offsets))
+    if net is not None:
+        _show_network(screen, net, document)
+
+
+def _file_json(document: Document) -> dict[str, Any]:
+    return {
+        "name": document.name,
+        "size": document.size,
+        "dialect": str(document.dialect),
+        "trailing": document.trailing,
+    }
+
+
+def _show_file(screen: Console, document: Document) -> None:
+    trailing = f", {document.trailing} bytes after the value" if document.trailing else ""
+    screen.print(f"[bold]{document.name}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
+
+
+def _show_network(screen: Console, net: Module, document: Document) -> None:
+    from retorch.module import weights  # noqa: PLC0415
+
+    screen.print(_tree(net))
+    stored = weights(net)
+    count = sum(a.size for a in stored)
+    held = sum(a.nbytes for a in stored)
+    classes = Counter(layer.typename for layer in net.layers())
+    screen.print(f"{sum(classes.values())} modules, {count:,} parameters")
+    rest = max(document.size - held, 0)
+    screen.print(f"weights {size(held)}, the rest of the file {size(rest)} (gradients, buffers, other values)")
+    for note in net.notes:
+        screen.print(f"[yellow]note:[/yellow] {note}")
+    if net.problems:
+        screen.print(f"[red]{len(net.problems)} layers would not convert:[/red]")
+        for problem in net.problems:
+            screen.print(f"  [red]{problem}[/red]")
+
+
+def _tree(net: Module) -> Tree:
+    from rich.tree import Tree  # noqa: PLC0415
+
+    bad = {problem.path for problem in net.problems}
+    root = Tree(_line(net.layer, bad))
+    seen: set[int] = {id(net.layer)}
+    stack: list[tuple[Tree, Layer]] = [(root, net.layer)]
+    while stack:
+        branch, layer = stack.pop()
+        for child in layer.children():
+            twig = branch.add(_line(child, bad) + (" [dim](again)[/dim]" if id(child) in seen else ""))
+            if id(child) not in seen:
+                seen.add(id(child))
+                stack.append((twig, child))
+    return root
+
+
+def _line(layer: Layer, bad: set[str]) -> str:
+    settings = " ".join(f"{name}={_short(value)}" for name, value in layer.settings().items())
+    arrays = " ".join(f"{name} {'x'.join(map(str, a.shape))}" for name, a in layer.parameters().items())
+    count = sum(a.size for a in layer.parameters().values())
+    path = layer.path.rpartition(".")[2]
+    colour = "red" if layer.path in bad else "cyan"
+    parts = [f"[dim]{_plain(path)}[/dim]" if path else "", f"[{colour}]{layer.typename}[/{colour}]", settings]
+    if arrays:
+        parts.append(f"[dim]{arrays} ({count:,})[/dim]")
+    return "  ".join(p for p in parts if p)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))  # type: ignore[arg-type]
+    return str(value)
+
+
+def _network_json(net: Module) -> dict[str, Any]:
+    layers = [
+        {
+            "path": layer.path,
+            "class": layer.typename,
+            "settings": layer.settings(),
+            "parameters": {name: list(a.shape) for name, a in layer.parameters().items()},
+        }
+        for layer in net.layers()
+    ]
+    problems = [{"path": p.path, "class": p.typename, "reason": p.reason} for p in net.problems]
+    return {"at": net.at, "layers": layers, "notes": list(net.notes), "problems": problems}

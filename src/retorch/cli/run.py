@@ -1,0 +1,80 @@
+"""``retorch run``: a network on an input, from the original or from what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retorch.cli.arguments import arrays, load_module
+from retorch.cli.outcome import about
+from retorch.cli.terminal import console, table
+from retorch.errors import UsageError
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch run out --input x.npz -o y.npz
+
+  retorch run model.t7 --input x.npz -o y.npz --engine reference
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="Run a network on an input.", epilog=EXAMPLES)(run)
+
+
+def run(
+    network: Annotated[Path, typer.Argument(help="A Torch7 file, a folder of Caffe2 files, or an .onnx file.")],
+    input: Annotated[Path, typer.Option("--input", help="An .npz or .npy file: the input's tensors in order.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="An .npz file for output_0, output_1, …")],
+    engine: Annotated[str, typer.Option(help="reference, embedded or caffe2; by default what NETWORK is.")] = "",
+    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+) -> None:
+    import numpy as np  # noqa: PLC0415 - not needed for --help
+
+    written = network.is_dir() or network.suffix in {".onnx", ".pb", ".pbtxt"}
+    which = engine or ("embedded" if written else "reference")
+    given = arrays(input)
+    with about(network):
+        if which == "reference" or not written:
+            results = _from_torch(network, at, plugin, given, which)
+        else:
+            results = _from_files(network, given, which)
+    temporary = output.with_name(f".{output.name}.part.npz")
+    with about(output):
+        np.savez(temporary, **{f"output_{i}": y for i, y in enumerate(results)})
+        temporary.replace(output)
+    rows = table("output", "shape", ">min", ">mean", ">max")
+    for i, y in enumerate(results):
+        numbers = (f"{y.min():.4g}", f"{y.mean():.4g}", f"{y.max():.4g}") if y.size else ("-",) * 3
+        rows.add_row(f"output_{i}", "x".join(map(str, y.shape)), *numbers)
+    screen = console()
+    screen.print(rows)
+    screen.print(f"wrote {output} ({which})")
+
+
+def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: list, which: str) -> list:  # type: ignore[type-arg]
+    from retorch.conversion import convert  # noqa: PLC0415
+    from retorch.layers.rule import tensors  # noqa: PLC0415
+
+    net = load_module(file, at, plugin)
+    x = given[0] if len(given) == 1 else given
+    if which == "reference":
+        return list(tensors(net.forward(x)))
+    if which == "embedded":
+        return convert(net, x).run(*given)
+    raise UsageError(f"--engine {which} runs what was written", hint="convert first, then run the folder")
+
+
+def _from_files(path: Path, given: list, which: str) -> list:  # type: ignore[type-arg]
+    from retorch.verification.engines import engine  # noqa: PLC0415
+
+    one = engine(which, path)
+    try:
+        return one.run(given)
+    finally:
+        one.close()

@@ -1,0 +1,40 @@
+"""Where text goes: a rich console that is plain when piped, and helpers for tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def console(*, error: bool = False) -> Console:
+    """The terminal; rich honours NO_COLOR and falls back to plain text when piped."""
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else 140
+    return Console(stderr=error, highlight=False, width=width, soft_wrap=False)
+
+
+def print_json(value: Any) -> None:
+    """Machine-readable output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table with headings; columns whose heading starts with ``>`` hold numbers."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
+    return made
+
+
+def size(count: float) -> str:
+    """Bytes for people: ``553.4 MB``."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

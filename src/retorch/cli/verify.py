@@ -1,0 +1,87 @@
+"""``retorch verify``: is what was written the same network?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retorch.cli.arguments import arrays, load_module
+from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.terminal import console, print_json, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from retorch.verification import Report
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch verify model.t7 out --layers
+
+  retorch verify model.t7 out --engine caffe2 --inputs x.npz
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="Compare written files with the network they were made from.", epilog=EXAMPLES)(verify)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="The Torch7 file.")],
+    output: Annotated[Path, typer.Argument(help="What was written: a folder, or an .onnx file.")],
+    engine: Annotated[list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0 …")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="An .npz or .npy file with the input.")] = None,
+    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from retorch import verification  # noqa: PLC0415 - numpy and onnx are not needed for --help
+
+    net = load_module(file, at, plugin)
+    given = arrays(inputs) if inputs else None
+    with about(output):
+        report = verification.verify(
+            net, output, engines=engine or ["embedded"], inputs=given, layers=layers, seed=seed
+        )
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        show_report(console(), report)
+    raise typer.Exit(DONE if report.ok else DIFFERS)
+
+
+def show_report(screen: Console, report: Report) -> None:
+    """The verdict and its numbers."""
+    colour = "green" if report.ok else "red"
+    rows = table("engine", "input", "output", "shape", ">max error", ">mean error", ">scale", ">relative")
+    for witness in report.witnesses:
+        if witness.failed:
+            rows.add_row(witness.engine, witness.trial, "-", f"[red]{witness.failed}[/red]")
+        for i, m in enumerate(witness.outputs):
+            numbers = (f"{m.max_abs:.2e}", f"{m.mean_abs:.2e}", f"{m.scale:.3g}", f"{m.relative:.2e}")
+            rows.add_row(witness.engine, witness.trial, str(i + 1), "x".join(map(str, m.shape)) or "-", *numbers)
+    screen.print(rows)
+    for witness in report.witnesses:
+        if witness.layers:
+            show_layers(screen, report, witness.engine)
+    screen.print(f"[bold {colour}]{report.verdict}[/bold {colour}]")
+
+
+def show_layers(screen: Console, report: Report, engine: str) -> None:
+    """Every layer: its error in the whole network, and alone."""
+    rows = table("layer", "class", "blob", ">max error", ">relative", ">roundings", ">alone", "")
+    witness = next(w for w in report.witnesses if w.engine == engine and w.layers)
+    for row in witness.layers:
+        mark = "[red]wrong[/red]" if row.guilty(report.tolerance) else ""
+        mark = mark or ("[yellow]off[/yellow]" if row.diverges(report.tolerance) else "[green]ok[/green]")
+        whole = row.whole
+        numbers = (f"{whole.max_abs:.2e}", f"{whole.relative:.2e}", f"{whole.roundings:.0f}") if whole else ("-",) * 3
+        alone = f"{row.alone.relative:.2e}" if row.alone else "-"
+        rows.add_row(row.path or "(root)", row.typename, row.blob, *numbers, alone, mark)
+    screen.print(rows)

@@ -1,0 +1,92 @@
+"""What networks are tried on: random tensors that the network accepts, and unkind ones."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retorch.errors import RetorchError, UsageError
+from retorch.module import Module
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One input: its tensors in order, and what to call it."""
+
+    label: str
+    tensors: tuple[Array, ...]
+
+    def nested(self, nesting: object) -> Any:
+        """The tensors as the network takes them."""
+        return nest(nesting, self.tensors)
+
+
+def nest(nesting: object, tensors: Sequence[Array]) -> Any:
+    """Positions (``[0, [1, 2]]``) replaced by tensors."""
+    if isinstance(nesting, list):
+        return [nest(item, tensors) for item in cast("list[object]", nesting)]
+    return tensors[cast("int", nesting)]
+
+
+def positions(text: str | None, count: int) -> object:
+    """The nesting that a network's metadata gives; a list of tensors where it gives none."""
+    if text:
+        return json.loads(text)
+    return 0 if count == 1 else list(range(count))
+
+
+def random_trial(net: Module, shapes: Sequence[tuple[int, ...]], nesting: object, seed: int = 0) -> Trial:
+    """Seeded normal noise, or whole numbers from 1 for tensors that the network uses as indices.
+
+    Raises:
+        UsageError: the network accepts neither.
+    """
+    rng = np.random.default_rng(seed)
+    noise = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    highest = index_range(net)
+    if highest is None:
+        return Trial(f"random, seed {seed}", tuple(noise))
+    whole = [rng.integers(1, highest + 1, shape).astype(np.float32) for shape in shapes]
+    # which of the tensors are indices is the network's business: the first combination it accepts
+    for choice in itertools.product((False, True), repeat=len(shapes)):
+        tensors = tuple(w if pick else n for pick, w, n in zip(choice, whole, noise, strict=True))
+        if any(choice) and _accepts(net, nest(nesting, tensors)):
+            return Trial(f"random, indices 1…{highest}, seed {seed}", tensors)
+    raise UsageError("no random input suits this network", hint="give one with --inputs x.npz")
+
+
+def index_range(net: Module) -> int | None:
+    """The largest index that every lookup in the network accepts; None without lookups."""
+    limits = [limit for module in net.layers() if (limit := module.index_limit()) is not None]
+    return min(limits) if limits else None
+
+
+def _accepts(net: Module, x: Any) -> bool:
+    try:
+        net.forward(x)
+    except (RetorchError, IndexError, ValueError):
+        return False
+    return True
+
+
+def unkind_trials(trial: Trial) -> list[Trial]:
+    """Zeros, a constant and large values, in the shapes of a trial; tensors of indices stay as they are."""
+
+    def each(label: str, scale: float, shift: float) -> Trial:
+        made = tuple(_bend(t, scale, shift) for t in trial.tensors)
+        return Trial(label, made)
+
+    return [each("zeros", 0.0, 0.0), each("constant 0.5", 0.0, 0.5), each("large (×100)", 100.0, 0.0)]
+
+
+def _bend(tensor: Array, scale: float, shift: float) -> Array:
+    indices = tensor.size and np.all(tensor == np.round(tensor)) and np.all(tensor >= 1)
+    return tensor if indices else (tensor * np.float32(scale) + np.float32(shift)).astype(np.float32)

@@ -1,0 +1,114 @@
+"""The verdict: who was asked, what came out, and which layer is to blame."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from retorch.verification.measure import Measure
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer's output in an engine against the reference.
+
+    Attributes:
+        path, typename: the Torch layer.
+        blob: the value that holds its output.
+        whole: the error when the whole network ran.
+        alone: the error when the layer was fed the reference's own input; None where it was not asked for.
+        failed: why it could not be run, if so.
+    """
+
+    path: str
+    typename: str
+    blob: str
+    whole: Measure | None
+    alone: Measure | None = None
+    failed: str = ""
+
+    def diverges(self, tolerance: float) -> bool:
+        """Whether the layer's output in the whole network is off."""
+        return bool(self.failed) or (self.whole is not None and not self.whole.within(tolerance))
+
+    def guilty(self, tolerance: float) -> bool:
+        """Whether the layer itself is wrong, given the right input."""
+        return self.alone is not None and not self.alone.within(tolerance)
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One engine on one input."""
+
+    engine: str
+    trial: str
+    outputs: tuple[Measure, ...]
+    failed: str = ""
+    layers: tuple[LayerRow, ...] = ()
+
+    def agrees(self, tolerance: float) -> bool:
+        """Whether every output is within the tolerance."""
+        return not self.failed and all(m.within(tolerance) for m in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What :func:`retorch.verify` found.
+
+    Attributes:
+        tolerance: the error allowed, relative to max(1, max|y|) of the float64 reference.
+        witnesses: every engine on every input.
+        notes: what a person should know.
+    """
+
+    tolerance: float
+    witnesses: tuple[Witness, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether all witnesses agree with the reference."""
+        return bool(self.witnesses) and all(w.agrees(self.tolerance) for w in self.witnesses)
+
+    @property
+    def max_error(self) -> float:
+        """The largest error of any output, relative to max(1, max|y|)."""
+        return max((m.relative for w in self.witnesses for m in w.outputs), default=float("inf"))
+
+    @property
+    def first_divergence(self) -> LayerRow | None:
+        """The first layer, in order of execution, whose output is off."""
+        rows = (row for w in self.witnesses for row in w.layers if row.diverges(self.tolerance))
+        return next(rows, None)
+
+    @property
+    def culprits(self) -> tuple[LayerRow, ...]:
+        """The layers that are wrong even when fed the reference's own input."""
+        found = {row.path: row for w in self.witnesses for row in w.layers if row.guilty(self.tolerance)}
+        return tuple(found.values())
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if not self.witnesses:
+            return "Nothing was compared."
+        engines = list(dict.fromkeys(w.engine for w in self.witnesses))
+        if self.ok:
+            worst = max((m for w in self.witnesses for m in w.outputs), key=lambda m: m.relative)
+            return f"Same: {', '.join(engines)} within {self.max_error:.1e} of the reference ({worst})."
+        bad = next(w for w in self.witnesses if not w.agrees(self.tolerance))
+        what = bad.failed or next(str(m) for m in bad.outputs if not m.within(self.tolerance))
+        blame = ", ".join(f"{row.path or '(root)'} {row.typename} ({row.blob})" for row in self.culprits[:3])
+        return f"Different: {bad.engine} on {bad.trial}: {what}." + (f" To blame: {blame}." if blame else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "tolerance": self.tolerance,
+            "max_error": self.max_error,
+            "witnesses": [asdict(w) for w in self.witnesses],
+            "culprits": [row.path for row in self.culprits],
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,133 @@
+"""SIGKILL while a network is written: the folder holds the old files or the new ones, never a mix or half a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from retorch.caffe2 import files
+from retorch.caffe2.proto.caffe2_pb2 import NetDef
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the exchange of two folders is Linux's")
+
+WRITE = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from retorch.caffe2.files import Caffe2Net, write
+from retorch.caffe2.proto.caffe2_pb2 import NetDef
+
+def generation(folder, number):
+    net = NetDef(name=f"g{number}", external_input=["data", "w"], external_output=["y"])
+    net.op.add(type="Sum", input=["data", "w"], output=["y"])
+    write(folder, Caffe2Net(net, {"w": np.full(20_000, number, np.float32)}, ("data",)))
+"""
+
+# Kills itself before its n-th line of the writing code, for every n until the write gets through.
+LINE_BY_LINE = (
+    WRITE
+    + """
+def die_at(line):
+    left = line
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith(("swap.py", "files.py", "shutil.py")):
+            return None
+        left -= event == "line"
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+
+folder, line = Path(sys.argv[1]), 0
+status = 1
+while status != 0:
+    line += 1
+    child = os.fork()
+    if child == 0:
+        die_at(line)
+        generation(folder, line + 1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(line, status, flush=True)
+    sys.stdin.readline()
+"""
+)
+
+ENDLESS = (
+    WRITE
+    + """
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    generation(sys.argv[1], number)
+"""
+)
+
+
+def start(script: str, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", script, folder], stdin=pipe, stdout=pipe, env=environment, text=True)
+
+
+def generation(folder: Path) -> int:
+    """The one generation that all three files and all weights are of."""
+    assert (folder / "labels.txt").read_text() == "cat"
+    net = files.read(folder)
+    text = text_format.Parse((folder / "predict_net.pbtxt").read_text(), NetDef())
+    weights = net.params["w"]
+    found = {int(weights.min()), int(weights.max()), int(net.predict.name[1:]), int(text.name[1:])}
+    assert len(found) == 1
+    assert weights.size == 20_000
+    return found.pop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a file of the user's and generation 1 of the network."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "labels.txt").write_text("cat")
+    script = WRITE + "generation(sys.argv[1], 1)"
+    with start(script, out) as writer:
+        assert writer.wait() == 0
+    assert generation(out) == 1
+    return out
+
+
+def test_killed_before_any_line(folder: Path) -> None:
+    survived = {1}
+    with start(LINE_BY_LINE, folder) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        for answer in writer.stdout:
+            line, status = map(int, answer.split())
+            found = generation(folder)
+            assert found in {max(survived), line + 1}  # what was there, or what this one wrote
+            survived.add(found)
+            if status == 0:
+                assert found == line + 1
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+    assert line > 100  # the moments that were tried
+    assert len(survived) > 3  # some died after the exchange
+    assert [entry.name for entry in folder.parent.iterdir()] == ["out"]  # what the killed ones left is gone
+
+
+def test_killed_at_any_moment(folder: Path) -> None:
+    for attempt in range(5):
+        with start(ENDLESS, folder) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+            time.sleep(0.02 + 0.0037 * attempt)
+            writer.send_signal(signal.SIGKILL)
+        assert generation(folder) > 0

@@ -1,0 +1,36 @@
+"""What all tests share: the real Caffe2 and the published models, each skipped where it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from retorch.caffe2.runtime import AGES, Runtime
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+
+
+@cache
+def _runtime(age: str) -> Runtime | None:
+    return Runtime.find(age)
+
+
+@pytest.fixture(scope="session", params=AGES)
+def caffe2(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """The real Caffe2 of each age."""
+    runtime = _runtime(request.param)
+    if runtime is None:
+        pytest.skip(f"the Caffe2 of torch {request.param} is not installed (make caffe2)")
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of models published by others."""
+    if not REAL.is_dir():
+        pytest.skip("the folder of published models is not here")
+    return REAL
