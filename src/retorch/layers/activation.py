@@ -1,4 +1,4 @@
-"""Elementwise activations."""
+"""Elementwise activations: rectifiers, squashing functions, shrinkage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Layer, layer
+from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -18,6 +18,15 @@ def settle(x: Array, y: Array, inplace: bool) -> Array:
         return y
     x[...] = y
     return x
+
+
+def above(op: Builder, x: Value, threshold: float, value: float) -> Value:
+    """x where x > threshold, elsewhere ``value``, in as few operators as say it."""
+    if threshold == value:
+        return op.Relu(x) if value == 0 else op.Clip(x, threshold)
+    if value == 0:
+        return op.ThresholdedRelu(x, alpha=threshold)
+    return op.Where(op.Greater(x, threshold), x, value)
 
 
 @layer("nn.ReLU", "cudnn.ReLU", kind="relu")
@@ -34,9 +43,51 @@ class ReLU(Layer):
         return op.result(x, op.Relu(x), self.inplace)
 
 
+@layer("nn.ReLU6", kind="relu")
+class ReLU6(Layer):
+    """min(max(x, 0), 6)"""
+
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.clip(x, 0, 6), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.Clip(x, 0.0, 6.0), self.inplace)
+
+
+@layer("cudnn.ClippedReLU", kind="relu")
+class ClippedReLU(Layer):
+    """min(max(x, 0), ceiling)"""
+
+    ceiling: float
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.clip(x, 0, self.ceiling), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.Clip(x, 0.0, self.ceiling), self.inplace)
+
+
+@layer("nn.Threshold", kind="threshold")
+class Threshold(Layer):
+    """x where x > threshold, elsewhere val"""
+
+    threshold: float = 1e-6
+    val: float = 0.0
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.where(x > self.threshold, x, self.val), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, above(op, x, self.threshold, self.val), self.inplace)
+
+
 @layer("nn.LeakyReLU", kind="leakyrelu")
 class LeakyReLU(Layer):
-    """max(x, 0) + negval * min(x, 0)"""
+    """max(x, 0) + negval · min(x, 0)"""
 
     negval: float = 0.01
     inplace: bool = False
@@ -46,3 +97,258 @@ class LeakyReLU(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.LeakyRelu(x, alpha=self.negval), self.inplace)
+
+
+@layer("nn.RReLU", kind="leakyrelu")
+class RReLU(Layer):
+    """max(x, 0) + (lower + upper) / 2 · min(x, 0): at evaluation the slope is the mean of the random ones"""
+
+    # made of the fields lower and upper; ``lower`` is a method here
+    slope: float = (1 / 8 + 1 / 3) / 2
+    inplace: bool = False
+    ignored = frozenset({"lower", "upper", "channelwise"})
+
+    def setup(self, bind: Binder) -> None:
+        ends = [self.raw.get("lower", 1 / 8), self.raw.get("upper", 1 / 3)]
+        if not all(isinstance(end, (int, float)) for end in ends):
+            raise Refusal("its fields lower and upper should be numbers")
+        self.slope = sum(float(end) for end in ends) / 2
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.where(x > 0, x, self.slope * x), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.LeakyRelu(x, alpha=self.slope), self.inplace)
+
+
+@layer("nn.PReLU", kind="prelu")
+class PReLU(Layer):
+    """max(x, 0) + weight · min(x, 0); one weight, or one for each plane
+
+    Planes are dimension 2, or 1 of a vector. Older versions took three dimensions for (planes, height, width).
+    """
+
+    weight: Array
+    nOutputPlane: int = 0
+
+    def slopes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that the weights must have to line up with an input.
+
+        Raises:
+            ValueError: an input of another number of planes.
+        """
+        if self.nOutputPlane == 0:
+            return (1,)
+        axis = 1 if len(shape) > 1 else 0
+        if shape[axis] != self.nOutputPlane and len(shape) == 3:
+            axis = 0
+        if shape[axis] != self.nOutputPlane:
+            raise ValueError(f"nn.PReLU has weights for {self.nOutputPlane} planes, its input has the shape {shape}")
+        return (self.nOutputPlane,) + (1,) * (len(shape) - 1 - axis)
+
+    def forward(self, x: Array) -> Array:
+        return np.where(x > 0, x, self.weight.reshape(self.slopes(x.shape)) * x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.PRelu(x, op.weight(self.weight.reshape(self.slopes(x.shape)), "w"))
+
+
+@layer("nn.ELU", "cudnn.ELU", kind="elu")
+class ELU(Layer):
+    """x where x > 0, elsewhere alpha · (exp(x) − 1)"""
+
+    alpha: float = 1.0
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0))), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.Elu(x, alpha=self.alpha), self.inplace)
+
+
+@layer("nn.HardTanh", "nn.Clamp", kind="hardtanh")
+class HardTanh(Layer):
+    """min(max(x, min_val), max_val)"""
+
+    min_val: float = -1.0
+    max_val: float = 1.0
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.clip(x, self.min_val, self.max_val), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.Clip(x, self.min_val, self.max_val), self.inplace)
+
+
+@layer("nn.Clip", kind="clip")
+class Clip(Layer):
+    """min(max(x, minval), maxval), of dpnn"""
+
+    minval: float
+    maxval: float
+
+    def forward(self, x: Array) -> Array:
+        return np.clip(x, self.minval, self.maxval)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Clip(x, self.minval, self.maxval)
+
+
+class Shrink(Layer):
+    """What both shrinkages share: the field ``lambda``, which is no name in Python."""
+
+    bound: float = 0.5
+    ignored = frozenset({"lambda"})
+
+    def setup(self, bind: Binder) -> None:
+        bound = self.raw.get("lambda", 0.5)
+        if not isinstance(bound, (int, float)):
+            raise Refusal("its field lambda should be a number")
+        self.bound = float(bound)
+
+
+@layer("nn.HardShrink", kind="shrink")
+class HardShrink(Shrink):
+    """x where |x| > lambda, elsewhere 0"""
+
+    def forward(self, x: Array) -> Array:
+        return np.where(np.abs(x) > self.bound, x, 0)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Shrink(x, lambd=self.bound, bias=0.0)
+
+
+@layer("nn.SoftShrink", kind="shrink")
+class SoftShrink(Shrink):
+    """x − lambda where x > lambda, x + lambda where x < −lambda, elsewhere 0"""
+
+    def forward(self, x: Array) -> Array:
+        return np.where(x > self.bound, x - self.bound, np.where(x < -self.bound, x + self.bound, 0))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Shrink(x, lambd=self.bound, bias=self.bound)
+
+
+@layer("nn.TanhShrink", kind="tanhshrink")
+class TanhShrink(Layer):
+    """x − tanh(x)"""
+
+    ignored = frozenset({"tanh"})
+
+    def forward(self, x: Array) -> Array:
+        return x - np.tanh(x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Sub(x, op.Tanh(x))
+
+
+@layer("nn.Sigmoid", "cudnn.Sigmoid", kind="sigmoid")
+class Sigmoid(Layer):
+    """1 / (1 + exp(−x))"""
+
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, 1 / (1 + np.exp(-x)), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.Sigmoid(x), self.inplace)
+
+
+@layer("nn.Tanh", "cudnn.Tanh", kind="tanh")
+class Tanh(Layer):
+    """tanh(x)"""
+
+    inplace: bool = False
+
+    def forward(self, x: Array) -> Array:
+        return settle(x, np.tanh(x), self.inplace)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.result(x, op.Tanh(x), self.inplace)
+
+
+@layer("nn.SoftPlus", kind="softplus")
+class SoftPlus(Layer):
+    """log(1 + exp(beta · x)) / beta, and x itself where beta · x > threshold"""
+
+    beta: float = 1.0
+    threshold: float = 20.0
+
+    def forward(self, x: Array) -> Array:
+        z = self.beta * x
+        return np.where(z > self.threshold, x, np.logaddexp(0, z) / self.beta)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        if self.beta == 1:
+            y = op.Softplus(x)
+        else:
+            y = op.Div(op.Softplus(op.Mul(x, self.beta)), self.beta)
+        # from 17 on, both are the same float32
+        return y if self.threshold >= 17 else op.Where(op.Greater(x, self.threshold / self.beta), x, y)
+
+
+@layer("nn.SoftSign", kind="softsign")
+class SoftSign(Layer):
+    """x / (1 + |x|)"""
+
+    ignored = frozenset({"temp", "tempgrad"})
+
+    def forward(self, x: Array) -> Array:
+        return x / (1 + np.abs(x))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Softsign(x)
+
+
+@layer("nn.LogSigmoid", kind="logsigmoid")
+class LogSigmoid(Layer):
+    """log(1 / (1 + exp(−x)))"""
+
+    def forward(self, x: Array) -> Array:
+        return -np.logaddexp(0, -x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Neg(op.Softplus(op.Neg(x)))
+
+
+@layer("nn.CReLU", kind="crelu")
+class CReLU(Layer):
+    """max({x, −x}, 0), joined along the planes: dimension 2 of a batch, else 1
+
+    A batch has one dimension more than ``nInputDims``; before there was that field, it had four dimensions.
+    """
+
+    nInputDims: int | None = None
+    ignored = frozenset({"modules", "inplace", "batched"})
+
+    def _axis(self, rank: int) -> int:
+        batched = rank != 3 if self.nInputDims is None else rank == self.nInputDims + 1
+        return 1 if batched else 0
+
+    def forward(self, x: Array) -> Array:
+        return np.maximum(np.concatenate([x, -x], self._axis(x.ndim)), 0)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Relu(op.Concat(x, op.Neg(x), axis=self._axis(x.rank)))
+
+
+@layer("nn.GatedLinearUnit", kind="glu")
+class GatedLinearUnit(Layer):
+    """a · sigmoid(b), a and b being the halves of x along dimension ``dim``, by default the last"""
+
+    dim: int | None = None
+    ignored = frozenset({"sigmoid", "fHalf", "sHalf", "sHalfOut"})
+
+    def _axis(self, rank: int) -> int:
+        return rank - 1 if self.dim is None else self.dim - 1
+
+    def forward(self, x: Array) -> Array:
+        a, b = np.split(x, 2, self._axis(x.ndim))
+        return a / (1 + np.exp(-b))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        a, b = op.many("Split", 2, x, axis=self._axis(x.rank), num_outputs=2)
+        return op.Mul(a, op.Sigmoid(b))

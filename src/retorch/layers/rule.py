@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import Problem, UnsupportedError
+from retorch.layers.bookkeeping import BOOKKEEPING
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 Array: TypeAlias = NDArray[Any]
@@ -35,24 +36,6 @@ class MissingFieldError(Exception):
     """A field that the layer cannot do without is not in the file."""
 
 
-#: Fields that say nothing about what a module computes at evaluation: buffers, gradients, flags of training.
-BOOKKEEPING = frozenset(
-    """output gradInput gradWeight gradBias _type train finput fgradInput _input _gradOutput _output buffer buffer2
-    _buffer _buffer2 addBuffer noise save_mean save_std ones copiedInput _count _indices _sorted batchsize outputSize
-    inputSize input_offset output_offset weight_offset iSize autotunerHash convDescData convDesc input_slice
-    output_slice tmp_in tmp_out nElem extraBufferSizeInBytes fmode bwmode bdmode benchmark fastest weightDesc biasDesc
-    iDesc oDesc poolDesc scaleT scaleWeight scaleBias accGradParametersArgs gradWeightBuf gradWeightBuf2 indices iheight
-    iwidth itime norm normp _norm _div _sum xx yy scale_ paddedInput paddedGradInput gradInput_ _gradInput _weight _bias
-    _expand _expand2 _expand3 _expand4 _repeat _repeat2 _repeat3 _repeat4 _view _view2 _view3 weightDecay
-    dpnn_parameters dpnn_stepClone dpnn_mediumEmpty dpnn_sizeEmpty dpnn_online dpnn_getParameters_found
-    dpnn_serializeMediumFields dpnn_serializeMedium momGradParams gradOutput _lastInput _shuffle bufferIndices
-    connTableRev frozen lrMul wdMul lr learningRate name _name annotations __input __output __gradInput
-    inputTable gradTable groupDesc mode nDim input_map gradTableView counts
-    modelType _gradOutputs tableoutput tablegradInput outputBuffer gradInputs profileInfo _gradIndices
-    updateGradInpout sizes size_ _c _sample _srcidx keepStates _gradWeight denseInput sampleIndices""".split()
-)
-
-
 @dataclass
 class Run:
     """One forward pass: Torch's module-owned output buffers, what recurrent layers remember, and who listens."""
@@ -67,13 +50,15 @@ _current_run: ContextVar[Run | None] = ContextVar("run", default=None)
 
 
 @contextmanager
-def forward_pass(listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Iterator[Run]:
+def forward_pass(listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Generator[Run]:
     """Everything that runs inside is one forward pass of one network."""
     token = _current_run.set(Run(listen=listen))
     try:
         run = _current_run.get()
-        if run is not None:
-            yield run
+        # infinities and NaN are results like any other, in Torch
+        with np.errstate(all="ignore"):
+            if run is not None:
+                yield run
     finally:
         _current_run.reset(token)
 
@@ -84,7 +69,7 @@ def memory() -> dict[int, Any]:
 
 
 @contextmanager
-def fresh_clones() -> Iterator[None]:
+def fresh_clones() -> Generator[None]:
     """One time step: Torch runs each on a clone of the module, which owns buffers of its own."""
     run = _current_run.get()
     if run is None:
@@ -179,7 +164,10 @@ class Layer:
         if run is None:
             with forward_pass():
                 return self(x)
-        y = cast("Nested", self.forward(x))
+        try:
+            y = cast("Nested", self.forward(x))
+        except Refusal as refusal:
+            raise UnsupportedError([Problem(self.path, self.typename, str(refusal))]) from refusal
         if not self.container and isinstance(y, np.ndarray):
             y = _settle(run, self, x, y)
         if run.listen is not None:
@@ -197,6 +185,9 @@ def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
         return y
     if owner_weights_share(owner, y):
         return y
+    if not y.flags.c_contiguous:
+        # Torch's buffers are: a view of one must share its memory
+        y = y.copy()
     last = run.buffers.get(id(owner))
     if last is None or last.shape != y.shape or last.dtype != y.dtype:
         run.buffers[id(owner)] = y
@@ -282,7 +273,9 @@ class Binder:
             raise Refusal(f"{path or 'the root'} should be a module, but is a {type(obj).__name__}")
         if id(obj) in self.layers:
             return self.layers[id(obj)]
-        cls = _registry.get(obj.typename, Unknown)
+        # a loss by any name: nn.Criterion's rule says what becomes of it
+        known = "nn.Criterion" if obj.typename.endswith("Criterion") else obj.typename
+        cls = _registry.get(known, Unknown)
         reason = _why_not(obj, cls)
         made = Unknown() if reason else cls()
         made.path, made.typename, made.raw = path, obj.typename, obj
@@ -314,7 +307,9 @@ class Binder:
             try:
                 value = self._convert(obj.get(name), hint, f"{made.path}.{name}".removeprefix("."))
             except _Wrong as error:
-                raise MissingFieldError(f"field {name!r} should be {error}, but is {_describe(obj.get(name))}") from None
+                raise MissingFieldError(
+                    f"field {name!r} should be {error}, but is {_describe(obj.get(name))}"
+                ) from None
             if value is None and not _allows_none(hint):
                 if not hasattr(made, name):
                     raise MissingFieldError(f"lacks its field {name!r}")
@@ -355,7 +350,7 @@ def _allows_none(hint: Any) -> bool:
 
 def _why_not(obj: TorchObject, cls: type[Layer]) -> str:
     for method in ("updateOutput", "forward"):
-        if isinstance(obj.get(method), LuaFunction):
+        if isinstance(obj.get(method), LuaFunction) and method not in cls.ignored:
             return f"a Lua function stored in the file overrides its {method}"
     if cls is Unknown:
         fields = ", ".join(sorted(str(k) for k in obj if str(k) not in BOOKKEEPING)) or "none"

@@ -1,0 +1,147 @@
+"""What only training changes: dropout, noise, penalties, reversed gradients; next to nothing at evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from retorch.layers.activation import settle
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+
+if TYPE_CHECKING:
+    from retorch.builder import Builder, Value
+    from retorch.builder import Nested as Values
+
+#: How ONNX counts its element types.
+_INT64 = 7
+
+
+@layer(
+    "nn.Identity",
+    "nn.GradientReversal",
+    "nn.ZeroGrad",
+    "nn.L1Penalty",
+    "nn.PrintSize",
+    kind="identity",
+)
+class Identity(Layer):
+    """x, the same tensor or table"""
+
+    ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "lambda", "prefix"})
+
+    def forward(self, x: Nested) -> Nested:
+        return x
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return x
+
+
+@layer("nn.Copy", kind="copy")
+class Copy(Layer):
+    """x as another type of numbers, in a tensor of its own; x itself where the types are the same
+
+    Made for two types that are the same, the object holds functions of its own that hand x through.
+    """
+
+    ignored = frozenset({"updateOutput", "updateGradInput", "dontCast"})
+
+    def _same(self) -> bool:
+        return "updateOutput" in self.raw
+
+    def _integer(self) -> np.dtype[Any] | None:
+        """The type of whole numbers that x is cut to, if it is one."""
+        output = cast("object", self.raw.get("output"))
+        dtype = cast("Array", output).dtype if isinstance(output, np.ndarray) else None
+        return dtype if dtype is not None and dtype.kind in "iu" else None
+
+    def forward(self, x: Array) -> Array:
+        if self._same():
+            return x
+        return x.astype(self._integer() or x.dtype)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        if self._same():
+            return x
+        return op.Cast(x, to=_INT64) if self._integer() else op.Identity(x)
+
+
+@layer("nn.Contiguous", kind="contiguous")
+class Contiguous(Layer):
+    """x; in a tensor of its own where its elements do not stand in order"""
+
+    def forward(self, x: Array) -> Array:
+        return np.ascontiguousarray(x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return x
+
+
+@layer("nn.Dropout", kind="dropout")
+class Dropout(Layer):
+    """x; x · (1 − p) in the first version, whose files lack ``v2``"""
+
+    p: float = 0.5
+    v2: bool = False
+    inplace: bool = False
+    stochastic_inference: bool = False
+
+    def setup(self, bind: Binder) -> None:
+        if self.stochastic_inference:
+            raise Refusal("draws random numbers at evaluation too (stochastic_inference)")
+
+    def forward(self, x: Array) -> Array:
+        y = x if self.v2 else x * (1 - self.p)
+        return settle(x, y, True) if self.inplace else np.array(y)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        scaled = not self.v2 and self.p > 0
+        if self.inplace:
+            return op.write(x, op.Mul(x, 1 - self.p)) if scaled else x
+        return op.Mul(x, 1 - self.p) if scaled else op.Identity(x)
+
+
+@layer("nn.SpatialDropout", "nn.VolumetricDropout", kind="dropout")
+class SpatialDropout(Layer):
+    """x · (1 − p)"""
+
+    p: float = 0.5
+    stochastic_inference: bool = False
+    si: bool = False
+
+    def setup(self, bind: Binder) -> None:
+        if self.stochastic_inference or self.si:
+            raise Refusal("draws random numbers at evaluation too (stochastic_inference)")
+
+    def forward(self, x: Array) -> Array:
+        return x * (1 - self.p)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Mul(x, 1 - self.p)
+
+
+@layer("nn.TotalDropout", "nn.SpatialRegionDropout", "nn.SimpleColorTransform", "nn.PCAColorTransform", kind="dropout")
+class Augmentation(Layer):
+    """x, in a tensor of its own; of dpnn"""
+
+    ignored = frozenset({"p", "inputChannels", "range", "eigenVectors", "eigenValues", "std", "regionType"})
+
+    def forward(self, x: Array) -> Array:
+        return x.copy()
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Identity(x)
+
+
+@layer("nn.WhiteNoise", kind="whitenoise")
+class WhiteNoise(Layer):
+    """x + mean"""
+
+    mean: float = 0.0
+    ignored = frozenset({"std"})
+
+    def forward(self, x: Array) -> Array:
+        return x + self.mean
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Add(x, self.mean) if self.mean else op.Identity(x)

@@ -1,0 +1,215 @@
+"""Normalization by stored or measured statistics: batch, instance, planes nearby, rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from retorch.layers.container import Sequential
+from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, layer
+
+if TYPE_CHECKING:
+    from retorch.builder import Builder, Value
+
+
+@layer("nn.BatchNormalization", "cudnn.BatchNormalization", kind="bn")
+class BatchNormalization(Layer):
+    """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane (dimension 2)
+
+    A sample without its batch is taken for a batch of one, and stays one. Files from before mid-2015 hold
+    ``running_std``, which is the inverse: running_std⁻² − eps is the variance.
+    """
+
+    running_mean: Array
+    running_var: Array | None = None
+    running_std: Array | None = None
+    weight: Array | None = None
+    bias: Array | None = None
+    eps: float = 1e-5
+    ignored = frozenset({"momentum", "affine", "centered", "std", "normalized", "buffer1"})
+    #: How many dimensions a batch has.
+    dimensions: ClassVar[int] = 2
+
+    def setup(self, bind: Binder) -> None:
+        if self.running_var is None:
+            if self.running_std is None:
+                raise MissingFieldError("lacks its field 'running_var'")
+            inverse = self.running_std.astype(np.float64)
+            self.running_var = (inverse**-2 - self.eps).astype(self.running_std.dtype)
+
+    def variance(self) -> Array:
+        """The variance of each plane."""
+        return np.ones_like(self.running_mean) if self.running_var is None else self.running_var
+
+    def _batched(self, shape: tuple[int, ...]) -> bool:
+        """Whether an input is a batch.
+
+        Raises:
+            ValueError: it is no sample either.
+        """
+        planes = self.running_mean.size
+        for batched in (True, False):
+            if len(shape) == self.dimensions - (not batched) and shape[int(batched)] == planes:
+                return batched
+        raise ValueError(f"{self.typename} takes {self.dimensions} dimensions and {planes} planes, not {shape}")
+
+    def forward(self, x: Array) -> Array:
+        batch = x if self._batched(x.shape) else x[None]
+
+        def planes(stored: Array) -> Array:
+            return stored.reshape(-1, *[1] * (self.dimensions - 2))
+
+        y = (batch - planes(self.running_mean)) / np.sqrt(planes(self.variance()) + self.eps)
+        y = y if self.weight is None else y * planes(self.weight)
+        return y if self.bias is None else y + planes(self.bias)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        batch = x if self._batched(x.shape) else op.unsqueeze(x, 0)
+        planes = self.running_mean.size
+        scale = np.ones(planes, np.float32) if self.weight is None else self.weight
+        bias = np.zeros(planes, np.float32) if self.bias is None else self.bias
+        mean, variance = op.weight(self.running_mean, "rm"), op.weight(self.variance(), "riv")
+        return op.BatchNormalization(
+            batch, op.weight(scale, "s"), op.weight(bias, "b"), mean, variance, epsilon=self.eps
+        )
+
+
+@layer("nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization", "fbnn.SpatialBatchNormalization", kind="bn")
+class SpatialBatchNormalization(BatchNormalization):
+    """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane; x is (N, C, H, W)"""
+
+    dimensions = 4
+
+
+@layer("nn.VolumetricBatchNormalization", "cudnn.VolumetricBatchNormalization", kind="bn")
+class VolumetricBatchNormalization(BatchNormalization):
+    """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane; x is (N, C, T, H, W)"""
+
+    dimensions = 5
+
+
+@layer("nn.InstanceNormalization", kind="in")
+class InstanceNormalization(Layer):
+    """(x − mean) / √(var + eps) · weight + bias, with the mean and variance of each plane of each image
+
+    Of fast-neural-style, texture_nets, CycleGAN and others; all measure at evaluation too. ``disabled`` copies x.
+    """
+
+    weight: Array | None = None
+    bias: Array | None = None
+    eps: float = 1e-5
+    disabled: bool = False
+    ignored = frozenset(
+        {"nOutput", "prev_N", "prev_batch_size", "bn", "affine", "momentum", "running_mean", "running_var"}
+    )
+
+    def forward(self, x: Array) -> Array:
+        if self.disabled:
+            return x.copy()
+        mean = x.mean((-2, -1), keepdims=True)
+        variance = np.square(x - mean).mean((-2, -1), keepdims=True)
+        y = (x - mean) / np.sqrt(variance + self.eps)
+        y = y if self.weight is None else y * self.weight.reshape(-1, 1, 1)
+        return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        if self.disabled:
+            return op.Identity(x)
+        planes = x.shape[-3]
+        scale = op.weight(np.ones(planes, np.float32) if self.weight is None else self.weight, "s")
+        bias = op.weight(np.zeros(planes, np.float32) if self.bias is None else self.bias, "b")
+        batch = op.unsqueeze(x, 0) if x.rank == 3 else x
+        y = op.InstanceNormalization(batch, scale, bias, epsilon=self.eps)
+        return op.Squeeze(y, [0]) if x.rank == 3 else y
+
+
+@layer("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", "inn.SpatialCrossResponseNormalization", kind="lrn")
+class SpatialCrossMapLRN(Layer):
+    """x · (k + alpha / size · Σ x²)^−beta, the sum over the ``size`` planes around each
+
+    Of an even size, one plane more stands after than before. Old files of cudnn call k ``K``.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+    K: float | None = None
+    ignored = frozenset({"scale", "paddedRatio", "accumRatio", "LRNDesc"})
+
+    def setup(self, bind: Binder) -> None:
+        if self.K is not None:
+            self.k = self.K
+
+    def forward(self, x: Array) -> Array:
+        planes = x.shape[-3]
+        before = (self.size - 1) // 2
+        after = self.size - 1 - before
+        around = np.stack(
+            [np.square(x[..., max(c - before, 0) : c + after + 1, :, :]).sum(axis=-3) for c in range(planes)],
+            axis=-3,
+        )
+        return x * (self.k + self.alpha / self.size * around) ** -self.beta
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        batch = op.unsqueeze(x, 0) if x.rank == 3 else x
+        if self.size % 2:
+            y = op.LRN(batch, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
+        else:
+            y = self._even(op, batch)
+        return op.Squeeze(y, [0]) if x.rank == 3 else y
+
+    def _even(self, op: Builder, x: Value) -> Value:
+        """A convolution adds up the planes: ONNX leaves it open what stands around the middle of an even number."""
+        c = np.arange(x.shape[1])
+        # from[i, j]: plane j counts for plane i
+        offset = c[None, :] - c[:, None]
+        counts = (offset >= -((self.size - 1) // 2)) & (offset <= self.size // 2)
+        weight = (counts * (self.alpha / self.size)).astype(np.float32)[:, :, None, None]
+        scale = op.Conv(op.Mul(x, x), op.weight(weight, "w"), op.weight(np.full(len(c), self.k, np.float32), "b"))
+        return op.Mul(x, op.Pow(scale, -self.beta))
+
+
+@layer("nn.Normalize", kind="normalize")
+class Normalize(Layer):
+    """x / (Σ |x|^p + eps)^(1/p) for each row; x / (max |x| + eps) for infinite p"""
+
+    p: float
+    eps: float = 1e-10
+    ignored = frozenset({"cross"})
+
+    def forward(self, x: Array) -> Array:
+        if x.ndim > 2:
+            raise ValueError(f"nn.Normalize takes 1 or 2 dimensions, not {x.ndim}")
+        size = np.abs(x)
+        if math.isinf(self.p):
+            return x / (size.max(-1, keepdims=True) + self.eps)
+        return x / ((size**self.p).sum(-1, keepdims=True) + self.eps) ** (1 / self.p)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axes = [x.rank - 1]
+        if math.isinf(self.p):
+            return op.Div(x, op.Add(op.ReduceMax(op.Abs(x), axes, keepdims=1), self.eps))
+        if self.p == 2:
+            return op.Div(x, op.Sqrt(op.Add(op.ReduceSum(op.Mul(x, x), axes, keepdims=1), self.eps)))
+        if self.p == 1:
+            return op.Div(x, op.Add(op.ReduceSum(op.Abs(x), axes, keepdims=1), self.eps))
+        total = op.Add(op.ReduceSum(op.Pow(op.Abs(x), self.p), axes, keepdims=1), self.eps)
+        return op.Div(x, op.Pow(total, 1 / self.p))
+
+
+@layer("nn.LayerNormalization", kind="layernorm")
+class LayerNormalization(Sequential):
+    """(x − mean) / √(Σ (x − mean)² + eps) · √n · weight + bias for each row, as the modules inside spell it"""
+
+    modules: list[Layer]
+
+
+@layer("inn.SpatialSameResponseNormalization", kind="lrn")
+class SpatialSameResponseNormalization(Sequential):
+    """x / (1 + alpha · mean x²)^beta, the mean over a square around each pixel, as the modules inside spell it"""
+
+    modules: list[Layer]
+    ignored = frozenset({"size", "alpha", "beta"})

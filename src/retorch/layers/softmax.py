@@ -1,0 +1,146 @@
+"""Normalized exponentials, and which dimension each of Torch's classes runs them over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retorch.layers.rule import Array, Layer, layer
+
+if TYPE_CHECKING:
+    from retorch.builder import Builder, Value
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """exp(x) / Σ exp(x)"""
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    """x − log Σ exp(x)"""
+    z = x - x.max(axis, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis, keepdims=True))
+
+
+class OverPlanes(Layer):
+    """Over the elements of a vector, the columns of a matrix, the planes of an image or of a batch of images."""
+
+    def axis(self, rank: int) -> int:
+        """The dimension, from 0.
+
+        Raises:
+            ValueError: more dimensions than Torch takes.
+        """
+        if not 1 <= rank <= 4:
+            raise ValueError(f"{self.typename} takes 1 to 4 dimensions, not {rank}")
+        return (0, 1, 0, 1)[rank - 1]
+
+
+@layer("nn.SoftMax", "nn.SpatialSoftMax", kind="softmax")
+class SoftMax(OverPlanes):
+    """exp(x) / Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
+
+    def forward(self, x: Array) -> Array:
+        return softmax(x, self.axis(x.ndim))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Softmax(x, axis=self.axis(x.rank))
+
+
+@layer("nn.LogSoftMax", "nn.SpatialLogSoftMax", kind="logsoftmax")
+class LogSoftMax(OverPlanes):
+    """x − log Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
+
+    def forward(self, x: Array) -> Array:
+        return log_softmax(x, self.axis(x.ndim))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.LogSoftmax(x, axis=self.axis(x.rank))
+
+
+@layer("nn.SoftMin", kind="softmin")
+class SoftMin(OverPlanes):
+    """exp(−x) / Σ exp(−x), over dimension 1 of a vector or an image, 2 of a batch"""
+
+    ignored = frozenset({"mininput"})
+
+    def forward(self, x: Array) -> Array:
+        return softmax(-x, self.axis(x.ndim))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Softmax(op.Neg(x), axis=self.axis(x.rank))
+
+
+@layer("nn.MultiSoftMax", kind="softmax")
+class MultiSoftMax(Layer):
+    """exp(x) / Σ exp(x), over the last dimension of two or three, of nnx"""
+
+    def forward(self, x: Array) -> Array:
+        return softmax(x, x.ndim - 1)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Softmax(x, axis=x.rank - 1)
+
+
+class CudnnPlanes(Layer):
+    """cuDNN's channel mode: over dimension 2 of a batch, 1 of one sample; samples have an odd number of dimensions
+
+    ``algorithm`` says whether the logarithm is taken.
+    """
+
+    algorithm: str = "CUDNN_SOFTMAX_ACCURATE"
+    logarithm = False
+
+    def _log(self) -> bool:
+        return self.logarithm or self.algorithm.endswith("_LOG")
+
+    def _axis(self, rank: int) -> int:
+        return (rank - 1) % 2
+
+    def forward(self, x: Array) -> Array:
+        return (log_softmax if self._log() else softmax)(x, self._axis(x.ndim))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        make = op.LogSoftmax if self._log() else op.Softmax
+        return make(x, axis=self._axis(x.rank))
+
+
+@layer("cudnn.SpatialSoftMax", kind="softmax")
+class CudnnSpatialSoftMax(CudnnPlanes):
+    """exp(x) / Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
+
+
+@layer("cudnn.SpatialLogSoftMax", kind="logsoftmax")
+class CudnnSpatialLogSoftMax(CudnnPlanes):
+    """x − log Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
+
+    logarithm = True
+
+
+class CudnnInstance(CudnnPlanes):
+    """cuDNN's instance mode: over all elements of each sample"""
+
+    def forward(self, x: Array) -> Array:
+        rows = x.reshape(1 if self._axis(x.ndim) == 0 else len(x), -1)
+        return (log_softmax if self._log() else softmax)(rows, 1).reshape(x.shape)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        make = op.LogSoftmax if self._log() else op.Softmax
+        if x.rank <= 2:
+            return make(x, axis=x.rank - 1)
+        rows = op.Reshape(x, [1, -1] if x.rank % 2 else [0, -1])
+        return op.Reshape(make(rows, axis=1), [-1, *x.shape[1:]])
+
+
+@layer("cudnn.SoftMax", kind="softmax")
+class CudnnSoftMax(CudnnInstance):
+    """exp(x) / Σ exp(x), over all elements of each sample"""
+
+
+@layer("cudnn.LogSoftMax", kind="logsoftmax")
+class CudnnLogSoftMax(CudnnInstance):
+    """x − log Σ exp(x), over all elements of each sample"""
+
+    logarithm = True
