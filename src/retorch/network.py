@@ -54,7 +54,7 @@ class Network:
         self.model = model
         self.notes: tuple[str, ...] = ()
         self._source = source
-        self._sessions: dict[object, tuple[ir.Model, Session]] = {}
+        self._variants: dict[object, _Variant] = {} if source is not None else {(): _Variant(model)}
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -109,17 +109,16 @@ class Network:
             UsageError: too many inputs or too few, or one of the wrong shape.
             EngineError: onnxruntime refuses the network or fails.
         """
-        feeds = self._feeds(inputs)
-        _, session = self._session(feeds)
-        return session.run(feeds)
+        variant, feeds = self._variant(inputs)
+        return variant.ready().run(feeds)
 
     def intermediate(self, names: Sequence[str], *inputs: Feed) -> dict[str, Array]:
         """The values of any tensors of the graph by name, inputs, weights and outputs included.
 
         Raises UsageError for a name that the network does not have.
         """
-        feeds = self._feeds(inputs)
-        model, _ = self._session(feeds)
+        variant, feeds = self._variant(inputs)
+        model = variant.model
         made = {value.name: value for node in model.graph for value in node.outputs}
         weights = {name: value.const_value for name, value in model.graph.initializers.items()}
         found: dict[str, Array] = {name: feeds[name] for name in names if name in feeds}
@@ -138,7 +137,7 @@ class Network:
 
     def model_for(self, *inputs: Feed) -> ir.Model:
         """The model that runs on these inputs: what was read from Caffe2 files is read again for their sizes."""
-        return self._session(self._feeds(inputs))[0]
+        return self._variant(inputs)[0].model
 
     def save(
         self,
@@ -191,7 +190,7 @@ class Network:
                 net.predict.arg.add(name=key, s=text.encode())
         return net
 
-    def _feeds(self, inputs: Sequence[Feed]) -> dict[str, Array]:
+    def _arrays(self, inputs: Sequence[Feed]) -> dict[str, Array]:
         ports = self.inputs
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             named = inputs[0]
@@ -202,27 +201,55 @@ class Network:
             given = _flat(inputs)
             if len(given) != len(ports):
                 raise UsageError(f"got {len(given)} inputs; the network has {len(ports)}: {_listed(ports)}")
-        return {port.name: self._fitted(port, array) for port, array in zip(ports, given, strict=True)}
+        return {port.name: np.asarray(array) for port, array in zip(ports, given, strict=True)}
 
-    def _fitted(self, port: Port, data: ArrayLike) -> Array:
-        array = np.asarray(data)
-        if self._source is not None:
-            # What Caffe2's files suggest of an input is not its only shape, and integers may be meant: the run decides.
-            return _contiguous(array, np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
-        if port.shape is not None and not _fits(array.shape, port.shape):
-            got = "×".join(map(str, array.shape)) or "a single number"
-            raise UsageError(f"input {port} does not take {got}")
-        return _contiguous(array, port.dtype)
+    def _variant(self, inputs: Sequence[Feed]) -> tuple[_Variant, dict[str, Array]]:
+        """The form of the network for these inputs, and the inputs as it takes them."""
+        arrays = self._arrays(inputs)
+        exact = tuple((array.dtype.kind, array.shape) for array in arrays.values())
+        ranks = tuple((kind, len(shape)) for kind, shape in exact)
+        variant = next((found for key in ((), ranks, exact) if (found := self._variants.get(key))), None)
+        if variant is None and self._source is not None:
+            try:
+                variant = self._variants[ranks] = _specialised(self._source, arrays, exact=False)
+            except ConversionError:
+                # What cannot be said for any sizes may be for these; and their error message is the one that matters.
+                variant = self._variants[exact] = _specialised(self._source, arrays, exact=True)
+        if variant is None:
+            raise UsageError("the network has no inputs of these sizes")
+        ports = [_port(value) for value in variant.model.graph.inputs if value.name in arrays]
+        return variant, {port.name: _fitted(port, arrays[port.name]) for port in ports}
 
-    def _session(self, feeds: Mapping[str, Array]) -> tuple[ir.Model, Session]:
-        """The model for inputs of these sizes, and its session, made once."""
-        shapes = tuple((array.dtype.str, array.shape) for array in feeds.values())
-        ranks = tuple((kind, len(shape)) for kind, shape in shapes)
-        for key in ((), ranks, shapes):
-            if key in self._sessions:
-                return self._sessions[key]
-        key, model = (shapes, self._specialised(feeds, exact=True)), 
-        return self._sessions[key]
+
+class _Variant:
+    """A network for certain ranks or sizes, and its session once it has run."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self._session: Session | None = None
+
+    def ready(self) -> Session:
+        if self._session is None:
+            self._session = Session(self.model)
+        return self._session
+
+
+def _specialised(net: Caffe2Net, arrays: Mapping[str, Array], *, exact: bool) -> _Variant:
+    """The Caffe2 net for inputs of these ranks, or of exactly these sizes. Integers stay what they are."""
+    types = {name: ir.DataType.from_numpy(array.dtype) for name, array in arrays.items() if array.dtype.kind in "biu"}
+    if exact:
+        return _Variant(parse(net, {name: array.shape for name, array in arrays.items()}, types))
+    varying = {name: [f"{name}_{axis}" for axis in range(array.ndim)] for name, array in arrays.items()}
+    return _Variant(parse(net, varying, types))
+
+
+def _fitted(port: Port, array: Array) -> Array:
+    """The array in the type of the input. UsageError where its shape is another."""
+    if port.shape is not None and not _fits(array.shape, port.shape):
+        got = "×".join(map(str, array.shape)) or "a single number"
+        raise UsageError(f"input {port} does not take {got}")
+    return np.asarray(array, port.dtype, order="C")
+
 
 def _first_model(net: Caffe2Net) -> ir.Model:
     """The model before any input is seen: with what the operators say of the inputs, or with no weights read at all."""

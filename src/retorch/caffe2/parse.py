@@ -51,11 +51,16 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def parse(net: Caffe2Net, shapes: Mapping[str, Sequence[int | str | None]] | None = None) -> ir.Model:
+def parse(
+    net: Caffe2Net,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    types: Mapping[str, ir.DataType] | None = None,
+) -> ir.Model:
     """The network as an ONNX model of opset 21.
 
     ``shapes`` gives the sizes of the inputs, by name; a string or None stands for a size that may vary. What is not
-    given is worked out from the operators that read the input, as far as that goes. Raises UnsupportedError with every
+    given is worked out from the operators that read the input, as far as that goes. ``types`` is for inputs whose type
+    the operators leave open (otherwise float32). Raises UnsupportedError with every
     operator that cannot be said, and NeedsShapeError where only the sizes of the inputs are missing.
     """
     unknown = [
@@ -65,7 +70,7 @@ def parse(net: Caffe2Net, shapes: Mapping[str, Sequence[int | str | None]] | Non
     ]
     if unknown:
         raise UnsupportedError(unknown)
-    return _Walk(net, shapes or {}).model()
+    return _Walk(net, shapes or {}, types or {}).model()
 
 
 def _problem(index: int, operator: OperatorDef, reason: str) -> Problem:
@@ -75,12 +80,14 @@ def _problem(index: int, operator: OperatorDef, reason: str) -> Problem:
 class _Walk:
     """One pass over the net: the current value of every blob, and what could not be said."""
 
-    def __init__(self, net: Caffe2Net, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
+    def __init__(
+        self, net: Caffe2Net, shapes: Mapping[str, Sequence[int | str | None]], types: Mapping[str, ir.DataType]
+    ) -> None:
         self.net = net
+        self.types = types
         operators = net.predict.op
         written = [blob for operator in operators for blob in operator.output]
         self.left = Counter(written)
-        self.written = written
         self.graph = Graph([*net.inputs, *net.params, *written])
         self.read = frozenset(net.predict.external_output).union(*(operator.input for operator in operators))
         self.values: dict[str, ir.Value] = {}
@@ -92,7 +99,8 @@ class _Walk:
     def _input(self, name: str, sizes: Sequence[int | str | None] | None) -> ir.Value:
         found = guess(self.net.predict, self.net.params, name)
         known = found.shape if sizes is None else sizes
-        value = ir.val(name, found.dtype, None if known is None else list(known))
+        dtype = found.dtype or self.types.get(name, ir.DataType.FLOAT)
+        value = ir.val(name, dtype, None if known is None else list(known))
         self.values[name] = value
         return value
 

@@ -59,11 +59,10 @@ def conv_transpose(call: Call) -> ir.Value:
     pads = (0, 0, 0, 0) if window.legacy in (VALID, SAME) else window.pads
     if min(pads) < 0:
         raise RefusalError(f"negative padding {pads}")
-    if any(more > pad for pad, more, step in zip(pads[2:], adj, window.stride, strict=True) if more >= step):
-        raise RefusalError(f"adj {adj} with stride {window.stride}")
-    # ONNX wants output_padding below the stride; where adj is the stride itself, a smaller tail is the same thing.
-    extra = [more if more < step else 0 for more, step in zip(adj, window.stride, strict=True)]
-    tails = [pad - more + part for pad, more, part in zip(pads[2:], adj, extra, strict=True)]
+    # ONNX wants the extra rows to be fewer than the stride; where adj is the stride, one less is cut off the tail.
+    excess = [max(more - step + 1, 0) for more, step in zip(adj, window.stride, strict=True)]
+    if any(less > pad for less, pad in zip(excess, pads[2:], strict=True)):
+        raise RefusalError(f"adj {adj} with stride {window.stride} and padding {pads}")
     y = g.op(
         "ConvTranspose",
         first(call, call.x),
@@ -71,8 +70,8 @@ def conv_transpose(call: Call) -> ir.Value:
         call.inputs[2] if len(call.inputs) > 2 else None,
         kernel_shape=window.kernel,
         strides=window.stride,
-        pads=(*pads[:2], *tails),
-        output_padding=extra,
+        pads=(*pads[:2], *(pad - less for pad, less in zip(pads[2:], excess, strict=True))),
+        output_padding=[more - less for more, less in zip(adj, excess, strict=True)],
         group=call.int("group", 1),
     )
     return back(call, y)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from retorch.caffe2.parsing.call import Call, Rule
-from retorch.caffe2.parsing.graph import RefusalError, count, dims, rank, size
+from retorch.caffe2.parsing.graph import RefusalError, count, dims, rank
 
 
 def _axis(call: Call) -> int:
@@ -33,22 +33,13 @@ def aligned(call: Call, a: ir.Value, b: ir.Value) -> ir.Value:
     if count(dims(b)) == 1:
         return b if rank(b) <= rank(a) else call.graph.reshape(b, ())
     axis = _axis(call)
-    trailing = 0 if axis == -1 else rank(a) - axis - rank(b)
-    if trailing < 0 or rank(b) > rank(a):
-        return _without_ones(call, a, b, axis)
+    free = rank(a) - rank(b)
+    if axis == -1:
+        axis = free
+    if not 0 <= axis <= free:
+        raise RefusalError(f"B of {rank(b)} dimensions at axis {axis} of A of {rank(a)}")
+    trailing = free - axis
     return call.graph.reshape(b, (*(0,) * rank(b), *(1,) * trailing)) if trailing else b
-
-
-def _without_ones(call: Call, a: ir.Value, b: ir.Value, axis: int) -> ir.Value:
-    """B reaching past the end of A: Caffe2 does not look at its leading and trailing dimensions of size 1."""
-    known = [size(b, dimension) for dimension in range(rank(b))]
-    start = next((at for at, length in enumerate(known) if length != 1), rank(b))
-    end = next((at for at in range(rank(b), start, -1) if known[at - 1] != 1), start)
-    place = (rank(a) - rank(b) if axis == -1 else axis) + start
-    trailing = rank(a) - place - (end - start)
-    if trailing < 0 or place < 0:
-        raise RefusalError(f"B of shape {tuple(known)} does not fit into A at axis {axis}")
-    return call.graph.reshape(b, (*known[start:end], *(1,) * trailing))
 
 
 def binary(op_type: str) -> Rule:
@@ -93,9 +84,9 @@ def power(call: Call) -> ir.Value:
 
 
 def where(call: Call) -> ir.Value:
-    """a where c, b elsewhere; with ``enable_broadcast`` c has one entry per row."""
+    """a where c, b elsewhere; with ``broadcast_on_rows`` c has one entry per row."""
     g, condition, a = call.graph, call.input(0), call.input(1)
-    if call.int("enable_broadcast", 0) and rank(a) > rank(condition):
+    if call.int("broadcast_on_rows", 0) and rank(a) > rank(condition):
         condition = g.unsqueeze(condition, *range(rank(condition), rank(a)))
     return g.op("Where", g.cast(condition, ir.DataType.BOOL), a, call.input(2))
 

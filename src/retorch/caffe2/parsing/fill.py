@@ -53,7 +53,7 @@ def given(kind: ir.DataType) -> Rule:
 
     def rule(call: Call) -> ir.Value:
         numbers = call.floats("values") if kind.is_floating_point() else call.ints("values")
-        shape = call.ints("shape") if call.has("shape") else (len(numbers),)
+        shape = call.ints("shape")
         if count(shape) != len(numbers):
             raise RefusalError(f"{len(numbers)} values for shape {shape}")
         return call.graph.constant(np.asarray(numbers, kind.numpy()).reshape(shape))

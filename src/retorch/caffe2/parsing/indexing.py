@@ -92,7 +92,7 @@ def top_k(call: Call) -> Results:
 
 
 def one_hot(call: Call) -> ir.Value:
-    """One row per index, with a single true in it."""
+    """One row per index, with a single 1 in it."""
     g, depth = call.graph, constant_of(call.input(1))
     if depth is None:
         raise RefusalError("the number of columns comes from a blob that the network calculates")
@@ -100,7 +100,7 @@ def one_hot(call: Call) -> ir.Value:
     indices = g.unsqueeze(g.cast(call.x, ir.DataType.INT64), 1)
     if rank(call.x) != 1:
         raise RefusalError(f"OneHot of {rank(call.x)} dimensions")
-    return g.op("Equal", indices, columns)
+    return g.cast(g.op("Equal", indices, columns), ir.DataType.FLOAT)
 
 
 def constant_range(call: Call) -> ir.Value:

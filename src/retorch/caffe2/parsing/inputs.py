@@ -24,17 +24,23 @@ _IMAGES = """
 LRN MaxPool AveragePool LpPool PadImage ResizeNearest UpsampleBilinear ConvTranspose InstanceNorm LC SpatialBN NCHW2NHWC
 NHWC2NCHW
 """
+_GENERAL = """
+Where Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit NumpyTile Expand
+MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax ArgMin TopK Sign Max Min
+"""
 _SAME_SHAPE = frozenset(_POINTWISE.split())
 _SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
 _PICTURES = frozenset(_IMAGES.split())
+_ANY_ARITHMETIC = "Copy Alias StopGradient EnsureCPUOutput Add Sub Mul Div Sum Negative Abs"
+_ANY_TYPE = frozenset(f"{_GENERAL} {_MOVING} {_ANY_ARITHMETIC}".split())
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What is known of an input: ``shape`` None where not even its rank is."""
+    """What is known of an input: ``shape`` None where not even its rank is, ``dtype`` None where any type will do."""
 
     shape: Sizes | None
-    dtype: ir.DataType
+    dtype: ir.DataType | None
 
 
 def guess(net: NetDef, params: Mapping[str, Array], blob: str) -> Guess:
@@ -42,18 +48,12 @@ def guess(net: NetDef, params: Mapping[str, Array], blob: str) -> Guess:
 
     A convolution gives the rank and the number of channels, other operators on pictures the rank, FC a matrix with as
     many columns as its weights; pointwise operators pass the question on to who reads their result. Indices are int64,
-    conditions bool, everything else float32.
+    conditions bool, nearly everything else is float32; operators that only move elements, and those of arithmetic,
+    take every type.
     """
-    shape: Sizes | None = None
-    for operator, _ in _readers(net, blob, _SAME_SHAPE):
-        shape = _shape(operator, params)
-        if shape is not None:
-            break
-    for operator, position in _readers(net, blob, _SAME_TYPE):
-        found = _type(operator, position)
-        if found is not None:
-            return Guess(shape, found)
-    return Guess(shape, ir.DataType.FLOAT)
+    shapes = (_shape(operator, params) for operator, _ in _readers(net, blob, _SAME_SHAPE))
+    types = (_type(operator, position) for operator, position in _readers(net, blob, _SAME_TYPE))
+    return Guess(next(filter(None, shapes), None), next(filter(None, types), None))
 
 
 def _readers(net: NetDef, blob: str, through: frozenset[str]) -> Iterator[tuple[OperatorDef, int]]:
@@ -83,17 +83,21 @@ def _shape(operator: OperatorDef, params: Mapping[str, Array]) -> Sizes | None:
         return ("N", *spatial, channels) if last else ("N", channels, *spatial)
     if operator.type == "FC" and weight is not None and _argument(operator, "axis", 1) == 1:
         return ("N", weight.size // weight.shape[0])
-    if operator.type in _PICTURES:
+    if operator.type in _PICTURES and _kernel_dimensions(operator) == 2:
         return ("N", "H", "W", "C") if last else ("N", "C", "H", "W")
     return None
 
 
+def _kernel_dimensions(operator: OperatorDef) -> int:
+    return next((len(argument.ints) for argument in operator.arg if argument.name == "kernels"), 2)
+
+
 def _type(operator: OperatorDef, position: int) -> ir.DataType | None:
-    """The type that an operator asks for at an input, where it is not float32 as nearly everywhere."""
+    """The type that an operator asks for at an input; None where it takes several."""
     if operator.type in ("Gather", "BatchGather") and position == 1:
         return ir.DataType.INT64
     if operator.type == "OneHot":
         return ir.DataType.INT64
-    if operator.type in ("Where", "And", "Or", "Xor", "Not") and position == 0:
+    if operator.type in ("And", "Or", "Xor", "Not") or (operator.type == "Where" and position == 0):
         return ir.DataType.BOOL
-    return None
+    return None if operator.type in _ANY_TYPE else ir.DataType.FLOAT

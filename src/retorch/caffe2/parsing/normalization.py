@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -29,14 +29,26 @@ def instance_norm(call: Call) -> ir.Value:
     return back(call, call.graph.op("InstanceNormalization", x, call.input(1), call.input(2), epsilon=epsilon))
 
 
-def group_norm(call: Call) -> ir.Value:
-    """As InstanceNorm, over ``group`` groups of channels; gamma and beta are per channel."""
-    if call.outputs > 1 and not call.int("is_test", 0):
-        raise RefusalError("GroupNorm with its mean and deviation as outputs")
+def group_norm(call: Call) -> Results:
+    """As InstanceNorm, over ``group`` groups of channels; gamma and beta are per channel. Then mean and 1/deviation."""
     g, x = call.graph, first(call, call.x)
     group, epsilon = call.int("group", 32), call.float("epsilon", 1e-5)
     y = g.op("GroupNormalization", x, call.input(1), call.input(2), num_groups=group, epsilon=epsilon)
-    return back(call, y)
+    # ONNX's inference stops at this operator.
+    y.shape, y.type = x.shape, x.type
+    return (back(call, y), *_group_moments(call, x, group, epsilon))
+
+
+def _group_moments(call: Call, x: ir.Value, group: int, epsilon: float) -> Sequence[ir.Value | None]:
+    if not call.wants(1) and not call.wants(2):
+        return ()
+    g = call.graph
+    rows, last = g.reshape(x, (0, group, -1)), g.constant([2])
+    mean = g.op("ReduceMean", rows, last, keepdims=1)
+    centred = g.op("Sub", rows, mean)
+    variance = g.op("ReduceMean", g.op("Mul", centred, centred), last, keepdims=0)
+    deviation = g.op("Sqrt", g.op("Add", variance, g.scalar(epsilon, x)))
+    return (g.squeeze(mean, 2), g.op("Reciprocal", deviation))
 
 
 def layer_norm(call: Call) -> Results:

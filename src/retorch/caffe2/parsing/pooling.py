@@ -31,6 +31,8 @@ def _pool(call: Call, op_type: str, whole: str, **attributes: Attribute) -> ir.V
 def _padding(call: Call, x: ir.Value, window: Window, inclusive: bool) -> tuple[ir.Value, dict[str, Attribute]]:
     pads = resolve_pads(window, spatial(call))
     if pads is not None:
+        if any(pad >= kernel for pad, kernel in zip(pads, window.kernel * 2, strict=True)):
+            raise RefusalError(f"padding {pads} leaves windows of {window.kernel} without input")
         x, rest = crop(call.graph, x, pads)
         return x, {"pads": rest}
     covered = all(k >= s for k, s in zip(window.kernel, window.stride, strict=True))

@@ -188,7 +188,7 @@ def shape(call: Call) -> ir.Value:
 
 def size_of(call: Call) -> ir.Value:
     """How many elements x has, as int64."""
-    return call.graph.reshape(call.graph.op("Size", call.x), (1,))
+    return call.graph.op("Size", call.x)
 
 
 def prepend_dim(call: Call) -> ir.Value:

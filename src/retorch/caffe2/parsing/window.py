@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,12 +104,14 @@ def _same(length: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def _caffe_tail(length: int, kernel: int, stride: int, head: int) -> int:
-    """Caffe rounds the number of windows up; Caffe2 pads the tail by whole strides to get there."""
-    span = length + 2 * head - kernel
-    windows = math.ceil(span / stride) + 1
+    """The padding that the last window reaches into: Caffe rounds the number of windows up.
+
+    Caffe2 pads by whole strides, of which windows see no more than this.
+    """
+    windows = -(-(length + 2 * head - kernel) // stride) + 1
     if head > 0 and (windows - 1) * stride >= length + head:
         windows -= 1
-    return head + stride * (windows - (span // stride + 1))
+    return max((windows - 1) * stride + kernel - length - head, 0)
 
 
 def first(call: Call, x: ir.Value) -> ir.Value:
