@@ -6,25 +6,32 @@ written from the arrays piece by piece, and read as views of the mapped file. Th
 
 from __future__ import annotations
 
+import itertools
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from retorch.caffe2 import filled, fills, wire
-from retorch.caffe2.proto.caffe2_pb2 import NetDef
+from retorch.caffe2 import filled, fills, minidb, swap, wire
+from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
 
+MINIDB = "init_net.minidb"
+NAMES = ("init_net.pb", MINIDB, "predict_net.pb", "predict_net.pbtxt")
 LIMIT = 1 << 31  # bytes: protobuf reads no more, and Caffe2 then runs an empty net without a word
 _WARN = (
     (1 << 30, "2017 builds of Caffe2 read no more than 1 GiB"),
     (64 << 20, "mobile builds with protobuf's default limit read no more than 64 MiB"),
 )
+
+Chunks: TypeAlias = Iterator[fills.Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +56,22 @@ class Written:
     warnings: tuple[str, ...]
 
 
-def init_chunks(net: Caffe2Net, *, packed: bool = True) -> tuple[int, Iterator[fills.Chunk]]:
+def init_chunks(net: Caffe2Net, *, packed: bool = True, database: Path | None = None) -> tuple[int, Chunks]:
     """The serialised init net: its size in bytes and its content, piece by piece.
 
-    One fill per parameter in order, then a 1x1 zero for every data blob, which makes it known to the workspace.
+    One fill per parameter in order, or one ``Load`` of all from ``database``; then a 1x1 zero for every data blob,
+    which makes it known to the workspace.
     """
     name = wire.delimited(fills.NET_NAME, _init_name(net.predict.name))
     placeholder = np.zeros((1, 1), np.float32)
-    plan = [fills.encode(blob, array, packed=packed) for blob, array in net.params.items()]
+    plan: list[fills.Fill] = []
+    if database is not None and net.params:
+        name += wire.delimited(fills.NET_OP, _load(list(net.params), database).SerializeToString())
+    elif database is None:
+        plan += [fills.encode(blob, array, packed=packed) for blob, array in net.params.items()]
     plan += [fills.encode(blob, placeholder, packed=packed) for blob in net.inputs]
 
-    def chunks() -> Iterator[fills.Chunk]:
+    def chunks() -> Chunks:
         yield name
         for fill in plan:
             yield from fill.chunks()
@@ -72,31 +84,50 @@ def _init_name(predict_name: str) -> str:
     return f"{predict_name[:58]}_init"
 
 
-def write(folder: str | Path, net: Caffe2Net, *, packed: bool = True) -> Written:
-    """Writes the three files into ``folder``, which is made where it is missing.
+def _load(names: list[str], database: Path) -> OperatorDef:
+    """The operator that takes blobs from a minidb, by the path from the root: any other depends on where one runs."""
+    load = OperatorDef(type="Load", output=names)
+    load.arg.add(name="absolute_path", i=1)
+    load.arg.add(name="db", s=os.fsencode(database))
+    load.arg.add(name="db_type", s=b"minidb")
+    return load
 
-    ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ConversionError where the
-    init net would be too large to load; UsageError where the folder cannot be written. Same net, same bytes.
+
+def write(folder: str | Path, net: Caffe2Net, *, packed: bool = True, init: Literal["pb", "minidb"] = "pb") -> Written:
+    """Writes the three files into ``folder``, which is made where it is missing, as one set (see ``swap``).
+
+    ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ``init="minidb"`` puts the
+    weights into ``init_net.minidb``, of any size, and ``init_net.pb`` loads them from there: by the folder's full path,
+    as Caffe2 wants it, so that the folder must stay where it is. Same net, same bytes. ConversionError where the
+    init net would be too large to load; UsageError where the folder cannot be written.
     """
     target = Path(folder)
-    size, chunks = init_chunks(net, packed=packed)
+    database = Path(os.path.realpath(target)) / MINIDB if init == "minidb" else None
+    size, chunks = init_chunks(net, packed=packed, database=database)
     if size >= LIMIT:
         raise ConversionError(
             f"init_net.pb would have {size:,} bytes, and protobuf reads less than {LIMIT:,}",
             hint="write the weights as a minidb (--init minidb)",
         )
     warnings = [f"init_net.pb has {size:,} bytes: {what}" for limit, what in _WARN if size >= limit][:1]
+    written = [name for name in NAMES if database is not None or name != MINIDB]
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        with (target / "init_net.pb").open("wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
-        (target / "predict_net.pb").write_bytes(net.predict.SerializeToString(deterministic=True))
-        (target / "predict_net.pbtxt").write_text(text_format.MessageToString(net.predict), encoding="utf-8")
+        with swap.replacing(target, NAMES, last=("predict_net.pb", "predict_net.pbtxt")) as staging:
+            _write_chunks(staging / "init_net.pb", chunks)
+            if database is not None:
+                blobs = (minidb.encode(name, array) for name, array in net.params.items())
+                _write_chunks(staging / MINIDB, itertools.chain.from_iterable(blobs))
+            (staging / "predict_net.pb").write_bytes(net.predict.SerializeToString(deterministic=True))
+            text = text_format.MessageToString(net.predict)
+            (staging / "predict_net.pbtxt").write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-    names = ("init_net.pb", "predict_net.pb", "predict_net.pbtxt")
-    return Written(tuple(target / name for name in names), tuple(warnings))
+    return Written(tuple(target / name for name in written), tuple(warnings))
+
+
+def _write_chunks(path: Path, chunks: Chunks) -> None:
+    with path.open("wb", buffering=1 << 20) as stream:
+        stream.writelines(chunks)
 
 
 def read(path: str | Path) -> Caffe2Net:
@@ -109,13 +140,27 @@ def read(path: str | Path) -> Caffe2Net:
     predict_path, init_path = locate(Path(path))
     predict = read_net(predict_path)
     blobs: dict[str, filled.Filled] = {}
-    for item in filled.decode(_map(init_path)):
-        if isinstance(item, filled.Load):
-            raise FormatError(f"{init_path}: Load of {item.path}")
-        blobs[item.name] = item
+    try:
+        for item in filled.decode(_map(init_path)):
+            blobs.update(_loaded(item, init_path) if isinstance(item, filled.Load) else {item.name: item})
+    except FormatError as error:
+        raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
     inputs = data_blobs(predict, blobs)
     params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
     return Caffe2Net(predict, params, inputs)
+
+
+def _loaded(load: filled.Load, init_path: Path) -> dict[str, filled.Filled]:
+    """The blobs that the init net takes from a minidb: the one beside it, as it may have moved, or at its path."""
+    if load.kind != "minidb":
+        raise FormatError(f"the weights are in a database of type {load.kind}", hint="only minidb can be read")
+    beside = init_path.with_name(Path(load.path).name)
+    path = beside if beside.exists() else Path(load.path)
+    arrays = minidb.read(path)
+    missing = [name for name in load.names if name not in arrays]
+    if missing:
+        raise FormatError(f"{path} has no blobs {', '.join(missing)}")
+    return {name: filled.Filled(name, arrays[name], False) for name in load.names or arrays}
 
 
 def read_net(path: Path) -> NetDef:
@@ -151,27 +196,31 @@ def _map(path: Path) -> memoryview:
 def data_blobs(predict: NetDef, blobs: Mapping[str, filled.Filled]) -> tuple[str, ...]:
     """The names of the blobs that the user feeds, in the order of ``external_input``.
 
-    Those are the external inputs that no init operator fills, and those that it fills with a placeholder: the leading
-    ones whose fill is a single zero or a constant of zeros, or, where none leads, any 1x1 zero.
+    Those are the external inputs that no init operator fills, and those that it fills with a placeholder. Exporters,
+    and ``write``, put one 1x1 zero for each at the end of the init net, and the same blobs first into
+    ``external_input``. Where it is otherwise, the leading ones count whose fill is a single zero or a constant of
+    zeros, or else any 1x1 zero.
     """
     made: set[str] = set()
-    read_first: dict[str, None] = {}
+    used: dict[str, None] = {}
     for op in predict.op:
-        read_first.update((name, None) for name in op.input if name not in made)
+        used.update((name, None) for name in op.input if name not in made)
         made.update(op.output)
-    names = list(predict.external_input) or list(read_first)
-    inputs: dict[str, None] = {}
-    for name in names:
-        blob = blobs.get(name)
-        if blob is not None and not _is_placeholder(blob):
-            break
-        inputs[name] = None
-    missing = [name for name in names if name not in blobs and name in read_first]
-    inputs.update(dict.fromkeys(missing))
-    if not inputs:
-        ones = [name for name in names if blobs[name].array.shape == (1, 1) and not blobs[name].array.any()]
-        inputs.update(dict.fromkeys(ones))
-    return tuple(name for name in names if name in inputs)
+    names = list(predict.external_input) or list(used)
+    placed = [name for name in names if name in blobs]
+    fills_in_order = list(blobs)
+    heads: list[list[str]] = [
+        placed[:count] for count in range(len(placed), 0, -1) if placed[:count] == fills_in_order[-count:]
+    ]
+    fed = next((head for head in heads if all(_is_one_zero(blobs[name]) for name in head)), list[str]())
+    fed = fed or list(itertools.takewhile(lambda name: _is_placeholder(blobs[name]), placed))
+    if not fed and len(placed) == len(names):
+        fed = [name for name in placed if _is_one_zero(blobs[name])]
+    return tuple(name for name in names if name in fed or (name not in blobs and name in used))
+
+
+def _is_one_zero(blob: filled.Filled) -> bool:
+    return blob.array.shape == (1, 1) and not blob.array.any()
 
 
 def _is_placeholder(blob: filled.Filled) -> bool:

@@ -18,6 +18,7 @@ _GIVEN = {kind: (dtype, number) for kind, dtype, number in fills.FILLS}
 # TensorProto.DataType, which ConstantFill's argument dtype names.
 _DATA_TYPES = {1: "<f4", 2: "<i4", 5: "?", 6: "u1", 7: "i1", 8: "<u2", 9: "<i2", 10: "<i8", 12: "<f2", 13: "<f8"}
 _FLOAT_TAG = ARG_FLOATS << 3 | wire.FIXED32
+_INT_TAG = ARG_INTS << 3 | wire.VARINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ def _argument(data: memoryview, start: int, end: int) -> _Argument:
             argument.floats.append(run)
             at += len(run) * UNPACKED_FLOAT.itemsize
             continue
+        if data[at] == _INT_TAG:
+            numbers, size = _int_run(data, at, end)
+            argument.ints.append(numbers)
+            at += size
+            continue
         item = next(wire.fields(data, at, end))
         at = item.end
         _take(argument, item, data)
@@ -114,6 +120,23 @@ def _run(data: memoryview, at: int, end: int) -> NDArray[np.float32]:
     if not len(run):
         raise FormatError(f"expected 5 bytes for a float, found {end - at}", offset=at)
     return np.ascontiguousarray(run, np.dtype("<f4"))
+
+
+def _int_run(data: memoryview, at: int, end: int) -> tuple[NDArray[np.int64], int]:
+    """The integers of the unpacked fields that begin at ``at``, and how many bytes they take."""
+    raw = np.frombuffer(data[at:end], np.uint8)
+    stops = np.flatnonzero(raw < 0x80)  # the last byte of every tag and of every number, in turn
+    ends = stops[1::2]
+    tags = stops[::2][: len(ends)]
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])[: len(ends)]
+    others = np.flatnonzero((tags != starts) | (raw[tags] != _INT_TAG))
+    count = int(others[0]) if len(others) else len(ends)
+    if not count:
+        raise FormatError("expected an integer, found the end of its message", offset=at + 1)
+    size = int(ends[count - 1]) + 1
+    keep = np.ones(size, np.bool_)
+    keep[tags[:count]] = False
+    return wire.unpack_varints(raw[:size][keep], at), size
 
 
 def _take(argument: _Argument, item: wire.Field, data: memoryview) -> None:
@@ -133,8 +156,6 @@ def _take(argument: _Argument, item: wire.Field, data: memoryview) -> None:
             argument.floats.append(np.frombuffer(content, "<f4"))
         case fills.ARG_INTS, wire.BYTES:
             argument.ints.append(wire.unpack_varints(np.frombuffer(content, np.uint8), item.start))
-        case fills.ARG_INTS, wire.VARINT:
-            argument.ints.append(np.array([wire.signed(item.value)], np.int64))
         case fills.ARG_STRINGS, wire.BYTES:
             argument.strings.append(np.frombuffer(content, np.uint8))
         case _:

@@ -30,7 +30,7 @@ def read_message(stream: "BinaryIO") -> "tuple[dict[str, Any], dict[str, NDArray
     if len(prefix) < 8:
         return None
     request = json.loads(stream.read(struct.unpack("<q", prefix)[0]).decode())
-    arrays: "dict[str, NDArray[Any]]" = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for entry in request["arrays"]:
         dtype = np.dtype(entry["dtype"])
         count = int(np.prod(entry["shape"], dtype=np.int64))
