@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: Where each public name lives; imported when it is first asked for, so that reading needs neither onnx nor onnxruntime.
+#: Where each public name lives; imported when first asked for, so that reading needs neither onnx nor onnxruntime.
 _HOMES = {
     "Layer": "retorch.layers.rule",
     "LuaFunction": "retorch.torch7",

@@ -1,14 +1,14 @@
 """What rules build with: values that may be rewritten, ONNX nodes with inferred shapes, and blob names.
 
-Torch's in-place layers write into tensors that other branches may read later. Here a :class:`Value` is what a tensor is in
-Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to write
+Torch's in-place layers write into tensors that other branches may read later. Here a :class:`Value` is what a tensor is
+in Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to write
 back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
@@ -204,7 +204,7 @@ class Builder:
     def view(
         self, x: Value, get: Callable[[Value], Value], put: Callable[[Value, Value], Value] | None = None
     ) -> Value:
-        """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` the content of ``x`` after a write."""
+        """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` that of ``x`` after a write."""
         made = get(x)
         return Value(made.read(), x, get, put)
 
@@ -228,9 +228,7 @@ class Builder:
     def transpose(self, x: Value, perm: Sequence[int]) -> Value:
         """A view with its dimensions in another order."""
         back = [int(i) for i in np.argsort(perm)]
-        return self.view(
-            x, lambda p: self.Transpose(p, perm=list(perm)), lambda _, new: self.Transpose(new, perm=back)
-        )
+        return self.view(x, lambda p: self.Transpose(p, perm=list(perm)), lambda _, new: self.Transpose(new, perm=back))
 
     def narrow(self, x: Value, axis: int, start: int, length: int) -> Value:
         """A view of ``length`` entries of dimension ``axis``, from ``start`` (from 0)."""
@@ -294,7 +292,9 @@ class Builder:
             raise UnsupportedError(self.problems) from why
 
     def _zeros_like(self, y: Any) -> Nested:
-        return [self._zeros_like(i) for i in y] if isinstance(y, list) else self.constant(np.zeros(y.shape, np.float32))
+        if isinstance(y, list):
+            return [self._zeros_like(i) for i in cast("list[Any]", y)]
+        return self.constant(np.zeros(cast("Array", y).shape, np.float32))
 
     def _settle(self, module: Layer, y: Value, first: int) -> Value:
         """A module used twice writes its second output over its first, as Torch's own buffer is overwritten."""
@@ -309,7 +309,7 @@ class Builder:
         return last
 
     @contextmanager
-    def fresh_clones(self) -> Iterator[None]:
+    def fresh_clones(self) -> Generator[None]:
         """One time step: Torch runs each on a clone of the module, which owns buffers of its own."""
         outer, self._buffers = self._buffers, {}
         try:
@@ -318,7 +318,7 @@ class Builder:
             self._buffers = outer
 
     @contextmanager
-    def _scope(self, module: Layer) -> Iterator[None]:
+    def _scope(self, module: Layer) -> Generator[None]:
         outer = self._prefix, self._layer
         self._prefix, self._layer = None, module
         try:

@@ -29,8 +29,8 @@ class RetorchError(Exception):
 class FormatError(RetorchError):
     """A file that cannot be read.
 
-    ``offset`` is the byte at which it went wrong, ``path`` what was being read there (``modules[3].weight``), ``detail`` the
-    message without either.
+    ``offset`` is the byte at which it went wrong, ``path`` what was being read there (``modules[3].weight``),
+    ``detail`` the message without either.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Which input a network takes, where nobody says: worked out from its own weights.
 
-Channels come from the first convolution or linear layer. Height and width are found by trying: the network is lowered at
-a size, and the first layer whose weights do not fit says whether the image was too small or too large. Only square images
-are tried, and nothing is assumed where several sizes fit.
+Channels come from the first convolution or linear layer. Height and width are found by trying: the network is lowered
+at a size, and the first layer whose weights do not fit says whether the image was too small or too large. Only square
+images are tried, and nothing is assumed where several sizes fit.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def specs(example: Example) -> tuple[list[InputSpec], object]:
     def visit(item: Example) -> object:
         if isinstance(item, list):
             return [visit(i) for i in item]
-        if isinstance(item, tuple) and all(isinstance(d, (int, np.integer)) and d >= 0 for d in item):
+        if isinstance(item, tuple) and all(d >= 0 for d in item):
             found.append(InputSpec(tuple(int(d) for d in item)))
         elif isinstance(item, np.ndarray):
             found.append(InputSpec(item.shape, item.dtype.kind in "iub"))

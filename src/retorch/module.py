@@ -1,7 +1,7 @@
 """A Torch network in the hand: found in a file, bound to layers, ready to run.
 
-A ``.t7`` file holds whatever its author saved: a network, or a checkpoint in which one or several networks stand next to
-options, statistics and vocabularies. :func:`load` finds the network and says what else it could have taken.
+A ``.t7`` file holds whatever its author saved: a network, or a checkpoint in which one or several networks stand
+next to options, statistics and vocabularies. :func:`load` finds the network and says what else it could have taken.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Module:
         name: a name for nets made of it.
         at: where in the file it stands; ``""`` for the file's root.
         problems: what keeps it from being run or converted.
-        notes: what a person should know: fields without meaning here, saved in training mode, other networks in the file.
+        notes: what a person should know: fields that were not read, saved in training mode, other networks.
         alternatives: the paths of the other networks in the file.
     """
 
@@ -46,7 +46,8 @@ class Module:
         """Run the network.
 
         Args:
-            x: an array, or a list where Torch takes a table; its precision is that of the computation. It is not written to.
+            x: an array, or a list where Torch takes a table; it is not written to. Its precision is that of the
+                computation.
             listen: called with each layer, its input and its output, as they are at that moment.
 
         Returns:
@@ -199,14 +200,16 @@ def weights(net: Module) -> list[Array]:
 
 def _weight(obj: TorchObject) -> int:
     """How many modules an object holds: of several networks, the largest is the likeliest."""
-    count, stack, seen = 0, [obj], set[int]()
+    stack: list[object] = [obj]
+    seen: set[int] = set()
+    count = 0
     while stack:
         value = stack.pop()
-        if id(value) in seen:
+        if id(value) in seen or not isinstance(value, (TorchObject, LuaTable)):
             continue
         seen.add(id(value))
         count += isinstance(value, TorchObject)
-        stack.extend(v for v in value.values() if isinstance(v, (TorchObject, LuaTable)))  # type: ignore[misc]
+        stack.extend(value.values())
     return count
 
 
@@ -225,7 +228,9 @@ def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tupl
     if any(made.raw.get("train") is True for made in binder.layers.values()):
         notes.append("saved in training mode; it is run and converted as at evaluation")
     if alternatives:
-        notes.insert(0, f"took {at or 'the root'}; also in the file: {', '.join(p or 'the root' for p in alternatives)}")
+        notes.insert(
+            0, f"took {at or 'the root'}; also in the file: {', '.join(p or 'the root' for p in alternatives)}"
+        )
     return Module(layer, name, at, tuple(binder.problems), tuple(notes), alternatives)
 
 

@@ -50,7 +50,7 @@ class _Rewrite:
         """The array of an initializer."""
         if value is None or value.const_value is None or not value.is_initializer():
             return None
-        return cast("Array", value.const_value.numpy())
+        return value.const_value.numpy()
 
     def only_use(self, value: ir.Value | None) -> bool:
         """Whether nobody but one node reads a value."""
@@ -195,7 +195,8 @@ def fold_constants(rewrite: _Rewrite) -> None:
         result = onnx.helper.make_empty_tensor_value_info(str(out.name))
         graph = onnx.helper.make_graph([ir.to_proto(node)], "constant", types, [result])
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
-        value = np.asarray(cast("Any", ReferenceEvaluator(model).run(None, feeds))[0])
+        evaluator: Any = ReferenceEvaluator(model)
+        value = np.asarray(evaluator.run(None, feeds)[0])
         name = str(out.name)
         out.name = f"{name}_computed"
         new = rewrite.add_initializer(name, value)

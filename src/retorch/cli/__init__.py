@@ -1,7 +1,7 @@
 """The command line: the only code that prints or picks an exit code.
 
-Exit codes: 0 done (and verified, unless told not to); 1 converted, but the numbers differ; 2 unusable arguments; 3 the file
-cannot be read or converted.
+Exit codes: 0 done (and verified, unless told not to); 1 converted, but the numbers differ; 2 unusable arguments; 3 the
+file cannot be read or converted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(arguments, prog_name="retorch")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    except Exception as error:  # noqa: BLE001 - explain raises again what is not ours
+    except Exception as error:
         return explain(error, debug=debug)
     return 0
 

@@ -21,7 +21,9 @@ def shape(text: str) -> tuple[int, ...]:
     """
     parts = text.lower().replace(",", "x").split("x")
     if not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise UsageError(f"--input {text}: a shape is whole numbers joined by x", hint="for example --input 1x3x224x224")
+        raise UsageError(
+            f"--input {text}: a shape is whole numbers joined by x", hint="for example --input 1x3x224x224"
+        )
     return tuple(int(p) for p in parts)
 
 
@@ -46,8 +48,8 @@ def load_plugins(files: list[Path]) -> None:
 
 def load_module(file: Path, at: str | None, plugins: list[Path] | None = None) -> Module:
     """The network in a file, with everything in the way of errors said about that file."""
-    from retorch.cli.outcome import about  # noqa: PLC0415
-    from retorch.module import load  # noqa: PLC0415 - numpy is not needed for --help
+    from retorch.cli.outcome import about
+    from retorch.module import load
 
     load_plugins(plugins or [])
     with about(file):
@@ -60,7 +62,7 @@ def arrays(file: Path) -> list[Any]:
     Raises:
         UsageError: a file that holds no arrays.
     """
-    import numpy as np  # noqa: PLC0415 - not needed for --help
+    import numpy as np
 
     try:
         loaded = np.load(file)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.tree import Tree
 
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+
+Array: TypeAlias = NDArray[Any]
 
 _MOST_LINES = 2000
 _MOST_ENTRIES = 60
@@ -32,16 +35,20 @@ def describe(value: object, *, stats: bool = False) -> str:
     if isinstance(value, LuaFunction):
         return f"function ({len(value.code)} bytes of bytecode)"
     if isinstance(value, np.ndarray):
-        kind = getattr(value, "typename", None) or str(value.dtype)
-        sizes = "x".join(map(str, value.shape)) or "scalar"
-        return f"{kind} {sizes}" + (statistics(value) if stats else "")
+        return _describe_array(cast("Array", value), stats)
     if isinstance(value, (str, bytes)):
         text = repr(value)
         return text if len(text) < 80 else f"{text[:77]}… ({len(value)})"
     return "nil" if value is None else str(value)
 
 
-def statistics(array: Any) -> str:
+def _describe_array(array: Array, stats: bool) -> str:
+    kind = getattr(array, "typename", None) or str(array.dtype)
+    sizes = "x".join(map(str, array.shape)) or "scalar"
+    return f"{kind} {sizes}" + (statistics(array) if stats else "")
+
+
+def statistics(array: Array) -> str:
     """Minimum, mean, maximum, and how many are not numbers."""
     if not array.size or array.dtype.kind not in "fiu":
         return ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.terminal import console, print_json
+from retorch.errors import UsageError
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -36,10 +37,10 @@ def convert(
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import conversion, guess  # noqa: PLC0415 - numpy and onnx are not needed for --help
-    from retorch.verification import verify  # noqa: PLC0415
+    from retorch import conversion, guess
+    from retorch.verification import verify
 
-    kind = to or ("onnx" if output.suffix == ".onnx" else "caffe2")
+    kind = _kind(to, output)
     net = load_module(file, at, plugin)
     with about(file):
         assumed = guess.input_shape(net) if not input else None
@@ -52,7 +53,7 @@ def convert(
     if as_json:
         print_json({"output": str(target), "notes": notes, "report": report and report.as_dict()})
     else:
-        from retorch.cli.verify import show_report  # noqa: PLC0415
+        from retorch.cli.verify import show_report
 
         screen = console()
         for note in notes:
@@ -61,3 +62,9 @@ def convert(
         if report:
             show_report(screen, report)
     raise typer.Exit(DONE if report is None or report.ok else DIFFERS)
+
+
+def _kind(to: str, output: Path) -> Literal["caffe2", "onnx"]:
+    if to not in {"", "caffe2", "onnx"}:
+        raise UsageError(f"--to {to}: there are caffe2 and onnx")
+    return "onnx" if to == "onnx" or (not to and output.suffix == ".onnx") else "caffe2"

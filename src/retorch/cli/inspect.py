@@ -42,9 +42,9 @@ def inspect(
     offsets: Annotated[bool, typer.Option("--offsets", help="Where in the file each value stands.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import module  # noqa: PLC0415 - numpy is not needed for --help
-    from retorch.cli import contents  # noqa: PLC0415
-    from retorch.torch7 import open_file  # noqa: PLC0415
+    from retorch import module
+    from retorch.cli import contents
+    from retorch.torch7 import open_file
 
     load_plugins(plugin or [])
     screen = console()
@@ -78,7 +78,7 @@ def _show_file(screen: Console, document: Document) -> None:
 
 
 def _show_network(screen: Console, net: Module, document: Document) -> None:
-    from retorch.module import weights  # noqa: PLC0415
+    from retorch.module import weights
 
     screen.print(_tree(net))
     stored = weights(net)
@@ -97,7 +97,7 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
 
 
 def _tree(net: Module) -> Tree:
-    from rich.tree import Tree  # noqa: PLC0415
+    from rich.tree import Tree
 
     bad = {problem.path for problem in net.problems}
     root = Tree(_line(net.layer, bad))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from retorch.errors import RetorchError, UsageError
@@ -15,7 +15,7 @@ UNREADABLE = 3
 
 
 @contextmanager
-def about(subject: object) -> Iterator[None]:
+def about(subject: object) -> Generator[None]:
     """What goes wrong inside is about this file."""
     try:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from retorch.cli.arguments import arrays, load_module
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, table
 from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.layers.rule import Array
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -34,7 +37,7 @@ def run(
     at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
 ) -> None:
-    import numpy as np  # noqa: PLC0415 - not needed for --help
+    import numpy as np
 
     written = network.is_dir() or network.suffix in {".onnx", ".pb", ".pbtxt"}
     which = engine or ("embedded" if written else "reference")
@@ -46,7 +49,8 @@ def run(
             results = _from_files(network, given, which)
     temporary = output.with_name(f".{output.name}.part.npz")
     with about(output):
-        np.savez(temporary, **{f"output_{i}": y for i, y in enumerate(results)})
+        named: Any = {f"output_{i}": y for i, y in enumerate(results)}
+        np.savez(temporary, **named)
         temporary.replace(output)
     rows = table("output", "shape", ">min", ">mean", ">max")
     for i, y in enumerate(results):
@@ -57,12 +61,12 @@ def run(
     screen.print(f"wrote {output} ({which})")
 
 
-def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: list, which: str) -> list:  # type: ignore[type-arg]
-    from retorch.conversion import convert  # noqa: PLC0415
-    from retorch.layers.rule import tensors  # noqa: PLC0415
+def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: list[Array], which: str) -> list[Array]:
+    from retorch.conversion import convert
+    from retorch.layers.rule import tensors
 
     net = load_module(file, at, plugin)
-    x = given[0] if len(given) == 1 else given
+    x: Any = given[0] if len(given) == 1 else given
     if which == "reference":
         return list(tensors(net.forward(x)))
     if which == "embedded":
@@ -70,8 +74,8 @@ def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: li
     raise UsageError(f"--engine {which} runs what was written", hint="convert first, then run the folder")
 
 
-def _from_files(path: Path, given: list, which: str) -> list:  # type: ignore[type-arg]
-    from retorch.verification.engines import engine  # noqa: PLC0415
+def _from_files(path: Path, given: list[Array], which: str) -> list[Array]:
+    from retorch.verification.engines import engine
 
     one = engine(which, path)
     try:

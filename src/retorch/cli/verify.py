@@ -41,7 +41,7 @@ def verify(
     seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import verification  # noqa: PLC0415 - numpy and onnx are not needed for --help
+    from retorch import verification
 
     net = load_module(file, at, plugin)
     given = arrays(inputs) if inputs else None

@@ -75,7 +75,7 @@ def _model(
     output: ir.Value,
     opsets: Mapping[str, int],
 ) -> bytes:
-    import onnx  # noqa: PLC0415 - heavy, and only a bisection needs it
+    import onnx
 
     graph = onnx.helper.make_graph(
         [ir.to_proto(n) for n in nodes],
@@ -85,7 +85,11 @@ def _model(
             for v, a in inputs
         ],
         [onnx.helper.make_empty_tensor_value_info(str(output.name))],
-        [onnx.numpy_helper.from_array(v.const_value.numpy(), str(v.name)) for v in weights if v.const_value is not None],
+        [
+            onnx.numpy_helper.from_array(v.const_value.numpy(), str(v.name))
+            for v in weights
+            if v.const_value is not None
+        ],
     )
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return onnx.helper.make_model(graph, opset_imports=imports, ir_version=10).SerializeToString()

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,9 @@ def verify(
 
 
 def _tensors(item: Any) -> Iterable[Array]:
-    return [t for part in item for t in _tensors(part)] if isinstance(item, (list, tuple)) else [np.asarray(item)]
+    if isinstance(item, (list, tuple)):
+        return [t for part in cast("Sequence[Any]", item) for t in _tensors(part)]
+    return [np.asarray(item)]
 
 
 def example_shapes(network: Network) -> list[tuple[int, ...]]:
@@ -104,9 +106,7 @@ def _witness(net: Module, network: Network, one: Engine, trial: Trial, nesting: 
     if len(got) != len(expected):
         return Witness(one.name, trial.label, (), f"{len(got)} outputs, the reference gives {len(expected)}")
     rows = _rows(net, network, one, trial, log, broken=False) if layers else ()
-    return Witness(
-        one.name, trial.label, tuple(measure(e, g) for e, g in zip(expected, got, strict=True)), layers=rows
-    )
+    return Witness(one.name, trial.label, tuple(measure(e, g) for e, g in zip(expected, got, strict=True)), layers=rows)
 
 
 class _Log:
@@ -145,7 +145,7 @@ def layer_entries(net: Module, network: Network, trial: Trial) -> list[LayerEntr
 
 
 def _entries_by_conversion(net: Module, network: Network, trial: Trial) -> list[LayerEntry]:
-    from retorch.conversion import convert  # noqa: PLC0415 - only for files that do not say it themselves
+    from retorch.conversion import convert
 
     nesting = positions(network.model.metadata_props.get("retorch.inputs"), len(trial.tensors))
     present = network.value_names()
@@ -163,9 +163,7 @@ def _entries_by_conversion(net: Module, network: Network, trial: Trial) -> list[
     return best
 
 
-def _rows(
-    net: Module, network: Network, one: Engine, trial: Trial, log: _Log, *, broken: bool
-) -> tuple[LayerRow, ...]:
+def _rows(net: Module, network: Network, one: Engine, trial: Trial, log: _Log, *, broken: bool) -> tuple[LayerRow, ...]:
     present = network.value_names()
     wanted = {n: v for n, v in log.by_blob(layer_entries(net, network, trial)).items() if n in present}
     values: dict[str, Array] = {}

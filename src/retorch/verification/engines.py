@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from retorch.caffe2.runtime import Runtime
@@ -42,7 +42,7 @@ class Embedded:
 
     def __init__(self, path: Path) -> None:
         self.network = Network.load(path)
-        self.name = f"embedded (onnxruntime {onnxruntime.__version__})"
+        self.name = f"embedded (onnxruntime {version('onnxruntime')})"
 
     def run(self, tensors: Sequence[Array]) -> list[Array]:
         return self.network.run(*tensors)
