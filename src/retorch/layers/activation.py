@@ -188,6 +188,7 @@ class Clip(Layer):
 
     minval: float
     maxval: float
+    ignored = frozenset({"_mask", "_byte"})
 
     def forward(self, x: Array) -> Array:
         return np.clip(x, self.minval, self.maxval)

@@ -85,6 +85,8 @@ class Dropout(Layer):
     v2: bool = False
     inplace: bool = False
     stochastic_inference: bool = False
+    # of rnn: which steps of a sequence share their noise
+    ignored = frozenset({"flag", "lazy", "mono"})
 
     def setup(self, bind: Binder) -> None:
         if self.stochastic_inference:

@@ -9,6 +9,7 @@ import numpy as np
 
 from retorch.layers.container import Sequential
 from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, layer
+from retorch.torch7 import TorchObject
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -95,21 +96,40 @@ class InstanceNormalization(Layer):
     """(x − mean) / √(var + eps) · weight + bias, with the mean and variance of each plane of each image
 
     Of fast-neural-style, texture_nets, CycleGAN and others; all measure at evaluation too. ``disabled`` copies x.
+
+    They run an inner batch normalization, which keeps a running average of what it measures. A file in which that
+    average has never moved, although it was told to, was written where the inner module does not measure but takes what
+    it has: mean 0 and variance 1.
     """
 
     weight: Array | None = None
     bias: Array | None = None
     eps: float = 1e-5
     disabled: bool = False
-    ignored = frozenset(
-        {"nOutput", "prev_N", "prev_batch_size", "bn", "affine", "momentum", "running_mean", "running_var"}
-    )
+    bn: object = None
+    ignored = frozenset({"nOutput", "prev_N", "prev_batch_size", "affine", "momentum", "running_mean", "running_var"})
+
+    def _measures(self) -> bool:
+        if not isinstance(self.bn, TorchObject) or not self.bn.get("momentum", 0.1):
+            return True
+        mean, variance = self.bn.get("running_mean"), self.bn.get("running_var")
+        still = mean is not None and variance is not None and not np.any(mean) and bool(np.all(variance == 1))
+        repeated, weight = self.bn.get("weight"), self.weight
+        ran = (
+            weight is not None and repeated is not None and np.array_equal(np.resize(weight, repeated.shape), repeated)
+        )
+        return not (still and ran)
+
+    def _statistics(self, x: Array) -> tuple[Array, Array]:
+        if not self._measures():
+            return np.zeros((), x.dtype), np.ones((), x.dtype)
+        mean = x.mean((-2, -1), keepdims=True)
+        return mean, np.square(x - mean).mean((-2, -1), keepdims=True)
 
     def forward(self, x: Array) -> Array:
         if self.disabled:
             return x.copy()
-        mean = x.mean((-2, -1), keepdims=True)
-        variance = np.square(x - mean).mean((-2, -1), keepdims=True)
+        mean, variance = self._statistics(x)
         y = (x - mean) / np.sqrt(variance + self.eps)
         y = y if self.weight is None else y * self.weight.reshape(-1, 1, 1)
         return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
@@ -117,11 +137,15 @@ class InstanceNormalization(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         if self.disabled:
             return op.Identity(x)
-        planes = x.shape[-3]
-        scale = op.weight(np.ones(planes, np.float32) if self.weight is None else self.weight, "s")
-        bias = op.weight(np.zeros(planes, np.float32) if self.bias is None else self.bias, "b")
+        ones, zeros = np.ones(x.shape[-3], np.float32), np.zeros(x.shape[-3], np.float32)
+        scale = op.weight(ones if self.weight is None else self.weight, "s")
+        bias = op.weight(zeros if self.bias is None else self.bias, "b")
         batch = op.unsqueeze(x, 0) if x.rank == 3 else x
-        y = op.InstanceNormalization(batch, scale, bias, epsilon=self.eps)
+        if self._measures():
+            y = op.InstanceNormalization(batch, scale, bias, epsilon=self.eps)
+        else:
+            still = op.weight(zeros, "rm"), op.weight(ones, "riv")
+            y = op.BatchNormalization(batch, scale, bias, *still, epsilon=self.eps)
         return op.Squeeze(y, [0]) if x.rank == 3 else y
 
 

@@ -105,9 +105,7 @@ class SpatialSubtractiveNormalization(Local):
     nInputPlane: int = 1
     kernel: object = None
     meanestimator: object = None
-    ignored = frozenset(
-        {"coef", "_coef", "ones", "localsums", "adjustedsums", "subtractor", "divider", "localsum", "normalizer"}
-    )
+    ignored = frozenset({"coef", "_coef", "ones", "localsums", "adjustedsums", "subtractor", "divider", "_inpsz"})
 
     def forward(self, x: Array) -> Array:
         batch, kernel = self._batch(x), self._kernels()
