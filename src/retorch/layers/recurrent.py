@@ -1,0 +1,386 @@
+"""The package rnn: modules that are called once per time step, and modules that call them for every step.
+
+At evaluation rnn runs every step on one and the same inner module, and sequencers copy each step's output, as here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from retorch.layers.recurrent_state import (
+    Remembers,
+    check_batch,
+    first_tensor,
+    forget,
+    keep,
+    keep_value,
+    stored,
+    zeros_for,
+)
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer, memory
+from retorch.torch7 import LuaTable
+
+if TYPE_CHECKING:
+    from retorch.builder import Builder, Value
+    from retorch.builder import Nested as Values
+
+#: Fields of rnn's classes that hold the traces of earlier calls, clones for training, or how the module was built.
+TRACES = frozenset(
+    """outputs gradInputs gradOutputs gradCells cells cell rho seqlen step sharedClones nSharedClone rmInSharedClones
+    zeroTensor userGradPrevOutput userGradPrevCell userNextGradCell gradPrevOutput updateGradInputStep mono p i2g o2g
+    accGradParametersStep fastBackward copyInputs copyGradOutputs inputs scales gradParametersAccumulated cellLayer
+    inputGate forgetGate outputGate hiddenLayer cell2gate initialfile momentum affine eps bn rememberCell prev_h0
+    prev_c0 zeroOutput zeroCell typeTensor module outputsize inputsize hiddensize _input ops num_ops operations
+    usenngraph beta loss _normsum nbhidden maxBPTTstep""".split()
+)
+
+
+class Step(Remembers):
+    """What the step modules share: an inner module, and what it gave at the step before."""
+
+    container = True
+    ignored = TRACES
+
+    modules: list[Layer]
+    recurrentModule: Layer | None = None
+
+    @property
+    def inner(self) -> Layer:
+        """The module of one step."""
+        if self.recurrentModule is not None:
+            return self.recurrentModule
+        if not self.modules:
+            raise Refusal("has no module inside")
+        return self.modules[0]
+
+    def children(self) -> Iterable[Layer]:
+        return [self.inner]
+
+
+@layer("nn.Recursor", kind="recursor")
+class Recursor(Step):
+    """module(x); states are kept by the recurrent modules inside"""
+
+    def forward(self, x: Nested) -> Nested:
+        return self.inner(x)
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return op.call(self.inner, x)
+
+
+#: For each part of a state what is stored of it, and its size.
+Start = list[tuple[Array | None, int]]
+
+
+class HiddenStep(Step):
+    """A step module of which state and output are one or two (N, H) tensors: {y, …} = inner{x, state…}"""
+
+    outputSize: int = 0
+    outputsize: int = 0
+    userPrevOutput: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """How many numbers the output of one sample has."""
+        return self.outputSize or self.outputsize
+
+    def step(self, x: Array, start: Start) -> Array:
+        """One step in NumPy."""
+        state = memory().get(id(self)) or [_first(x, given, size) for given, size in start]
+        y = self.inner([x, *state])
+        memory()[id(self)] = y if isinstance(y, list) else [y]
+        return cast("list[Array]", y)[0] if isinstance(y, list) else y
+
+    def lower_step(self, op: Builder, x: Value, start: Start) -> Value:
+        """One step in ONNX."""
+        state = op.memory.get(id(self)) or [_first_value(op, x, given, size) for given, size in start]
+        y = op.call(self.inner, [x, *state])
+        op.memory[id(self)] = y if isinstance(y, list) else [y]
+        return cast("list[Value]", y)[0] if isinstance(y, list) else y
+
+
+def _first(x: Array, given: Array | None, size: int) -> Array:
+    sizes = (*x.shape[:-1], size)
+    if given is not None:
+        check_batch(given, sizes)
+        return given.astype(np.result_type(given, x))
+    return np.zeros(sizes, x.dtype)
+
+
+def _first_value(op: Builder, x: Value, given: Array | None, size: int) -> Value:
+    if given is not None:
+        check_batch(given, (*x.shape[:-1], size))
+        return op.weight(given, "h0")
+    return op.constant(np.zeros(size, np.float32)) if x.rank == 1 else zeros_for(op, x, [size])
+
+
+@layer("nn.FastLSTM", "nn.RecLSTM", kind="lstm")
+class FastLSTM(HiddenStep):
+    """{h, c} = inner{x, h, c}; gives h; (N, D) or (D); h and c start at zero"""
+
+    hiddensize: int = 0
+    userPrevCell: Array | None = None
+
+    def start(self) -> Start:
+        return [(stored(self.userPrevOutput), self.size), (stored(self.userPrevCell), self.hiddensize or self.size)]
+
+    def forward(self, x: Array) -> Array:
+        return self.step(x, self.start())
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return self.lower_step(op, x, self.start())
+
+
+@layer("nn.RecGRU", "nn.MuFuRu", "nn.Mufuru", kind="gru")
+class RecGRU(HiddenStep):
+    """h = inner{x, h}; gives h; (N, D) or (D); h starts at zero"""
+
+    startState: Array | None = None
+
+    def start(self) -> Start:
+        return [(stored(self.startState if self.userPrevOutput is None else self.userPrevOutput), self.size)]
+
+    def forward(self, x: Array) -> Array:
+        return self.step(x, self.start())
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return self.lower_step(op, x, self.start())
+
+
+#: The sizes of a state: a tensor's, without the batch, or those of a table of states.
+StateSizes = Sizes | list["StateSizes"]
+
+
+def _state_sizes(value: object) -> StateSizes:
+    if isinstance(value, np.ndarray):
+        return tuple(int(v) for v in cast("Array", value))
+    if isinstance(value, LuaTable):
+        entries = cast("list[object]", value.sequence())
+        if all(isinstance(v, int) for v in entries):
+            return tuple(cast("list[int]", entries))
+        return [_state_sizes(v) for v in entries]
+    if isinstance(value, int):
+        return (value,)
+    raise Refusal("does not say the size of its output")
+
+
+@layer("nn.Recurrence", "nn.LinearRNN", "nn.LookupRNN", kind="recurrence")
+class Recurrence(Step):
+    """y = module{x, y}; gives y, a tensor or a table; y starts at zeros of ``outputSize``"""
+
+    outputSize: object
+    nInputDim: int
+    userPrevOutput: object = None
+
+    def setup(self, bind: Binder) -> None:
+        self.sizes = _state_sizes(self.outputSize)
+        if self.userPrevOutput is not None:
+            raise Refusal("holds an initial state set by the user")
+
+    def _batch(self, rank: int) -> bool:
+        if rank not in (self.nInputDim, self.nInputDim + 1):
+            raise Refusal(f"takes inputs of {self.nInputDim} dimensions, or {self.nInputDim + 1} with a batch")
+        return rank > self.nInputDim
+
+    def forward(self, x: Nested) -> Nested:
+        y = memory().get(id(self))
+        if y is None:
+            first = cast("Array", first_tensor(x))
+            batch = first.shape[:1] if self._batch(first.ndim) else ()
+            y = _zeros(self.sizes, batch, np.result_type(first, np.float32))
+        y = memory()[id(self)] = self.inner([x, y])
+        return y
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        y = op.memory.get(id(self))
+        if y is None:
+            first = cast("Value", first_tensor(x))
+            y = _zero_values(op, self.sizes, first if self._batch(first.rank) else None)
+        y = op.memory[id(self)] = op.call(self.inner, [x, y])
+        return y
+
+
+def _zeros(sizes: StateSizes, batch: Sizes, dtype: np.dtype[np.generic]) -> Nested:
+    if isinstance(sizes, list):
+        return [_zeros(item, batch, dtype) for item in sizes]
+    return np.zeros((*batch, *sizes), dtype)
+
+
+def _zero_values(op: Builder, sizes: StateSizes, like: Value | None) -> Values:
+    if isinstance(sizes, list):
+        return [_zero_values(op, item, like) for item in sizes]
+    return op.constant(np.zeros(sizes, np.float32)) if like is None else zeros_for(op, like, sizes)
+
+
+@layer("nn.Recurrent", kind="recurrent")
+class Recurrent(Remembers):
+    """y = transfer(start(input(x))) at the first step, then y = transfer(merge{input(x), feedback(y)})"""
+
+    container = True
+    ignored = TRACES | {"modules", "startModule", "inputModule", "feedbackModule", "transferModule", "mergeModule"}
+
+    initialModule: Layer
+    recurrentModule: Layer
+
+    def children(self) -> Iterable[Layer]:
+        return [self.initialModule, self.recurrentModule]
+
+    def forward(self, x: Nested) -> Nested:
+        before = memory().get(id(self))
+        y = self.initialModule(x) if before is None else self.recurrentModule([x, before])
+        memory()[id(self)] = y
+        return y
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        before = op.memory.get(id(self))
+        y = op.call(self.initialModule, x) if before is None else op.call(self.recurrentModule, [x, before])
+        op.memory[id(self)] = y
+        return y
+
+
+@layer("nn.NormStabilizer", "nn.CopyGrad", kind="identity")
+class CopyGrad(Layer):
+    """x: these only change gradients"""
+
+    ignored = TRACES | {"recurrentModule", "modules"}
+
+    def forward(self, x: Nested) -> Nested:
+        return x
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return x
+
+
+class Sequencing(Layer):
+    """What the modules share that call a module for every step: the module, and their own copies of its outputs."""
+
+    container = True
+
+    module: Layer | None = None
+    modules: list[Layer]
+
+    @property
+    def inner(self) -> Layer:
+        """The module that is called for every step."""
+        return self.modules[0] if self.module is None else self.module
+
+    def children(self) -> Iterable[Layer]:
+        return [self.inner]
+
+
+@layer("nn.Sequencer", kind="sequencer")
+class Sequencer(Sequencing):
+    """{module(x[1]), …, module(x[T])} from forgotten states; x is a table, or a tensor with the steps first"""
+
+    ignored = TRACES | {"tableoutput", "tablegradInput", "tablegradinput", "isRecurrent"} - {"module"}
+
+    _remember: str = "neither"
+
+    def _forget(self, states: dict[int, object]) -> None:
+        if self._remember not in ("eval", "both"):
+            forget(states, self.inner)
+
+    def forward(self, x: Nested) -> Nested:
+        self._forget(memory())
+        own = memory().setdefault(id(self), {})
+        steps = [keep(own, i, self.inner(step)) for i, step in enumerate(x)]
+        if isinstance(x, list):
+            return steps
+        return keep(own, len(steps), np.stack(cast("list[Array]", steps)))
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        self._forget(op.memory)
+        own = op.memory.setdefault(id(self), {})
+        given = x if isinstance(x, list) else [op.select(x, 0, i) for i in range(x.shape[0])]
+        steps = [keep_value(own, i, op.call(self.inner, step)) for i, step in enumerate(given)]
+        if isinstance(x, list):
+            return steps
+        if any(isinstance(step, list) for step in steps):
+            raise Refusal("is given a tensor, but its module gives tables")
+        joined = op.Concat(*[op.Unsqueeze(cast("Value", step), [0]) for step in steps], axis=0)
+        return keep_value(own, len(steps), joined)
+
+
+@layer("nn.Repeater", kind="repeater")
+class Repeater(Sequencing):
+    """{module(x), module(x), …}, ``rho`` times, from forgotten states"""
+
+    ignored = TRACES - {"rho", "module"}
+
+    rho: int
+
+    def forward(self, x: Nested) -> Nested:
+        forget(memory(), self.inner)
+        own = memory().setdefault(id(self), {})
+        return [keep(own, i, self.inner(x)) for i in range(self.rho)]
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        forget(op.memory, self.inner)
+        own = op.memory.setdefault(id(self), {})
+        return [keep_value(own, i, op.call(self.inner, x)) for i in range(self.rho)]
+
+
+@layer(
+    "nn.BiSequencer",
+    "nn.SeqBRNN",
+    "nn.SeqBLSTM",
+    "nn.SeqBGRU",
+    "nn.ReverseUnreverse",
+    kind="bisequencer",
+)
+class BiSequencer(Sequencing):
+    """merge{forward over x, backward over reversed x, reversed}, as the network of containers inside says"""
+
+    ignored = TRACES | frozenset(
+        """forwardModule backwardModule mergeModule fwdSeq bwdSeq mergeSeq merge dim _remember _zeroMask
+        _range""".split()
+    )
+
+    def forward(self, x: Nested) -> Nested:
+        return self.inner(x)
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return op.call(self.inner, x)
+
+
+@layer("nn.BiSequencerLM", kind="bisequencer")
+class BiSequencerLM(Layer):
+    """merge{{0, f[1], …, f[T-1]}, {b[2], …, b[T], 0}} of f = modules[1](x[1…T-1]) and b = modules[2](x[2…T])"""
+
+    container = True
+    ignored = TRACES | frozenset(
+        """forwardModule backwardModule mergeModule fwdSeq bwdSeq mergeSeq _fwd _bwd _merge _fwdOutput _bwdOutput
+        _firstStep _lastStep _mergeInput _mergeGradInput _fwdGradInput _bwdGradInput _remember""".split()
+    )
+
+    modules: list[Layer]
+
+    def children(self) -> Iterable[Layer]:
+        return self.modules
+
+    def setup(self, bind: Binder) -> None:
+        if len(self.modules) != 3:
+            raise Refusal("should hold three modules: forward, backward, merge")
+
+    def forward(self, x: list[Nested]) -> Nested:
+        ahead, back, merge = self.modules
+        f, b = cast("list[Nested]", ahead(x[:-1])), cast("list[Nested]", back(x[1:]))
+        return merge([[_nothing(f[0]), *f], [*b, _nothing(b[0])]])
+
+    def lower(self, op: Builder, x: list[Values]) -> Values:
+        if len(x) < 2:
+            raise Refusal("takes at least two steps")
+        ahead, back, merge = self.modules
+        f, b = cast("list[Values]", op.call(ahead, x[:-1])), cast("list[Values]", op.call(back, x[1:]))
+        return op.call(merge, [[_nothing_value(op, f[0]), *f], [*b, _nothing_value(op, b[0])]])
+
+
+def _nothing(x: Nested) -> Nested:
+    return [_nothing(item) for item in x] if isinstance(x, list) else np.zeros_like(x)
+
+
+def _nothing_value(op: Builder, x: Values) -> Values:
+    return [_nothing_value(op, item) for item in x] if isinstance(x, list) else op.Clip(x, 0.0, 0.0)
