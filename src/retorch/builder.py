@@ -1,8 +1,8 @@
 """What rules build with: values that may be rewritten, ONNX nodes with inferred shapes, and blob names.
 
 Torch's in-place layers write into tensors that other branches may read later. Here a :class:`Value` is what a tensor is
-in Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to write
-back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants them.
+in Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to
+write back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""``python -m retorch.cli``: the same program."""
+
+from retorch.cli import run
+
+run()

@@ -1,0 +1,114 @@
+"""``retorch.json``: what a conversion says of itself, beside the files that it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import retorch
+from retorch.errors import FormatError
+from retorch.network import Network
+
+NAME = "retorch.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMap:
+    """Where a Torch layer went: its operators and the values that hold its output."""
+
+    path: str
+    typename: str
+    operators: tuple[str, ...]
+    blobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """The record of a conversion.
+
+    Attributes:
+        source, source_sha256: the Torch7 file, as it was named, and its digest.
+        at: where in the file the network stands.
+        network_sha256: the digest of what runs (``predict_net.pb`` or the ``.onnx`` file), to notice other files.
+        inputs: name, dtype and shape of each input as converted.
+        layers: the layer map.
+        tolerance, max_error, engines: what verification allowed and found, and by whom; None and empty without it.
+        notes: what was assumed or stripped.
+        version: of retorch.
+    """
+
+    source: str
+    source_sha256: str
+    at: str
+    network_sha256: str
+    inputs: tuple[dict[str, Any], ...]
+    layers: tuple[LayerMap, ...]
+    tolerance: float | None
+    max_error: float | None
+    engines: tuple[str, ...]
+    notes: tuple[str, ...]
+    version: str = retorch.__version__
+
+    def write(self, folder: Path) -> Path:
+        """Write beside the nets; whoever reads sees the old record or the new one."""
+        target = folder / NAME
+        temporary = folder / f".{NAME}.{os.getpid()}"
+        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(target)
+        return target
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """The record beside the nets in a folder, or None.
+
+        Raises:
+            FormatError: a record that is not one.
+        """
+        path = (folder if folder.is_dir() else folder.parent) / NAME
+        if not path.exists():
+            return None
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            layers = tuple(
+                LayerMap(m["path"], m["typename"], tuple(m["operators"]), tuple(m["blobs"])) for m in stored["layers"]
+            )
+            return cls(**{**stored, "layers": layers})
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{path}: not a record of a conversion ({error})") from error
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def running_file(target: Path) -> Path:
+    """The file that says what runs."""
+    return target / "predict_net.pb" if target.is_dir() else target
+
+
+def layer_maps(network: Network, caffe2: bool) -> tuple[LayerMap, ...]:
+    """The layer map of a network: Caffe2's operators, or ONNX's."""
+    if caffe2:
+        made = [(op.type, list(op.output)) for op in network.caffe2().predict.op]
+    else:
+        made = [(node.op_type, [str(v.name) for v in node.outputs]) for node in network.model.graph]
+    entries: list[tuple[str, str, list[str]]] = json.loads(network.model.metadata_props.get("retorch.layers", "[]"))
+    taken: set[int] = set()
+    maps: list[LayerMap] = []
+    for path, typename, blobs in entries:
+        # a layer's own values are named after its blob: conv1, conv1_w, conv1_padded
+        mine = [i for i, (_, outputs) in enumerate(made) if i not in taken and _belongs(outputs, blobs)]
+        taken.update(mine)
+        if mine:
+            maps.append(LayerMap(path, typename, tuple(made[i][0] for i in mine), tuple(blobs)))
+    return tuple(maps)
+
+
+def _belongs(outputs: list[str], blobs: list[str]) -> bool:
+    return any(out.lstrip("_") == blob or out.lstrip("_").startswith(f"{blob}_") for out in outputs for blob in blobs)

@@ -1,0 +1,167 @@
+"""The command line as a person meets it: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retorch
+from golden_cases import GOLDEN
+from retorch.cli import main
+
+DIGITS = GOLDEN / "digits" / "digits.t7"
+
+
+def unknown_layers(folder: Path) -> Path:
+    """A network with two layers that nobody knows."""
+    path = folder / "strange.t7"
+    source = retorch.read(GOLDEN / "Double_1.t7")
+    modules = [m for m in source["modules"].sequence()]
+    strange = [retorch.TorchObject(name, {"weight": modules[0]["weight"]}) for name in ("my.Layer", "your.Layer")]
+    retorch.write(path, retorch.TorchObject("nn.Sequential", {"modules": [strange[0], modules[0], strange[1]]}))
+    return path
+
+
+def test_convert_writes_three_verified_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(DIGITS), "-o", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "Same: embedded" in out
+    assert "1x1x32x32" in out
+    assert {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_convert_to_onnx_by_the_file_name(tmp_path: Path) -> None:
+    target = tmp_path / "digits.onnx"
+    assert main(["convert", str(DIGITS), "-o", str(target), "--input", "2x1x32x32"]) == 0
+    assert target.stat().st_size > 100_000
+
+
+def test_verify_notices_another_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = retorch.read(GOLDEN / "Double_1.t7")
+    assert main(["convert", str(GOLDEN / "Double_1.t7"), "-o", str(tmp_path), "--input", "3x4"]) == 0
+    weight = source["modules"][1]["weight"]
+    changed = retorch.TorchObject("nn.Linear", {"weight": weight + 1, "bias": source["modules"][1]["bias"]})
+    other = retorch.TorchObject("nn.Sequential", {"modules": [changed, source["modules"][2]]})
+    retorch.write(tmp_path / "other.t7", other)
+    assert main(["verify", str(tmp_path / "other.t7"), str(tmp_path), "--layers"]) == 1
+    assert "To blame: modules[1] nn.Linear (fc1)" in capsys.readouterr().out
+
+
+def test_run_by_reference_and_by_files_agree(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    network, given = str(GOLDEN / "Double_1.t7"), str(tmp_path / "x.npz")
+    assert main(["convert", network, "-o", str(tmp_path / "out"), "--input", "3x4"]) == 0
+    assert main(["run", network, "--input", given, "-o", str(tmp_path / "a.npz")]) == 0
+    assert main(["run", str(tmp_path / "out"), "--input", given, "-o", str(tmp_path / "b.npz")]) == 0
+    a, b = np.load(tmp_path / "a.npz")["output_0"], np.load(tmp_path / "b.npz")["output_0"]
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_inspect_as_json_names_every_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(DIGITS), "--json"]) == 0
+    network = json.loads(capsys.readouterr().out)["network"]
+    layers = {layer["path"]: layer for layer in network["layers"]}
+    assert layers["modules[1]"]["class"] == "nn.SpatialConvolution"
+    assert layers["modules[13]"]["parameters"]["weight"] == [10, 64]
+    assert network["problems"] == []
+
+
+def test_unknown_layers_are_all_listed_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = unknown_layers(tmp_path)
+    assert main(["convert", str(path), "-o", str(tmp_path / "out"), "--input", "3x4"]) == 3
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {path}: ")
+    assert "modules[1] my.Layer" in message
+    assert "modules[3] your.Layer" in message
+    assert "hint:" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plugin_teaches_a_class(tmp_path: Path) -> None:
+    plugin = tmp_path / "my_layers.py"
+    plugin.write_text(
+        "import numpy as np\n"
+        "from retorch import Layer, layer\n\n\n"
+        '@layer("my.Layer", "your.Layer", kind="double")\n'
+        "class Double(Layer):\n"
+        '    """2x"""\n\n'
+        '    ignored = frozenset({"weight"})\n\n'
+        "    def forward(self, x):\n"
+        "        return 2 * x\n\n"
+        "    def lower(self, op, x):\n"
+        "        return op.Mul(x, 2.0)\n"
+    )
+    command = [sys.executable, "-m", "retorch.cli", "convert", str(unknown_layers(tmp_path))]
+    options = ["-o", str(tmp_path / "out"), "--input", "3x4", "--plugin", str(plugin)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Same: embedded" in done.stdout
+
+
+BAD_INPUT = [
+    ("a truncated file", lambda p: p.write_bytes(DIGITS.read_bytes()[:5000])),
+    ("a text file", lambda p: p.write_text("not a network\n")),
+    ("an empty file", lambda p: p.write_bytes(b"")),
+    ("an HTML page", lambda p: p.write_text("<!DOCTYPE html><html><body>404</body></html>")),
+    ("a directory", lambda p: p.mkdir()),
+    ("a missing file", lambda p: None),
+]
+
+
+@pytest.mark.parametrize(("what", "make"), BAD_INPUT, ids=[what for what, _ in BAD_INPUT])
+def test_bad_input_is_one_clear_error(what: str, make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.t7"
+    make(path)
+    assert main(["convert", str(path), "-o", str(tmp_path / "out")]) == 3
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0].startswith(f"error: {path}: "), errors
+    assert len(errors) <= 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    target = tmp_path / "file" / "out"
+    assert main(["convert", str(GOLDEN / "Double_1.t7"), "-o", str(target), "--input", "3x4"]) in (2, 3)
+    assert capsys.readouterr().err.startswith(f"error: {target}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["convert", str(DIGITS)],
+        ["convert", str(DIGITS), "-o", "out", "--input", "3xx4"],
+        ["convert", str(DIGITS), "-o", "out", "--at", "nowhere"],
+        ["convert", str(DIGITS), "-o", "out", "--to", "keras"],
+        ["verify", str(DIGITS), str(DIGITS.parent / "nowhere")],
+        ["run", str(DIGITS), "--input", "nowhere.npz", "-o", "y.npz"],
+        ["nonsense"],
+    ],
+)
+def test_unusable_arguments_exit_with_2(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_and_help_import_neither_onnx_nor_onnxruntime() -> None:
+    script = (
+        "import sys; from retorch.cli import main; code = main(sys.argv[1:]); "
+        "heavy = {'onnx', 'onnx_ir', 'onnxruntime'} & set(sys.modules); sys.exit(code or len(heavy))"
+    )
+    for arguments in (["--help"], ["inspect", str(DIGITS)]):
+        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
