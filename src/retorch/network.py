@@ -15,7 +15,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from retorch import onnxfile
 from retorch.caffe2 import files
-from retorch.caffe2.emission.op import EmitOptions
+from retorch.caffe2.emit import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import NeedsShapeError, parse
 from retorch.errors import ConversionError, UsageError
@@ -46,15 +46,20 @@ class Port:
 class Network:
     """An ONNX model and the nesting of its inputs and outputs.
 
-    ``model`` is what runs. ``notes`` is what a user should know about what was loaded or saved.
+    ``notes`` is what a user should know about what was saved.
     """
 
-    def __init__(self, model: ir.Model, *, source: Caffe2Net | None = None) -> None:
-        """``source`` is the Caffe2 net that the model was read from: it is read again where sizes matter."""
-        self.model = model
+    def __init__(self, model: ir.Model | None, *, source: Caffe2Net | None = None) -> None:
+        """``source`` is the Caffe2 net that the model was read from: it is read again for the sizes of each input.
+
+        Only with a source can ``model`` be None: a net that cannot be said before the sizes of its inputs are known.
+        """
         self.notes: tuple[str, ...] = ()
+        self._model = model
         self._source = source
-        self._variants: dict[object, _Variant] = {} if source is not None else {(): _Variant(model)}
+        self._variants: dict[object, _Variant] = {}
+        if source is None and model is not None:
+            self._variants[()] = _Variant(model)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -67,19 +72,41 @@ class Network:
         if where.suffix == ".onnx":
             return cls(onnxfile.load(where))
         net = files.read(where)
-        model = _first_model(net)
-        model.metadata_props.update({arg.name: arg.s.decode() for arg in net.predict.arg if arg.name in DESCRIPTION})
-        return cls(model, source=net)
+        return cls(_first_model(net), source=net)
+
+    @property
+    def model(self) -> ir.Model:
+        """The model. NeedsShapeError for a Caffe2 net that means something only once its inputs have sizes."""
+        if self._model is None:
+            raise NeedsShapeError("the network depends on the sizes of its inputs", hint="give them (--input)")
+        return self._model
+
+    def sized(self, *shapes: Sequence[int]) -> Network:
+        """The network for inputs of these shapes, in order. UsageError where they do not fit."""
+        if len(shapes) != len(self.inputs):
+            raise UsageError(f"got {len(shapes)} shapes; the network has {_listed(self.inputs)}")
+        if self._source is not None:
+            known = {port.name: tuple(shape) for port, shape in zip(self.inputs, shapes, strict=True)}
+            return Network(_parsed(self._source, known))
+        fixed = self.model.clone()
+        fixed.metadata_props["retorch.example_shapes"] = json.dumps([list(shape) for shape in shapes])
+        for port, shape in zip(self.inputs, shapes, strict=True):
+            _check(port, tuple(shape))
+        return Network(fix_sizes(fixed) or fixed)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
         """The inputs, in order."""
+        if self._model is None and self._source is not None:
+            return tuple(Port(name, np.dtype(np.float32), None) for name in self._source.inputs)
         weights = self.model.graph.initializers
         return tuple(_port(value) for value in self.model.graph.inputs if value.name not in weights)
 
     @property
     def outputs(self) -> tuple[Port, ...]:
         """The outputs, in order."""
+        if self._model is None and self._source is not None:
+            return tuple(Port(name, np.dtype(np.float32), None) for name in self._source.predict.external_output)
         return tuple(_port(value) for value in self.model.graph.outputs)
 
     @property
@@ -93,7 +120,7 @@ class Network:
         return self._nesting("retorch.outputs", len(self.outputs))
 
     def _nesting(self, key: str, count: int) -> Nesting:
-        stored = self.model.metadata_props.get(key)
+        stored = None if self._model is None else self._model.metadata_props.get(key)
         if stored is not None:
             return cast("Nesting", json.loads(stored))
         return 0 if count == 1 else list(range(count))
@@ -142,21 +169,27 @@ class Network:
     def save(
         self,
         path: str | Path,
-        format: Literal["caffe2", "onnx"] = "caffe2",
+        format: Literal["caffe2", "onnx", "predictor"] = "caffe2",
         *,
         options: EmitOptions | None = None,
         packed: bool = True,
+        init: Literal["pb", "minidb"] = "pb",
     ) -> tuple[Path, ...]:
-        """Write the network: three Caffe2 files into the folder ``path``, or one ``.onnx`` file.
+        """Write the network: Caffe2 files into the folder ``path``, one ``.onnx`` file, or a predictor container.
 
-        Returns the files. What the user should know stands in ``notes`` afterwards. Raises ConversionError where
-        Caffe2 cannot express the network, UsageError where the files cannot be written.
+        ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`. Returns the files. What the user
+        should know stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network,
+        UsageError where the files cannot be written.
         """
         target = Path(path)
         if format == "onnx":
             onnxfile.save(self.model, target)
             return (target,)
-        written = files.write(target, self.caffe2(options), packed=packed)
+        net = self.caffe2(options)
+        if format == "predictor":
+            written = files.write_container(target, net, _known_shapes((*self.inputs, *self.outputs)))
+        else:
+            written = files.write(target, net, packed=packed, init=init)
         self.notes += written.warnings
         return written.files
 
@@ -168,8 +201,6 @@ class Network:
         """
         if self._source is not None and options is None:
             return self._source
-        from retorch.caffe2.emit import emit
-
         settings = EmitOptions() if options is None else options
         try:
             return self._described(emit(self.model, settings))
@@ -209,16 +240,26 @@ class Network:
         exact = tuple((array.dtype.kind, array.shape) for array in arrays.values())
         ranks = tuple((kind, len(shape)) for kind, shape in exact)
         variant = next((found for key in ((), ranks, exact) if (found := self._variants.get(key))), None)
-        if variant is None and self._source is not None:
-            try:
-                variant = self._variants[ranks] = _specialised(self._source, arrays, exact=False)
-            except ConversionError:
-                # What cannot be said for any sizes may be for these; and their error message is the one that matters.
-                variant = self._variants[exact] = _specialised(self._source, arrays, exact=True)
         if variant is None:
-            raise UsageError("the network has no inputs of these sizes")
+            variant = self._specialised(arrays, ranks, exact)
         ports = [_port(value) for value in variant.model.graph.inputs if value.name in arrays]
         return variant, {port.name: _fitted(port, arrays[port.name]) for port in ports}
+
+    def _specialised(self, arrays: Mapping[str, Array], ranks: object, exact: object) -> _Variant:
+        """The Caffe2 net read for inputs of these ranks, else of exactly these sizes. Integers stay what they are."""
+        if self._source is None:
+            raise UsageError("a network without a model runs nothing")
+        types = {
+            name: ir.DataType.from_numpy(array.dtype) for name, array in arrays.items() if array.dtype.kind in "biu"
+        }
+        varying = {name: [f"{name}_{axis}" for axis in range(array.ndim)] for name, array in arrays.items()}
+        try:
+            key, model = ranks, _parsed(self._source, varying, types)
+        except ConversionError:
+            # What cannot be said for any sizes may be for these; and their error message is the one that matters.
+            key, model = exact, _parsed(self._source, {name: array.shape for name, array in arrays.items()}, types)
+        self._variants[key] = _Variant(model)
+        return self._variants[key]
 
 
 class _Variant:
@@ -234,33 +275,38 @@ class _Variant:
         return self._session
 
 
-def _specialised(net: Caffe2Net, arrays: Mapping[str, Array], *, exact: bool) -> _Variant:
-    """The Caffe2 net for inputs of these ranks, or of exactly these sizes. Integers stay what they are."""
-    types = {name: ir.DataType.from_numpy(array.dtype) for name, array in arrays.items() if array.dtype.kind in "biu"}
-    if exact:
-        return _Variant(parse(net, {name: array.shape for name, array in arrays.items()}, types))
-    varying = {name: [f"{name}_{axis}" for axis in range(array.ndim)] for name, array in arrays.items()}
-    return _Variant(parse(net, varying, types))
+def _parsed(
+    net: Caffe2Net,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    types: Mapping[str, ir.DataType] | None = None,
+) -> ir.Model:
+    """The net as a model, with what it says of itself."""
+    model = parse(net, shapes, types)
+    model.metadata_props.update({arg.name: arg.s.decode() for arg in net.predict.arg if arg.name in DESCRIPTION})
+    return model
+
+
+def _first_model(net: Caffe2Net) -> ir.Model | None:
+    """The model before any input is seen: from the operators alone, or at the sizes that retorch converted it with."""
+    try:
+        return _parsed(net)
+    except NeedsShapeError:
+        stored = next((arg.s for arg in net.predict.arg if arg.name == "retorch.example_shapes"), None)
+        if stored is None:
+            return None
+        return _parsed(net, dict(zip(net.inputs, cast("list[list[int]]", json.loads(stored)), strict=True)))
 
 
 def _fitted(port: Port, array: Array) -> Array:
     """The array in the type of the input. UsageError where its shape is another."""
-    if port.shape is not None and not _fits(array.shape, port.shape):
-        got = "×".join(map(str, array.shape)) or "a single number"
-        raise UsageError(f"input {port} does not take {got}")
+    _check(port, array.shape)
     return np.asarray(array, port.dtype, order="C")
 
 
-def _first_model(net: Caffe2Net) -> ir.Model:
-    """The model before any input is seen: with what the operators say of the inputs, or with no weights read at all."""
-    try:
-        return parse(net)
-    except NeedsShapeError:
-        inputs = [ir.val(name, ir.DataType.FLOAT) for name in net.inputs]
-        outputs = [ir.val(name, ir.DataType.FLOAT) for name in net.predict.external_output]
-        # Stands for the network until sizes are known; it never runs.
-        nodes = [ir.node("Identity", inputs[:1], outputs=[output]) for output in outputs]
-        return ir.Model(ir.Graph(inputs, outputs, nodes=nodes, opset_imports={"": 21}), ir_version=10)
+def _check(port: Port, shape: tuple[int, ...]) -> None:
+    if port.shape is not None and not _fits(shape, port.shape):
+        got = "×".join(map(str, shape)) or "a single number"
+        raise UsageError(f"input {port} does not take {got}")
 
 
 def fix_sizes(model: ir.Model) -> ir.Model | None:
@@ -305,6 +351,11 @@ def _port(value: ir.Value) -> Port:
         shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
     dtype = value.dtype or ir.DataType.FLOAT
     return Port(value.name or "", dtype.numpy(), shape)
+
+
+def _known_shapes(ports: Sequence[Port]) -> dict[str, tuple[int, ...]]:
+    shapes = {port.name: tuple(dim for dim in port.shape or () if isinstance(dim, int)) for port in ports}
+    return {port.name: shapes[port.name] for port in ports if port.shape and len(shapes[port.name]) == len(port.shape)}
 
 
 def _listed(ports: Sequence[Port]) -> str:

@@ -59,10 +59,9 @@ def conv_transpose(call: Call) -> ir.Value:
     pads = (0, 0, 0, 0) if window.legacy in (VALID, SAME) else window.pads
     if min(pads) < 0:
         raise RefusalError(f"negative padding {pads}")
-    # ONNX wants the extra rows to be fewer than the stride; where adj is the stride, one less is cut off the tail.
-    excess = [max(more - step + 1, 0) for more, step in zip(adj, window.stride, strict=True)]
-    if any(less > pad for less, pad in zip(excess, pads[2:], strict=True)):
-        raise RefusalError(f"adj {adj} with stride {window.stride} and padding {pads}")
+    if any(more >= step for more, step in zip(adj, window.stride, strict=True)):
+        # Caffe2 takes adj = stride, but then miscounts the columns that it adds up.
+        raise RefusalError(f"adj {adj} with stride {window.stride}")
     y = g.op(
         "ConvTranspose",
         first(call, call.x),
@@ -70,8 +69,8 @@ def conv_transpose(call: Call) -> ir.Value:
         call.inputs[2] if len(call.inputs) > 2 else None,
         kernel_shape=window.kernel,
         strides=window.stride,
-        pads=(*pads[:2], *(pad - less for pad, less in zip(pads[2:], excess, strict=True))),
-        output_padding=[more - less for more, less in zip(adj, excess, strict=True)],
+        pads=pads,
+        output_padding=adj,
         group=call.int("group", 1),
     )
     return back(call, y)
