@@ -6,6 +6,7 @@ written from the arrays piece by piece, and read as views of the mapped file. Th
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -18,7 +19,7 @@ import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from retorch.caffe2 import filled, fills, minidb, swap, wire
+from retorch.caffe2 import container, filled, fills, minidb, swap, wire
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
@@ -125,6 +126,25 @@ def write(folder: str | Path, net: Caffe2Net, *, packed: bool = True, init: Lite
     return Written(tuple(target / name for name in written), tuple(warnings))
 
 
+def write_container(path: str | Path, net: Caffe2Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Written:
+    """Writes the network as one file, a predictor container (see ``container``), in place of what was there.
+
+    ``shapes`` are those of inputs and outputs, as far as they are known. UsageError where it cannot be written.
+    """
+    target = Path(path)
+    staging = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_chunks(staging, container.encode(net.predict, net.params, net.inputs, shapes or {}))
+        staging.replace(target)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # it is not there, or never could be
+            staging.unlink()
+    return Written((target,), ())
+
+
 def _write_chunks(path: Path, chunks: Chunks) -> None:
     with path.open("wb", buffering=1 << 20) as stream:
         stream.writelines(chunks)
@@ -134,10 +154,12 @@ def read(path: str | Path) -> Caffe2Net:
     """The network in a folder or beside a file: ours or anyone's.
 
     ``path`` is a folder with one network in it, or either file of a pair: ``*predict_net.pb`` or ``.pbtxt`` with
-    ``*init_net.pb`` (``.pbtxt``), ``X.pb`` with ``X_init.pb``. FormatError for files that are broken, UsageError where
-    there is nothing to read. The parameters are views of the mapped file where it is packed.
+    ``*init_net.pb`` (``.pbtxt``), ``X.pb`` with ``X_init.pb``; or a predictor container. FormatError for files that are
+    broken, UsageError where there is nothing to read. The parameters are views of the mapped file where it is packed.
     """
     predict_path, init_path = locate(Path(path))
+    if predict_path == init_path:
+        return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
     blobs: dict[str, filled.Filled] = {}
     try:
@@ -228,11 +250,13 @@ def _is_placeholder(blob: filled.Filled) -> bool:
 
 
 def locate(path: Path) -> tuple[Path, Path]:
-    """The predict net and the init net that ``path`` names (see ``read``)."""
+    """The predict net and the init net that ``path`` names (see ``read``): the same file for a predictor container."""
     if path.is_dir():
         return _in_folder(path)
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
+    if _is_container(path):
+        return path, path
     for predict, init in _pairs(path):
         if predict.exists() and init.exists():
             return predict, init
@@ -246,12 +270,20 @@ def _in_folder(folder: Path) -> tuple[Path, Path]:
             for predict, init in _pairs(path):
                 if predict.exists() and init.exists():
                     found.setdefault(init, predict)
+    found.update({path: path for path in sorted(folder.glob("*.minidb")) if _is_container(path)})
     if not found:
         raise UsageError(f"{folder}: holds no Caffe2 network", hint="expected init_net.pb and predict_net.pb")
     if len(found) > 1:
         names = ", ".join(sorted(predict.name for predict in found.values()))
         raise UsageError(f"{folder}: holds several networks: {names}", hint="name one of these files")
     return next((predict, init) for init, predict in found.items())
+
+
+def _is_container(path: Path) -> bool:
+    try:
+        return path.is_file() and container.is_container(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _pairs(path: Path) -> list[tuple[Path, Path]]:

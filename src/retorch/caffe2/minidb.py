@@ -106,6 +106,11 @@ class Record:
         """The fields of the BlobProto, by number."""
         return {item.number: item for item in wire.fields(self.data, self.start, self.end)}
 
+    def content(self) -> bytes:
+        """The bytes of a blob that is no tensor; none where it has none."""
+        item = self.blob().get(_BLOB_CONTENT)
+        return b"" if item is None else bytes(self.data[item.start : item.end])
+
 
 def records(path: Path) -> Iterator[Record]:
     """The records of the file, mapped; FormatError where it is something else."""

@@ -7,6 +7,7 @@ what it last printed, and the next call starts a new worker.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -32,18 +33,20 @@ _TAIL = 2000  # bytes of standard error that an EngineError carries
 _HINT = "`python tools/caffe2_env.py` sets it up; RETORCH_CAFFE2_PYTHON names an interpreter that has it"
 
 
-def interpreters() -> list[Path]:
-    """The interpreters that may have Caffe2, in the order in which they are tried.
+def named_interpreters() -> list[Path]:
+    """Those that ``RETORCH_CAFFE2_PYTHON`` names: one, or several as in PATH."""
+    return [Path(part) for part in os.environ.get("RETORCH_CAFFE2_PYTHON", "").split(os.pathsep) if part]
 
-    ``RETORCH_CAFFE2_PYTHON`` (one, or several as in PATH), ``.caffe2/`` in the working directory, and the folder where
-    ``tools/caffe2_env.py`` puts them (``RETORCH_CAFFE2_HOME``, or ``~/.cache/retorch``), the newer age first.
+
+def installed_interpreters() -> list[Path]:
+    """Those in ``.caffe2/`` in the working directory, and where ``tools/caffe2_env.py`` puts them: the newer age first.
+
+    That is ``RETORCH_CAFFE2_HOME``, or ``~/.cache/retorch``.
     """
-    named = os.environ.get("RETORCH_CAFFE2_PYTHON", "")
-    found = [Path(part) for part in named.split(os.pathsep) if part]
     home = Path(os.environ.get("RETORCH_CAFFE2_HOME") or Path.home() / ".cache" / "retorch")
     local = Path(".caffe2").absolute()
     folders = [local, *(base / f"caffe2-{age}" for base in (local, home) for age in AGES)]
-    return found + [folder / "bin" / "python" for folder in folders if (folder / "bin" / "python").exists()]
+    return [folder / "bin" / "python" for folder in folders if (folder / "bin" / "python").exists()]
 
 
 class _Worker:
@@ -64,7 +67,11 @@ class _Worker:
             raise EngineError(f"{python}: cannot be started: {error.strerror}", hint=_HINT) from error
         os.set_blocking(self.pipe(self.process.stdin), False)  # so that a worker that hangs is seen by its deadline
         self.seen = 0  # where the standard error of earlier runs ends
-        self.version = str(self.receive(time.monotonic() + start_timeout)[0]["version"])
+        try:
+            self.version = str(self.receive(time.monotonic() + start_timeout)[0]["version"])
+        except EngineError:
+            self.stop()
+            raise
 
     def pipe(self, stream: IO[bytes] | None) -> int:
         if stream is None:
@@ -115,7 +122,6 @@ class _Worker:
         left = max(0.0, deadline - time.monotonic())
         ready = select.select([] if writing else [fileno], [fileno] if writing else [], [], left)
         if not any(ready):
-            self.stop()
             raise EngineError(f"the real Caffe2 took too long and was stopped{self.tail()}")
 
     def died(self) -> EngineError:
@@ -137,6 +143,7 @@ class _Worker:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+        self.errors.close()
 
 
 class Runtime:
@@ -152,14 +159,26 @@ class Runtime:
     def find(cls, age: str | None = None) -> Runtime | None:
         """The first runtime there is, or the first whose version begins with ``age`` ("1.10", "1.0.0"); else None.
 
-        An interpreter that ``RETORCH_CAFFE2_PYTHON`` names and that cannot be used raises EngineError.
+        Those that ``RETORCH_CAFFE2_PYTHON`` names are tried first, and raise EngineError where they cannot be used.
+        An installed one that cannot be used is one that is not there: its installation was cut off.
         """
-        for python in interpreters():
+        for python in named_interpreters():
             runtime = cls(python)
-            if age is None or f"{runtime.version}.".startswith(f"{age}."):
+            if runtime._is(age):
                 return runtime
-            runtime.close()
+        for python in installed_interpreters():
+            with contextlib.suppress(EngineError):
+                runtime = cls(python)
+                if runtime._is(age):
+                    return runtime
         return None
+
+    def _is(self, age: str | None) -> bool:
+        """Whether this one works and is of that age; a worker of another age is stopped."""
+        fits = f"{self.version}.".startswith("" if age is None else f"{age}.")
+        if not fits:
+            self.close()
+        return fits
 
     @classmethod
     def require(cls, age: str | None = None) -> Runtime:
@@ -173,6 +192,10 @@ class Runtime:
     def version(self) -> str:
         """The version of the torch wheel that carries this Caffe2: 1.10.2."""
         return self._running().version
+
+    def process_id(self) -> int:
+        """The worker's process, which is started where none runs."""
+        return self._running().process.pid
 
     def _running(self) -> _Worker:
         if self._worker is None or self._worker.process.poll() is not None:
@@ -223,7 +246,6 @@ class Runtime:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
-            worker.errors.close()
 
     def __enter__(self) -> Self:
         return self

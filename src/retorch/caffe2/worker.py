@@ -85,6 +85,8 @@ class Caffe2:
     def run(self, request: "dict[str, Any]", inputs: "dict[str, NDArray[Any]]") -> "list[NDArray[Any]]":
         """One pass through a net in a workspace of its own; the blobs that were asked for, in order."""
         self.workspace.ResetWorkspace()
+        if request["predict"] == request["init"]:
+            return self.run_container(request, inputs)
         predict = self.net(request["predict"])
         outputs = request["outputs"] or list(predict.external_output)
         if not predict.name:
@@ -100,6 +102,16 @@ class Caffe2:
         if not self.workspace.RunNet(predict.name):
             raise RuntimeError("the predict net failed")
         return [self.fetch(name) for name in outputs]
+
+    def run_container(self, request: "dict[str, Any]", inputs: "dict[str, NDArray[Any]]") -> "list[NDArray[Any]]":
+        """The same for a predictor container, through Caffe2's own exporter."""
+        exporter = importlib.import_module("caffe2.python.predictor.predictor_exporter")
+        net = exporter.prepare_prediction_net(request["predict"], "minidb")
+        for name, array in inputs.items():
+            self.workspace.FeedBlob(name, array)
+        if not self.workspace.RunNet(net):
+            raise RuntimeError("the predict net failed")
+        return [self.fetch(name) for name in request["outputs"] or list(net.Proto().external_output)]
 
     def predict(
         self, init: str, predict: "Any", inputs: "dict[str, NDArray[Any]]", outputs: "list[str]"
