@@ -106,14 +106,13 @@ def _shares(size: int, out: int) -> Array:
     return matrix
 
 
-def starts(sample: np.generic, size: int, out: int, pool: int) -> list[int]:
-    """Where a fractional pooling's windows begin, in the precision of the sample as THNN computes them."""
-    real = sample.dtype.type
-    if out == 1:
-        return [size - pool]
-    step = real(size - pool) / real(out - 1)
-    first = int(sample * step)
-    return [int((real(i) + sample) * step) - first for i in range(out - 1)] + [size - pool]
+def starts(sample: Array, size: int, out: int, pool: int) -> Array:
+    """Where a fractional pooling's windows begin, in the precision of the sample (0-D) as THNN computes them."""
+    span = np.asarray(size - pool, sample.dtype)
+    step = span / np.asarray(max(out - 1, 1), sample.dtype)
+    first = np.floor(sample * step)
+    inner = np.floor((np.arange(out - 1).astype(sample.dtype) + sample) * step) - first
+    return np.append(inner, span).astype(np.int64)
 
 
 class FractionalMaxPooling(Layer):
@@ -160,8 +159,8 @@ class FractionalMaxPooling(Layer):
         for plane in samples.reshape(batch * planes, rank):
             flat: Array = np.zeros((1, 1), np.int64)
             for axis, size, out, pool in zip(self.axes, sizes, outs, pools, strict=True):
-                begin = np.asarray(starts(plane[self.order.index(axis)], size, out, pool), np.int64)
-                here = begin[:, None] + np.arange(pool)
+                sample = np.asarray(plane[self.order.index(axis)])
+                here = starts(sample, size, out, pool)[:, None] + np.arange(pool)
                 flat = (flat[:, None, :, None] * size + here[None, :, None, :]).reshape(len(flat) * out, -1)
             found.append(flat)
         return np.stack(found)
