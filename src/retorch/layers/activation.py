@@ -135,7 +135,7 @@ class PReLU(Layer):
         """The shape that the weights must have to line up with an input.
 
         Raises:
-            ValueError: an input of another number of planes.
+            Refusal: an input of another number of planes.
         """
         if self.nOutputPlane == 0:
             return (1,)
@@ -143,7 +143,7 @@ class PReLU(Layer):
         if shape[axis] != self.nOutputPlane and len(shape) == 3:
             axis = 0
         if shape[axis] != self.nOutputPlane:
-            raise ValueError(f"nn.PReLU has weights for {self.nOutputPlane} planes, its input has the shape {shape}")
+            raise Refusal(f"has weights for {self.nOutputPlane} planes; its input has the sizes {shape}")
         return (self.nOutputPlane,) + (1,) * (len(shape) - 1 - axis)
 
     def forward(self, x: Array) -> Array:

@@ -145,7 +145,7 @@ def aligned(weight: Array, shape: tuple[int, ...]) -> Array:
     laid over each sample of a batch.
 
     Raises:
-        ValueError: it fits in no way.
+        Refusal: it fits in no way.
     """
     batch, sample = shape[0], shape[1:]
     if weight.size == math.prod(shape):
@@ -157,7 +157,7 @@ def aligned(weight: Array, shape: tuple[int, ...]) -> Array:
         return weight.reshape(sample)
     if weight.size == 1:
         return weight.reshape(1)
-    raise ValueError(f"an array of the shape {weight.shape} does not fit an input of the shape {shape}")
+    raise Refusal(f"its sizes {weight.shape} do not fit an input of sizes {shape}")
 
 
 @layer("nn.Mul", kind="mul")

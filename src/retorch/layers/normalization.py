@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from retorch.layers.container import Sequential
-from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, layer
+from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, Refusal, layer
 from retorch.torch7 import TorchObject
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ class BatchNormalization(Layer):
         """Whether an input is a batch.
 
         Raises:
-            ValueError: it is no sample either.
+            Refusal: it is no sample either.
         """
         planes = self.running_mean.size
         for batched in (True, False):
             if len(shape) == self.dimensions - (not batched) and shape[int(batched)] == planes:
                 return batched
-        raise ValueError(f"{self.typename} takes {self.dimensions} dimensions and {planes} planes, not {shape}")
+        raise Refusal(f"takes {self.dimensions} dimensions and {planes} planes, not sizes {shape}")
 
     def forward(self, x: Array) -> Array:
         batch = x if self._batched(x.shape) else x[None]
@@ -206,13 +206,15 @@ class Normalize(Layer):
 
     def forward(self, x: Array) -> Array:
         if x.ndim > 2:
-            raise ValueError(f"nn.Normalize takes 1 or 2 dimensions, not {x.ndim}")
+            raise Refusal(f"takes 1 or 2 dimensions, not {x.ndim}")
         size = np.abs(x)
         if math.isinf(self.p):
             return x / (size.max(-1, keepdims=True) + self.eps)
         return x / ((size**self.p).sum(-1, keepdims=True) + self.eps) ** (1 / self.p)
 
     def lower(self, op: Builder, x: Value) -> Value:
+        if x.rank > 2:
+            raise Refusal(f"takes 1 or 2 dimensions, not {x.rank}")
         axes = [x.rank - 1]
         if math.isinf(self.p):
             return op.Div(x, op.Add(op.ReduceMax(op.Abs(x), axes, keepdims=1), self.eps))

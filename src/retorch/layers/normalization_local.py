@@ -84,9 +84,12 @@ class Local(Layer):
     kernel: object = None
     meanestimator: object = None
 
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if len(shape) not in (3, 4) or shape[-3] != self.nInputPlane:
+            raise Refusal(f"takes images of {self.nInputPlane} planes, not sizes {shape}")
+
     def _batch(self, x: Array) -> Array:
-        if x.ndim not in (3, 4) or x.shape[-3] != self.nInputPlane:
-            raise ValueError(f"{self.typename} takes images of {self.nInputPlane} planes, not {x.shape}")
+        self._check(x.shape)
         return x if x.ndim == 4 else x[None]
 
     def _kernels(self) -> Array:
@@ -113,6 +116,7 @@ class SpatialSubtractiveNormalization(Local):
         return (batch - mean).reshape(x.shape)
 
     def lower(self, op: Builder, x: Value) -> Value:
+        self._check(x.shape)
         batch = op.unsqueeze(x, 0) if x.rank == 3 else x
         mean = op.Div(lower_surroundings(op, batch, self._kernels(), "w"), self._inside(op, x))
         y = op.Sub(batch, mean)
@@ -156,6 +160,7 @@ class SpatialDivisiveNormalization(Local):
         return (batch / np.where(deviation > self.threshold, deviation, self.thresval)).reshape(x.shape)
 
     def lower(self, op: Builder, x: Value) -> Value:
+        self._check(x.shape)
         batch = op.unsqueeze(x, 0) if x.rank == 3 else x
         squares = lower_surroundings(op, op.Mul(batch, batch), self._deviation_kernels(), "w")
         deviation = op.Div(op.Sqrt(squares), self._inside(op, x))

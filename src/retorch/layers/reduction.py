@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Layer, layer
+from retorch.layers.rule import Array, Layer, Refusal, layer
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -25,7 +25,7 @@ class Reduction(Layer):
         """The dimension, from 0.
 
         Raises:
-            ValueError: the input has not so many dimensions.
+            Refusal: the input has not so many dimensions.
         """
         dimension = self.dimension
         if dimension < 0:
@@ -33,7 +33,7 @@ class Reduction(Layer):
         elif self.nInputDims is not None and rank == self.nInputDims + 1:
             dimension += 1
         if not 1 <= dimension <= rank:
-            raise ValueError(f"{self.typename} along dimension {self.dimension}: its input has {rank}")
+            raise Refusal(f"goes along dimension {self.dimension} of {rank}")
         return dimension - 1
 
 

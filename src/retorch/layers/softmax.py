@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Layer, layer
+from retorch.layers.rule import Array, Layer, Refusal, layer
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -31,10 +31,10 @@ class OverPlanes(Layer):
         """The dimension, from 0.
 
         Raises:
-            ValueError: more dimensions than Torch takes.
+            Refusal: more dimensions than Torch takes.
         """
         if not 1 <= rank <= 4:
-            raise ValueError(f"{self.typename} takes 1 to 4 dimensions, not {rank}")
+            raise Refusal(f"takes 1 to 4 dimensions, not {rank}")
         return (0, 1, 0, 1)[rank - 1]
 
 

@@ -1,0 +1,196 @@
+"""Elementwise activations, against one formula per class for a single number, in every shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from building import module, reference, sequential, through_caffe2, through_onnx, torch_object
+from golden_cases import check
+from layers.rows import Row, every, named, noise, random_shape
+from retorch.caffe2.runtime import Runtime
+from retorch.errors import UnsupportedError
+from retorch.module import Module
+
+Rows = Iterator[tuple[str, Module, Any, Any]]
+
+#: Class, fields, and the formula for one number, from the sources in THNN/generic and nn.
+POINTWISE: list[tuple[str, dict[str, Any], Callable[[float], float]]] = [
+    ("nn.ReLU", {}, lambda x: x if x > 0 else 0),
+    ("nn.ReLU", {"threshold": 0, "val": 0, "inplace": False}, lambda x: x if x > 0 else 0),
+    ("cudnn.ReLU", {"mode": "CUDNN_ACTIVATION_RELU", "nElem": 7}, lambda x: x if x > 0 else 0),
+    ("nn.ReLU6", {"inplace": False}, lambda x: 0 if x < 0 else min(x, 6)),
+    ("cudnn.ClippedReLU", {"ceiling": 1.5}, lambda x: 0 if x < 0 else min(x, 1.5)),
+    ("nn.Threshold", {}, lambda x: x if x > 1e-6 else 0),
+    ("nn.Threshold", {"threshold": 0.5, "val": 0.5}, lambda x: x if x > 0.5 else 0.5),
+    ("nn.Threshold", {"threshold": -0.5, "val": 0}, lambda x: x if x > -0.5 else 0),
+    ("nn.Threshold", {"threshold": 0.25, "val": -3.0, "inplace": False}, lambda x: x if x > 0.25 else -3),
+    ("nn.Threshold", {"threshold": 0, "val": 1.0}, lambda x: x if x > 0 else 1),
+    ("nn.LeakyReLU", {}, lambda x: x if x > 0 else 0.01 * x),
+    ("nn.LeakyReLU", {"negval": 0.3, "inplace": False}, lambda x: x if x > 0 else 0.3 * x),
+    ("nn.LeakyReLU", {"negval": -2}, lambda x: x if x > 0 else -2 * x),
+    ("nn.RReLU", {"lower": 0.1, "upper": 0.5, "channelwise": False}, lambda x: x if x > 0 else 0.3 * x),
+    ("nn.RReLU", {}, lambda x: x if x > 0 else 11 / 48 * x),
+    ("nn.ELU", {}, lambda x: x if x > 0 else math.exp(x) - 1),
+    ("nn.ELU", {"alpha": 0.7}, lambda x: x if x > 0 else 0.7 * (math.exp(x) - 1)),
+    ("cudnn.ELU", {"alpha": 2}, lambda x: x if x > 0 else 2 * (math.exp(x) - 1)),
+    ("nn.HardTanh", {}, lambda x: -1 if x < -1 else min(x, 1)),
+    ("nn.HardTanh", {"min_val": -0.25, "max_val": 2, "inplace": False}, lambda x: -0.25 if x < -0.25 else min(x, 2)),
+    ("nn.Clamp", {"min_val": 0.5, "max_val": 1}, lambda x: 0.5 if x < 0.5 else min(x, 1)),
+    ("nn.Clip", {"minval": -0.1, "maxval": 0.2}, lambda x: -0.1 if x < -0.1 else min(x, 0.2)),
+    ("nn.HardShrink", {}, lambda x: x if x > 0.5 or x < -0.5 else 0),
+    ("nn.HardShrink", {"lambda": 1}, lambda x: x if x > 1 or x < -1 else 0),
+    ("nn.SoftShrink", {}, lambda x: x - 0.5 if x > 0.5 else x + 0.5 if x < -0.5 else 0),
+    ("nn.SoftShrink", {"lambda": 0.25}, lambda x: x - 0.25 if x > 0.25 else x + 0.25 if x < -0.25 else 0),
+    ("nn.TanhShrink", {}, lambda x: x - math.tanh(x)),
+    ("nn.Sigmoid", {}, lambda x: 1 / (1 + math.exp(-x))),
+    ("cudnn.Sigmoid", {"inplace": False}, lambda x: 1 / (1 + math.exp(-x))),
+    ("nn.Tanh", {}, math.tanh),
+    ("cudnn.Tanh", {}, math.tanh),
+    ("nn.SoftPlus", {}, lambda x: math.log1p(math.exp(x))),
+    ("nn.SoftPlus", {"beta": 2, "threshold": 20}, lambda x: math.log1p(math.exp(2 * x)) / 2),
+    ("nn.SoftPlus", {"beta": 0.5, "threshold": 1}, lambda x: x if x > 2 else 2 * math.log1p(math.exp(x / 2))),
+    ("nn.SoftSign", {}, lambda x: x / (1 + abs(x))),
+    ("nn.LogSigmoid", {}, lambda x: math.log(1 / (1 + math.exp(-x)))),
+]
+#: Classes that may write into their input, and the fields to try them with.
+IN_PLACE: dict[str, dict[str, Any]] = {
+    "nn.ReLU": {},
+    "cudnn.ReLU": {},
+    "nn.ReLU6": {},
+    "nn.Threshold": {"threshold": 0.25, "val": -3.0},
+    "nn.LeakyReLU": {"negval": 0.3},
+    "nn.RReLU": {"lower": 0.1, "upper": 0.5},
+    "nn.ELU": {"alpha": 0.7},
+    "nn.HardTanh": {"min_val": -0.25, "max_val": 2},
+    "nn.Clamp": {"min_val": 0.5, "max_val": 1},
+    "cudnn.Sigmoid": {},
+    "cudnn.Tanh": {},
+    "cudnn.ClippedReLU": {"ceiling": 1.5},
+}
+
+
+def formula(typename: str) -> Callable[[float], float]:
+    """That of a class with the fields of :data:`IN_PLACE`."""
+    return next(
+        scalar for name, fields, scalar in POINTWISE if name == typename and {**fields, **IN_PLACE[name]} == fields
+    )
+
+
+def each(scalar: Callable[[float], float], x: np.ndarray) -> np.ndarray:
+    return np.array([scalar(float(v)) for v in x.ravel()]).reshape(x.shape)
+
+
+def pointwise(rng: np.random.Generator) -> Rows:
+    for typename, fields, scalar in POINTWISE:
+        for rank in (1, 2, 3, 4, 5):
+            x = 2 * noise(rng, *random_shape(rng, rank))
+            yield typename, module(typename, **fields), x, each(scalar, x)
+
+
+def far_from_zero(_: np.random.Generator) -> Rows:
+    x = np.array([[-90, -30, -16.5, -5, -0.5, 0, 0.5, 1, 6, 16.5, 20, 30, 90]], np.float32)
+    for typename, fields, scalar in POINTWISE:
+        if typename != "nn.LogSigmoid":
+            yield typename, module(typename, **fields), x, each(scalar, x)
+    # log(1 / (1 + exp(90))) is −90 to seven digits
+    yield "nn.LogSigmoid", module("nn.LogSigmoid"), np.array([-90, 90], np.float32), np.array([-90, -math.exp(-90)])
+
+
+def prelu(rng: np.random.Generator) -> Rows:
+    for shape, planes in [
+        *(((4,), 0), ((3, 4), 0), ((2, 3, 4), 0), ((1, 2, 3, 4), 0)),
+        *(((4,), 4), ((3, 4), 4), ((1, 4), 4), ((2, 4, 3), 4), ((4, 5, 6), 4), ((4, 4, 6), 4)),
+        *(((1, 4, 5, 6), 4), ((3, 4, 2, 1), 4), ((4, 4, 4, 4), 4), ((2, 4, 3, 2, 2), 4)),
+    ]:
+        x, weight = noise(rng, *shape), noise(rng, max(planes, 1))
+        # the second of several dimensions counts planes, but for images of older versions, where it is the first
+        axis = None if not planes else 0 if len(shape) == 1 or shape[1] != planes else 1
+        expected = x.astype(np.float64)
+        for index in np.ndindex(*shape):
+            if x[index] < 0:
+                expected[index] *= weight[0 if axis is None else index[axis]]
+        yield f"{shape}-{planes}", module("nn.PReLU", weight=weight, nOutputPlane=planes), x, expected
+
+
+def crelu(rng: np.random.Generator) -> Rows:
+    for dims, shape, axis in [
+        *((None, (3, 4, 5), 0), (None, (2, 3, 4, 5), 1)),
+        *((3, (3, 4, 5), 0), (3, (2, 3, 4, 5), 1), (1, (6,), 0), (1, (3, 6), 1), (4, (2, 3, 4, 5), 0)),
+    ]:
+        x = noise(rng, *shape)
+        fields = {} if dims is None else {"nInputDims": dims}
+        halves = [each(lambda v: max(v, 0.0), x), each(lambda v: max(-v, 0.0), x)]
+        yield f"{shape}", module("nn.CReLU", modules=[], **fields), x, np.concatenate(halves, axis)
+
+
+def gated(rng: np.random.Generator) -> Rows:
+    for dim, shape in [(None, (6,)), (None, (3, 4)), (1, (4, 3)), (2, (1, 4, 3)), (2, (3, 6, 2, 2)), (3, (2, 3, 4))]:
+        x = noise(rng, *shape)
+        axis = len(shape) - 1 if dim is None else dim - 1
+        a, b = np.moveaxis(x, axis, 0).reshape(2, -1)
+        expected = [p / (1 + math.exp(-q)) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+        moved = np.moveaxis(np.empty(shape), axis, 0)[: shape[axis] // 2]
+        fields = {} if dim is None else {"dim": dim}
+        glu = module("nn.GatedLinearUnit", sigmoid=torch_object("nn.Sigmoid"), **fields)
+        yield f"{shape}", glu, x, np.moveaxis(np.reshape(expected, moved.shape), 0, axis)
+
+
+ROWS = named(pointwise, far_from_zero, prelu, crelu, gated)
+
+
+@every(ROWS)
+def test_formula_is_torchs(row: Row) -> None:
+    row.agrees_by_formula()
+
+
+@every(ROWS)
+def test_conversion_agrees(row: Row) -> None:
+    row.agrees_converted()
+
+
+@pytest.mark.caffe2
+@every([row for row in ROWS if "pointwise" not in row.name])
+def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+    row.agrees_in_caffe2(caffe2, tmp_path)
+
+
+@pytest.mark.parametrize("typename", IN_PLACE)
+@pytest.mark.parametrize("inplace", [True, False])
+def test_in_place_is_seen_by_others(typename: str, inplace: bool) -> None:
+    x = np.array([[-2.5, -0.75, 0.25], [0.5, 1.25, 7]], np.float32)
+    identity = torch_object("nn.Identity")
+    branches = [identity, torch_object(typename, inplace=inplace, **IN_PLACE[typename]), identity]
+    net = module("nn.ConcatTable", modules=branches)
+    after = each(formula(typename), x)
+    expected = [after] * 3 if inplace else [x, after, x]
+    check(expected, reference(net, x), 1e-6)
+    check(expected, through_onnx(net, x), 1e-6)
+    check(expected, through_caffe2(net, x), 1e-6)
+
+
+@pytest.mark.parametrize(("typename", "fields"), [(name, fields) for name, fields, _ in POINTWISE])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_precision_is_the_inputs(typename: str, fields: dict[str, Any], dtype: type) -> None:
+    y = module(typename, **fields).forward(np.linspace(-3, 3, 12, dtype=dtype))
+    assert isinstance(y, np.ndarray)
+    assert y.dtype == dtype
+
+
+def test_an_input_is_not_written_to() -> None:
+    x = np.array([-1.0, 1.0], np.float32)
+    net = sequential(torch_object("nn.ReLU", inplace=True))
+    assert [y.tolist() for y in reference(net, x)] == [[0, 1]]
+    net.forward(x)
+    assert x.tolist() == [-1, 1]
+
+
+def test_planes_that_do_not_fit_are_refused() -> None:
+    net = module("nn.PReLU", weight=np.ones(4, np.float32), nOutputPlane=4)
+    with pytest.raises(UnsupportedError, match="4 planes"):
+        net.forward(np.ones((2, 3, 5, 5), np.float32))
