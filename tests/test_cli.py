@@ -21,7 +21,7 @@ def unknown_layers(folder: Path) -> Path:
     """A network with two layers that nobody knows."""
     path = folder / "strange.t7"
     source = retorch.read(GOLDEN / "Double_1.t7")
-    modules = [m for m in source["modules"].sequence()]
+    modules = list(source["modules"].sequence())
     strange = [retorch.TorchObject(name, {"weight": modules[0]["weight"]}) for name in ("my.Layer", "your.Layer")]
     retorch.write(path, retorch.TorchObject("nn.Sequential", {"modules": [strange[0], modules[0], strange[1]]}))
     return path
@@ -33,6 +33,20 @@ def test_convert_writes_three_verified_files(tmp_path: Path, capsys: pytest.Capt
     assert "Same: embedded" in out
     assert "1x1x32x32" in out
     assert {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_what_was_written_names_its_source_and_its_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(GOLDEN / "Double_1.t7"), "-o", str(tmp_path), "--input", "3x4"]) == 0
+    record = json.loads((tmp_path / "retorch.json").read_text())
+    assert [(m["path"], m["operators"], m["blobs"]) for m in record["layers"]] == [
+        ("modules[1]", ["FC"], ["fc1"]),
+        ("modules[2]", ["Tanh"], ["tanh1"]),
+    ]
+    assert record["inputs"] == [{"name": "data", "dtype": "float32", "shape": ["N", 4]}]
+    assert record["max_error"] <= record["tolerance"]
+    capsys.readouterr()
+    assert main(["verify", str(tmp_path)]) == 0
+    assert "Same: embedded" in capsys.readouterr().out
 
 
 def test_convert_to_onnx_by_the_file_name(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Torch's in-place layers write into tensors that other branches may read later. Here a :class:`Value` is what a tensor is
 in Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to
-write back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants them.
+write back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants.
 """
 
 from __future__ import annotations
@@ -105,10 +105,12 @@ class Builder:
 
     Args:
         strict: stop at the first layer that refuses; ``refused`` holds it and its input.
+        watch: called with each layer and its input, before it is lowered.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, watch: Callable[[Layer, Nested], None] | None = None) -> None:
         self.strict = strict
+        self.watch = watch
         self.refused: tuple[Layer, Nested] | None = None
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
@@ -261,6 +263,8 @@ class Builder:
     # -- the walk
     def call(self, module: Layer, x: Nested) -> Nested:
         """Lower a module inside the one being lowered."""
+        if self.watch is not None:
+            self.watch(module, x)
         with self._scope(module):
             first = len(self.nodes)
             y = self._lower(module, x)

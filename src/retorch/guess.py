@@ -2,17 +2,18 @@
 
 Channels come from the first convolution or linear layer. Height and width are found by trying: the network is lowered
 at a size, and the first layer whose weights do not fit says whether the image was too small or too large. Only square
-images are tried, and nothing is assumed where several sizes fit.
+images are tried. Where several sizes fit, it is the one at which no layer drops border pixels, if there is just one.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from retorch.builder import Builder, flatten
+from retorch.builder import Builder, Value, flatten
 from retorch.builder import Nested as Values
 from retorch.errors import RetorchError, UnsupportedError, UsageError
 from retorch.layers.rule import Layer
@@ -20,6 +21,7 @@ from retorch.lowering import InputSpec, lower_inputs
 from retorch.module import Module
 
 LARGEST = 2048
+_MOST_SIZES = 40
 
 _HINT = "say it with --input, for example --input 1x3x224x224 (once for each tensor of a table)"
 
@@ -60,8 +62,9 @@ def input_shape(net: Module) -> Guess:
         if _fit(net, known) is not Fit.FITS:
             raise UsageError(f"the input's shape does not follow from {where}", hint=_HINT)
         return Guess(known, f"assumed the input {_text(known)}, from {where}")
-    shape = _solve(net, pattern)
-    return Guess(shape, f"assumed the input {_text(shape)}: channels from {where}, the only square size that fits")
+    size, why = _solve(net, pattern)
+    shape = tuple(size if s is None else s for s in pattern)
+    return Guess(shape, f"assumed the input {_text(shape)}: channels from {where}; {why}")
 
 
 def _text(shape: tuple[int, ...]) -> str:
@@ -82,7 +85,7 @@ def _readers(layer: Layer) -> Iterator[tuple[Layer, tuple[int | None, ...]]]:
         stack.extend(reversed(list(at.children())))
 
 
-def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, ...]:
+def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:
     def at(size: int) -> tuple[int, ...]:
         return tuple(size if s is None else s for s in pattern)
 
@@ -93,35 +96,65 @@ def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, ...]:
             low = middle + 1
         else:
             high = middle
-    if _fit(net, at(low)) is not Fit.FITS:
+    sizes = list(itertools.takewhile(lambda size: _fit(net, at(size)) is Fit.FITS, range(low, low + _MOST_SIZES)))
+    if not sizes:
         raise UsageError(f"no square image up to {LARGEST} fits this network", hint=_HINT)
-    if _fit(net, at(low + 1)) is Fit.FITS:
-        raise UsageError(f"several sizes fit this network, {_text(at(low))} and larger", hint=_HINT)
-    return at(low)
+    if len(sizes) == 1:
+        return low, "no other square size fits"
+    whole = [size for size in sizes if _fit(net, at(size), whole=True) is Fit.FITS]
+    if len(whole) != 1 or len(sizes) == _MOST_SIZES:
+        more = "and larger" if len(sizes) == _MOST_SIZES else f"to {sizes[-1]}"
+        raise UsageError(f"several sizes fit this network, {_text(at(low))} {more}", hint=_HINT)
+    return whole[0], f"of the sizes {low} to {sizes[-1]} that fit, the only one at which no layer drops border pixels"
 
 
-def _fit(net: Module, shape: tuple[int, ...]) -> Fit:
-    op = Builder(strict=True)
+def _fit(net: Module, shape: tuple[int, ...], *, whole: bool = False) -> Fit:
+    op = Builder(strict=True, watch=_watch_sizes(shape[0], whole))
     inputs, _ = lower_inputs(op, [InputSpec(shape)], 0)
     try:
         op.call(net.layer, inputs)
+    except _Misfit as found:
+        return found.fit
     except UnsupportedError:
-        return _direction(op)
+        return Fit.TOO_SMALL if op.refused is None else _judge(*op.refused, batch=shape[0]) or Fit.TOO_SMALL
     except (RetorchError, ValueError, IndexError, ZeroDivisionError):
         return Fit.TOO_SMALL
     return Fit.FITS
 
 
-def _direction(op: Builder) -> Fit:
-    """Too small, unless the layer that refused got more than it reads."""
-    if op.refused is None:
-        return Fit.TOO_SMALL
-    layer, x = op.refused
+class _Misfit(Exception):  # noqa: N818 - a finding, not an error
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+
+
+def _watch_sizes(batch: int, whole: bool) -> Callable[[Layer, Values], None]:
+    """A View takes a multiple of what it names for more examples: a size that comes to that is no fit."""
+
+    def watch(layer: Layer, x: Values) -> None:
+        fit = _judge(layer, x, batch=batch) if layer.reads() is None else None
+        if fit:
+            raise _Misfit(fit)
+        if whole and _drops_pixels(layer, x):
+            raise _Misfit(Fit.TOO_LARGE)
+
+    return watch
+
+
+def _drops_pixels(layer: Layer, x: Values) -> bool:
+    """Whether the last step of a sliding window does not reach the image's end."""
+    windows = [[getattr(layer, name + side, None) for name in ("k", "d", "pad")] for side in "HW"]
+    if not isinstance(x, Value) or x.rank < 3 or getattr(layer, "ceil_mode", False):
+        return False
+    for size, (kernel, stride, pad) in zip(x.shape[-2:], windows, strict=True):
+        if isinstance(kernel, int) and isinstance(stride, int) and (size + 2 * (pad or 0) - kernel) % stride:
+            return True
+    return False
+
+
+def _judge(layer: Layer, x: Values, *, batch: int) -> Fit | None:
+    """What the numbers that a layer got say about the size; nothing where it takes any count."""
     wanted = layer.elements()
-    if wanted is None:
-        return Fit.TOO_SMALL
-    return Fit.TOO_LARGE if _elements(x) > wanted else Fit.TOO_SMALL
-
-
-def _elements(x: Values) -> int:
-    return sum(math.prod(v.shape) for v in flatten(x))
+    got = sum(math.prod(v.shape) for v in flatten(x))
+    if wanted is None or got == wanted * batch:
+        return None
+    return Fit.TOO_LARGE if got > wanted * batch else Fit.TOO_SMALL

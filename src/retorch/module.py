@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -169,12 +171,20 @@ def load(source: Source, *, at: str | None = None) -> Module:
     return net
 
 
+@cache
+def _load_entry_points() -> None:
+    """Layers of other installed packages, which register themselves when their module is imported."""
+    for entry in entry_points(group="retorch.layers"):
+        entry.load()
+
+
 def pick(root: object, *, name: str = "network", at: str | None = None) -> Module | None:
     """The network in what a file holds: the one at a path, or the only one, or the likeliest; None where there is none.
 
     Raises:
         UsageError: the path names nothing.
     """
+    _load_entry_points()
     found = networks(root)
     if at is not None:
         chosen = follow(root, at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,11 @@ from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.terminal import console, print_json
 from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.module import Module
+    from retorch.network import Network
+    from retorch.verification import Report
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -49,18 +54,13 @@ def convert(
     with about(output):
         made.save(target, format=kind)
     notes = [*net.notes, *made.notes, *([assumed.note] if assumed else [])]
-    report = None if no_verify else verify(net, target, layers=False)
+    report = None if no_verify else verify(net, target)
+    with about(output):
+        _write_sidecar(file, net, made, target, report, notes)
     if as_json:
-        print_json({"output": str(target), "notes": notes, "report": report and report.as_dict()})
+        print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
     else:
-        from retorch.cli.verify import show_report
-
-        screen = console()
-        for note in notes:
-            screen.print(f"[yellow]note:[/yellow] {note}")
-        screen.print(f"wrote {target}")
-        if report:
-            show_report(screen, report)
+        _show(target, notes, report)
     raise typer.Exit(DONE if report is None or report.ok else DIFFERS)
 
 
@@ -68,3 +68,35 @@ def _kind(to: str, output: Path) -> Literal["caffe2", "onnx"]:
     if to not in {"", "caffe2", "onnx"}:
         raise UsageError(f"--to {to}: there are caffe2 and onnx")
     return "onnx" if to == "onnx" or (not to and output.suffix == ".onnx") else "caffe2"
+
+
+def _show(target: Path, notes: list[str], report: Report | None) -> None:
+    from retorch.cli.verify import show_report
+
+    screen = console()
+    for note in notes:
+        screen.print(f"[yellow]note:[/yellow] {note}")
+    screen.print(f"wrote {target}")
+    if report:
+        show_report(screen, report)
+
+
+def _write_sidecar(
+    file: Path, net: Module, made: Network, target: Path, report: Report | None, notes: list[str]
+) -> None:
+    from retorch import sidecar
+
+    inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
+    record = sidecar.Sidecar(
+        source=str(file.resolve()),
+        source_sha256=sidecar.digest(file),
+        at=net.at,
+        network_sha256=sidecar.digest(sidecar.running_file(target)),
+        inputs=inputs,
+        layers=sidecar.layer_maps(made, caffe2=target.is_dir()),
+        tolerance=report.tolerance if report else None,
+        max_error=report.max_error if report else None,
+        engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
+        notes=tuple(notes),
+    )
+    record.write(target if target.is_dir() else target.parent)

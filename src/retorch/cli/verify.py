@@ -10,6 +10,7 @@ import typer
 from retorch.cli.arguments import arrays, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.terminal import console, print_json, table
+from retorch.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +32,8 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="The Torch7 file.")],
-    output: Annotated[Path, typer.Argument(help="What was written: a folder, or an .onnx file.")],
+    file: Annotated[Path, typer.Argument(help="The Torch7 file; or just what was written, which names it.")],
+    output: Annotated[Path | None, typer.Argument(help="What was written: a folder, or an .onnx file.")] = None,
     engine: Annotated[list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0 …")] = None,
     inputs: Annotated[Path | None, typer.Option(help="An .npz or .npy file with the input.")] = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
@@ -43,17 +44,35 @@ def verify(
 ) -> None:
     from retorch import verification
 
-    net = load_module(file, at, plugin)
+    source, target, place = (file, output, at) if output else _from_sidecar(file, at)
+    net = load_module(source, place, plugin)
     given = arrays(inputs) if inputs else None
-    with about(output):
+    with about(target):
         report = verification.verify(
-            net, output, engines=engine or ["embedded"], inputs=given, layers=layers, seed=seed
+            net, target, engines=engine or ["embedded"], inputs=given, layers=layers, seed=seed
         )
     if as_json:
         print_json(report.as_dict())
     else:
         show_report(console(), report)
     raise typer.Exit(DONE if report.ok else DIFFERS)
+
+
+def _from_sidecar(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
+    """The Torch7 file that a conversion names, the files, and where in the file the network stands."""
+    from retorch import sidecar
+
+    record = sidecar.Sidecar.read(target)
+    if record is None:
+        raise UsageError(
+            f"{target}: there is no {sidecar.NAME} that names the Torch7 file", hint="retorch verify FILE OUT"
+        )
+    source = Path(record.source)
+    if not source.exists():
+        raise UsageError(f"{target}: its Torch7 file, {source}, is not there", hint="retorch verify FILE OUT")
+    if sidecar.digest(source) != record.source_sha256:
+        raise UsageError(f"{target}: {source} is not the file that was converted", hint="retorch verify FILE OUT")
+    return source, target, at if at is not None else record.at or None
 
 
 def show_report(screen: Console, report: Report) -> None:

@@ -24,6 +24,9 @@ class Affine(Layer):
     weight: Array
     bias: Array | None = None
 
+    def reads(self) -> tuple[int | None, ...] | None:
+        return (self.weight.shape[1],) if self.weight.ndim == 2 else None
+
     def forward(self, x: Array) -> Array:
         vector_or_matrix(x.ndim)
         y = x @ self.weight.T

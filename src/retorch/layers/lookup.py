@@ -42,6 +42,9 @@ class LookupTable(Layer):
         if self.maxNorm is not None:
             self.weight = within_norm(self.weight, self.maxNorm, self.normType)
 
+    def index_limit(self) -> int | None:
+        return len(self.weight)
+
     def forward(self, x: Array) -> Array:
         return picked(self.weight, indices(x))
 
@@ -83,6 +86,9 @@ class OneHot(Layer):
 
     outputSize: int
     ignored = frozenset({"_eye", "eye", "_single"})
+
+    def index_limit(self) -> int | None:
+        return self.outputSize
 
     def forward(self, x: Array) -> Array:
         at = indices(x)

@@ -67,6 +67,9 @@ class View(Layer):
     numInputDims: int | None = None
     ignored = frozenset({"numElements"})
 
+    def elements(self) -> int | None:
+        return None if -1 in self.size else math.prod(self.size)
+
     def sizes(self, shape: Sizes) -> Sizes:
         """View.lua's ``batchsize``: the sizes with one -1 at most, the batch in front where there is one."""
         wanted = math.prod(d for d in self.size if d >= 0)
@@ -98,6 +101,9 @@ class Reshape(Layer):
     size: Sizes
     batchMode: bool | None = None
     ignored = frozenset({"nelement"})
+
+    def elements(self) -> int | None:
+        return math.prod(self.size)
 
     def sizes(self, shape: Sizes) -> Sizes:
         wanted, given = math.prod(self.size), math.prod(shape)
