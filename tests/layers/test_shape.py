@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from building import module
-from layers.rows import Row, every, named, noise, random_shape
+from layers.rows import Row, every, named, noise, random_shape, times
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
@@ -162,10 +162,6 @@ def narrows(rng: np.random.Generator) -> Rows:
         drop = int(rng.integers(1, size))
         expected = np.stack([x.take(i, axis) for i in range(size - drop)], axis)
         yield "front", module("nn.Narrow", dimension=dimension, index=-drop, length=drop), x, expected
-
-
-def times(count: int, *values: int) -> list[int]:
-    return [v for v in values for _ in range(count)]
 
 
 def selects(rng: np.random.Generator) -> Rows:
