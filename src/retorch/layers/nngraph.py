@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from retorch.errors import UsageError
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.torch7 import LuaTable, TorchObject
 
@@ -118,10 +117,7 @@ class GModule(Layer):
         return dict.fromkeys(node.module for node in self.nodes if node.module is not None)
 
     def forward(self, x: Nested) -> Nested:
-        try:
-            return cast("Nested", self._flow(x, lambda m, v: m(cast("Nested", v)), lambda v, i: cast("Array", v)[i]))
-        except Refusal as error:
-            raise UsageError(f"{self.path or 'the network'}: {error}") from None
+        return cast("Nested", self._flow(x, lambda m, v: m(cast("Nested", v)), lambda v, i: cast("Array", v)[i]))
 
     def lower(self, op: Builder, x: Values) -> Values:
         def run(module: Layer, value: object) -> object:

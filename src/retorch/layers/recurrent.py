@@ -5,8 +5,8 @@ At evaluation rnn runs every step on one and the same inner module, and sequence
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from retorch.torch7 import LuaTable
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
     from retorch.builder import Nested as Values
+
+T = TypeVar("T")
 
 #: Fields of rnn's classes that hold the traces of earlier calls, clones for training, or how the module was built.
 TRACES = frozenset(
@@ -89,17 +91,23 @@ class HiddenStep(Step):
 
     def step(self, x: Array, start: Start) -> Array:
         """One step in NumPy."""
-        state = memory().get(id(self)) or [_first(x, given, size) for given, size in start]
+        state = memory().get(id(self)) or _firsts(start, lambda given, size: _first(x, given, size))
         y = self.inner([x, *state])
         memory()[id(self)] = y if isinstance(y, list) else [y]
         return cast("list[Array]", y)[0] if isinstance(y, list) else y
 
     def lower_step(self, op: Builder, x: Value, start: Start) -> Value:
         """One step in ONNX."""
-        state = op.memory.get(id(self)) or [_first_value(op, x, given, size) for given, size in start]
+        state = op.memory.get(id(self)) or _firsts(start, lambda given, size: _first_value(op, x, given, size))
         y = op.call(self.inner, [x, *state])
         op.memory[id(self)] = y if isinstance(y, list) else [y]
         return cast("list[Value]", y)[0] if isinstance(y, list) else y
+
+
+def _firsts(start: Start, make: Callable[[Array | None, int], T]) -> list[T]:
+    """The parts of a state at first; those that are zeros are one tensor, rnn's ``zeroTensor``."""
+    zeros = {size: make(None, size) for given, size in start if given is None}
+    return [zeros[size] if given is None else make(given, size) for given, size in start]
 
 
 def _first(x: Array, given: Array | None, size: int) -> Array:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.errors import UsageError
 from retorch.layers.recurrent_cells import Cell, operator, scan
 from retorch.layers.recurrent_state import check_batch, stored
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
@@ -123,7 +122,7 @@ class RNN(Layer):
 
     def forward(self, x: Array) -> Array:
         if x.ndim != 3:
-            raise UsageError(f"{self.path or 'the layer'}: takes three dimensions, not {x.ndim}")
+            raise Refusal(f"takes three dimensions, not {x.ndim}")
         y = x.swapaxes(0, 1) if self.batchFirst else x
         nothing = np.zeros((self.directions, y.shape[1], self.hiddenSize), x.dtype)
         for at, cells in enumerate(self.stack):

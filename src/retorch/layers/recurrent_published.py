@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.errors import UsageError
 from retorch.layers.recurrent_state import keep, keep_value, zeros_for
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.torch7 import LuaTable, TorchObject
@@ -87,7 +86,7 @@ class LanguageModel(Folding):
 
     def forward(self, x: Array) -> Array:
         if x.ndim != 2:
-            raise UsageError(f"{self.path or 'the network'}: takes indices of two dimensions, not {x.ndim}")
+            raise Refusal(f"takes indices of two dimensions, not {x.ndim}")
         return self.run(x)
 
     def lower(self, op: Builder, x: Value) -> Value:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.errors import UsageError
 from retorch.layers.recurrent import TRACES, FastLSTM, RecGRU
 from retorch.layers.recurrent_cells import Cell, Scanned, operator, scan, unrolled
 from retorch.layers.recurrent_state import Remembers, check_batch, stored, zeros_for
@@ -60,7 +59,7 @@ class Sequence(Remembers):
         states, x = _parts(given, len(self.states()))
         x = x.swapaxes(0, 1) if batch_first else x
         if x.ndim != 3:
-            raise UsageError(f"{self.path or 'the layer'}: takes three dimensions, not {x.ndim}")
+            raise Refusal(f"takes three dimensions, not {x.ndim}")
         last = cast("Scanned | None", memory().get(id(self))) if remember else None
         h, c = self._start(x, states, last)
         mask = ~np.any(x, axis=2) if masked else None
@@ -122,7 +121,7 @@ def _parts(given: Nested, count: int) -> tuple[list[Array | None], Array]:
     items = cast("list[Array]", given if isinstance(given, list) else [given])
     states: list[Array | None] = [*items[-2::-1]]
     if len(states) > count:
-        raise UsageError(f"takes a sequence and up to {count} states, not a table of {len(items)}")
+        raise Refusal(f"takes a sequence and up to {count} states, not a table of {len(items)}")
     return states + [None] * (count - len(states)), items[-1]
 
 
