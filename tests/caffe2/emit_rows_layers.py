@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
-from caffe2.emit_cases import Row, c, d, f, w
+from collections.abc import Callable
+
+import numpy as np
+
+from caffe2.emit_cases import Array, Row, c, d, f, w
+
+
+def lrn(size: int, alpha: float) -> Callable[[Array], Array]:
+    """ONNX's formula with its defaults for beta and bias, channel by channel in float64."""
+
+    def formula(x: Array) -> Array:
+        x = x.astype(np.float64)
+        sums = np.stack(
+            [(x[:, max(0, c - (size - 1) // 2) : c + size // 2 + 1] ** 2).sum(1) for c in range(x.shape[1])], 1
+        )
+        return x / (1 + alpha / size * sums) ** 0.75
+
+    return formula
+
+
+def transposed(x: Array, kernel: Array, bias: Array, stride: int, dilation: int, more: tuple[int, int]) -> Array:
+    """A transposed convolution in float64: every element adds its multiple of the kernel to the result."""
+    reach = (kernel.shape[2] - 1) * dilation + 1
+    sizes = [(n - 1) * stride + reach + extra for n, extra in zip(x.shape[2:], more, strict=True)]
+    y = np.zeros((len(x), kernel.shape[1], *sizes)) + bias[:, None, None]
+    for row, column in np.ndindex(*x.shape[2:]):
+        part = np.einsum("ni,iokl->nokl", x[:, :, row, column].astype(np.float64), kernel)
+        top, left = row * stride, column * stride
+        y[:, :, top : top + reach : dilation, left : left + reach : dilation] += part
+    return y
+
 
 ROWS = [
     Row("Conv", [d(2, 3, 9, 8), w(4, 3, 3, 3), w(4)], "Conv", {"pads": [1, 0, 2, 1], "strides": [2, 1]}),
@@ -33,6 +63,7 @@ ROWS = [
         [d(2, 3, 5, 4), w(3, 4, 3, 3), w(4)],
         "ConvTranspose",
         {"dilations": [3, 3], "strides": [2, 2], "output_padding": [2, 1]},
+        formula=lambda x, kernel, bias: transposed(x, kernel, bias, 2, 3, (2, 1)),
     ),
     Row(
         "ConvTranspose",
@@ -63,9 +94,9 @@ ROWS = [
     Row("MaxPool", [d(2, 3, 9, 8)], "MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
     Row(
         "MaxPool",
-        [d(2, 3, 7, 8)],
+        [d(2, 3, 8, 9)],
         "MaxPool",
-        {"kernel_shape": [2, 3], "strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1},
+        {"kernel_shape": [2, 3], "strides": [3, 3], "pads": [0, 1, 0, 1], "ceil_mode": 1},
     ),
     Row("MaxPool", [d(2, 3, 13)], "MaxPool", {"kernel_shape": [4], "strides": [3], "ceil_mode": 1}),
     Row(
@@ -154,9 +185,9 @@ ROWS = [
     Row("LpNormalization", [d(2, 3, 5)], "ReduceL1 Div", {"p": 1}),
     Row("MeanVarianceNormalization", [d(2, 3, 5, 4)], "", {"axes": [0, 2, 3]}),
     Row("LRN", [d(2, 7, 5, 4, scale=3.0)], "LRN", {"size": 5, "alpha": 0.5, "beta": 0.6, "bias": 2.0}),
-    Row("LRN", [d(2, 7, 5, 4, scale=3.0)], "", {"size": 4, "alpha": 0.5}),
-    Row("LRN", [d(2, 7, 5)], "Reshape LRN Reshape", {"size": 3, "alpha": 0.5}),
-    Row("LRN", [d(2, 7, 2, 3, 4)], "", {"size": 2, "alpha": 0.5}),
+    Row("LRN", [d(2, 7, 5, 4, scale=3.0)], "", {"size": 4, "alpha": 0.5}, formula=lrn(4, 0.5)),
+    Row("LRN", [d(2, 7, 5)], "Reshape LRN Reshape", {"size": 3, "alpha": 0.5}, formula=lrn(3, 0.5)),
+    Row("LRN", [d(2, 7, 2, 3, 4)], "", {"size": 2, "alpha": 0.5}, formula=lrn(2, 0.5)),
     Row("Gemm", [d(2, 5), w(4, 5), w(4)], "FC", {"transB": 1}),
     Row("Gemm", [d(2, 5), w(5, 4), w(1, 4)], "FC", {"alpha": 0.5, "beta": 2.0}),
     Row("Gemm", [d(2, 5), w(4, 5)], "FC", {"transB": 1}),
@@ -218,4 +249,65 @@ ROWS = [
         {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
     ),
     Row("Resize", [d(2, 3, 4, 5), None, f(1, 1, 2, 1.5)], "", {"mode": "cubic"}),
+    Row("LSTM", [d(5, 2, 3), w(1, 16, 3), w(1, 16, 4), w(1, 32)], "", {"hidden_size": 4}, outputs=3, fixed=True),
+    Row(
+        "LSTM",
+        [d(5, 2, 3), w(2, 16, 3), w(2, 16, 4), w(2, 32), None, d(2, 2, 4), d(2, 2, 4)],
+        "",
+        {"hidden_size": 4, "direction": "bidirectional"},
+        outputs=3,
+        fixed=True,
+    ),
+    Row("LSTM", [d(1, 2, 3), w(1, 16, 3), w(1, 16, 4)], "", {"hidden_size": 4}, outputs=1, fixed=True),
+    Row(
+        "GRU",
+        [d(5, 2, 3), w(1, 12, 3), w(1, 12, 4), w(1, 24)],
+        "",
+        {"hidden_size": 4, "direction": "reverse"},
+        outputs=2,
+        fixed=True,
+    ),
+    Row(
+        "GRU",
+        [d(5, 2, 3), w(2, 12, 3), w(2, 12, 4), w(2, 24), None, d(2, 2, 4)],
+        "",
+        {"hidden_size": 4, "direction": "bidirectional", "linear_before_reset": 1},
+        outputs=2,
+        fixed=True,
+    ),
+    Row(
+        "GRU",
+        [d(3, 2, 3), w(1, 12, 3), w(1, 12, 4), w(1, 24)],
+        "",
+        {"hidden_size": 4, "linear_before_reset": 1},
+        outputs=2,
+        fixed=True,
+    ),
+    Row(
+        "RNN",
+        [d(5, 2, 3), w(1, 4, 3), w(1, 4, 4), w(1, 8), None, w(1, 2, 4)],
+        "",
+        {"hidden_size": 4},
+        outputs=2,
+        fixed=True,
+    ),
+    Row(
+        "RNN",
+        [d(5, 2, 3), w(1, 4, 3), w(1, 4, 4), w(1, 8)],
+        "",
+        {"hidden_size": 4, "activations": ["Relu"]},
+        outputs=2,
+        fixed=True,
+    ),
+    *(
+        Row(
+            "GridSample",
+            [d(2, 3, 5, 6), d(2, 4, 7, 2, scale=0.7)],
+            "",
+            {"mode": mode, "padding_mode": padding, "align_corners": corners},
+        )
+        for mode in ("linear", "nearest")
+        for padding in ("zeros", "border", "reflection")
+        for corners in (0, 1)
+    ),
 ]

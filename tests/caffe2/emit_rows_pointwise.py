@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe2.emit_cases import Data, Row, c, d, f, s, w
+from caffe2.emit_cases import Data, Row, c, d, s, w
 
 _T = Data((2, 3, 4), truth=True)
 _I = Data((2, 3, 4), high=9)
@@ -76,9 +76,9 @@ BINARY = [
     *(Row(op, [d(2, 3, 4, shift=5.0), d(2, 1, 4, shift=9.0)], op) for op in ("Add", "Sub", "Mul", "Div")),
     *(Row(op, [d(2, 1, 4, shift=5.0), d(2, 3, 4, shift=9.0)]) for op in ("Add", "Sub", "Mul", "Div")),
     *(Row(op, [d(3, 4), w(2, 3, 4, shift=9.0)], fixed=True) for op in ("Add", "Sub", "Mul", "Div")),
-    *(Row(op, [_I, c(1, 2, 3, 4)], op) for op in ("Add", "Sub", "Mul", "Div")),
-    *(Row(op, [_I, np.array(3)], op) for op in ("Add", "Sub", "Mul", "Div")),
-    *(Row(op, [np.array(3), Data((2, 5), high=9)], op) for op in ("Add", "Sub", "Mul")),
+    *(Row(op, [_I, c(1, 2, 3, 4)], f"Cast {op}") for op in ("Add", "Sub", "Mul", "Div")),
+    *(Row(op, [_I, np.array(3)], f"Cast {op}") for op in ("Add", "Sub", "Mul", "Div")),
+    *(Row(op, [np.array(3), Data((2, 5), high=9)], f"Cast {op}") for op in ("Add", "Sub", "Mul")),
     Row("Pow", [d(2, 3, shift=9.0), s(1.5)], "Pow"),
     Row("Pow", [d(2, 3), s(2.0)], "Sqr"),
     Row("Pow", [d(2, 3, shift=9.0), s(0.5)], "Sqrt"),
@@ -106,9 +106,9 @@ BINARY = [
     Row("Where", [Data((3, 1), truth=True), d(2, 3, 4), w(3, 4)], "", fixed=True),
     Row("Where", [Data((2, 1), truth=True), w(1, 3), w(1, 3)], ""),
     Row("Where", [_T, _I, np.array(3)], ""),
-    Row("Mod", [_I, np.array(4)], "Mod"),
-    Row("Mod", [Data((2, 3), high=20), np.array(-3)], "Mod"),
-    Row("Mod", [Data((2, 3), high=20), np.array(-3)], "Mod", {"fmod": 1}),
+    Row("Mod", [_I, np.array(4)], "Cast Mod"),
+    Row("Mod", [Data((2, 3), high=20), np.array(-3)], "Cast Mod"),
+    Row("Mod", [Data((2, 3), high=20), np.array(-3)], "Cast Mod", {"fmod": 1}),
 ]
 
 REDUCTIONS = [
@@ -134,4 +134,3 @@ REDUCTIONS = [
 ]
 
 ROWS = [*UNARY, *BINARY, *REDUCTIONS]
-__all__ = ["ROWS", "f"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe2.emit_cases import Data, Row, c, d, s, w
+from caffe2.emit_cases import Data, Row, c, d, f, s, w
 
 _END = np.iinfo(np.int64).max
 
@@ -59,4 +59,20 @@ ROWS = [
     Row("DepthToSpace", [d(2, 12, 3, 4)], "Reshape Transpose Reshape", {"blocksize": 2}),
     Row("DepthToSpace", [d(2, 12, 3, 4)], "Reshape Transpose Reshape", {"blocksize": 2, "mode": "CRD"}),
     Row("SpaceToDepth", [d(2, 3, 4, 6)], "Reshape Transpose Reshape", {"blocksize": 2}),
+    Row("GatherElements", [d(2, 5, 4), Data((2, 3, 4), high=5)], "", {"axis": 1}),
+    Row("GatherElements", [d(2, 5, 4), Data((2, 5, 4), high=2)], "", {"axis": 0}),
+    Row("GatherElements", [d(2, 5), Data((2, 3), high=5)], "", {"axis": -1}),
+    Row("GatherND", [d(4, 5, 3), Data((2, 2), high=4)], ""),
+    Row("GatherND", [d(4, 5), Data((2, 3, 2), high=4)], ""),
+    Row(
+        "ScatterElements",
+        [d(2, 5, 4), np.array([[[3, 1, 0, 2]], [[0, 2, 1, 4]]]), d(2, 1, 4)],
+        "",
+        {"axis": 1},
+        fixed=True,
+    ),
+    Row("ScatterND", [d(4, 5), np.array([[3], [1]]), d(2, 5)], "", fixed=True),
+    Row("ScatterND", [d(4, 5), np.array([[3, 2], [1, 0]]), d(2)], "", fixed=True),
+    Row("OneHot", [Data((2, 3), high=5), np.array(5), f(0.5, 2.0)], ""),
+    Row("OneHot", [Data((2, 3), high=5), np.array(6), f(0.0, 1.0)], "", {"axis": 1}),
 ]

@@ -13,9 +13,12 @@ from retorch.caffe2.emission import (
     indexing,
     normalization,
     pooling,
+    recurrent,
     reduction,
     resizing,
+    sampling,
     shape,
+    unpooling,
 )
 from retorch.caffe2.emission.op import (
     Blob,
@@ -34,7 +37,10 @@ from retorch.errors import ConversionError, Problem, UnsupportedError
 
 __all__ = ["EmitOptions", "NeedsSizeError", "emit", "supported"]
 
-_FAMILIES = (activation, convolution, elementwise, indexing, normalization, pooling, reduction, resizing, shape)
+_FAMILIES = (
+    *(activation, convolution, elementwise, indexing, normalization, pooling, recurrent, reduction, resizing, sampling),
+    *(shape, unpooling),
+)
 _NAME_LIMIT = 63  # viewers recognise a net by a name of at most so many characters
 
 
@@ -104,6 +110,8 @@ def _node(draft: Draft, node: ir.Node, table: Mapping[str, Rule]) -> None:
     if unread := op.unread():
         raise RefusalError(f"{node.op_type} with {', '.join(unread)}")
     for value, blob in zip(node.outputs, blobs, strict=False):
+        if not value.name:
+            continue
         _check(op, value, blob)
         _name(draft, op, value, blob)
     draft.ops.extend(op.ops)

@@ -156,7 +156,8 @@ def prelu(op: Op) -> Result:
     if slope is not None:
         shape = (1,) * (x.rank - slope.ndim) + slope.shape
         others = shape[:1] + shape[2:]
-        if slope.size == 1 or (x.rank > 1 and shape[1] == x.dims[1] and all(dim == 1 for dim in others)):
+        # the channels of a vector are out of its range, even for one slope
+        if x.rank > 1 and (slope.size == 1 or (shape[1] == x.dims[1] and all(dim == 1 for dim in others))):
             flat = op.blob(1) if slope.ndim == 1 else op.weight(1, slope.reshape(-1), "slope")
             return op.make("PRelu", [x, flat], x.dims)
     below = binary(op, "Mul", op.map("Clip", x, max=0.0), op.blob(1))

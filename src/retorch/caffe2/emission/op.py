@@ -234,6 +234,10 @@ class Op:
         found = self._attribute(name)
         return tuple(default if found is None else found.as_ints())
 
+    def strings(self, name: str, default: Sequence[str]) -> tuple[str, ...]:
+        found = self._attribute(name)
+        return tuple(default if found is None else found.as_strings())
+
     def unread(self) -> list[str]:
         """The attributes that the rule never asked for."""
         return [name for name in self.node.attributes if name not in self._read]
@@ -253,6 +257,10 @@ class Op:
     def map(self, kind: str, x: Blob, /, **args: Arg) -> Blob:
         """An operator whose output has the dimensions of its first input."""
         return self.make(kind, [x], x.dims, **args)
+
+    def assign(self, data: Blob, places: Blob, rows: Blob) -> None:
+        """Writes ``rows`` into ``data``, a blob of this node's own, at ``places`` of its first axis."""
+        self.ops.append(Pending("ScatterAssign", [data.name, places.name, rows.name], [data.name], {}))
 
     def param(self, array: Array, suffix: str) -> Blob:
         """A new parameter ``{output}_{suffix}``."""

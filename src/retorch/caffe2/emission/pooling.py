@@ -33,7 +33,7 @@ class Window:
         return (*self.begins, *self.tails)
 
 
-def _window(op: Op, x: Blob) -> Window:
+def pool_window(op: Op, x: Blob) -> Window:
     rank = x.rank - 2
     kernels = op.ints("kernel_shape", ())
     strides, pads, dilations = window(op, rank)
@@ -52,10 +52,8 @@ def _window(op: Op, x: Blob) -> Window:
 def max_pool(op: Op) -> Result:
     x = op.blob(0)
     op.int("storage_order", 0)
-    w = _window(op, x)
-    if len(op.node.outputs) > 1 and op.node.outputs[1].uses():
-        raise RefusalError("the indices of a max pooling serve only an unpooling")
-    return pooled_max(op, x, w)
+    w = pool_window(op, x)
+    return pooled_max(op, x, w)  # the places, where they are asked for, are found by the unpooling
 
 
 def pooled_max(op: Op, x: Blob, w: Window) -> Blob:
@@ -90,7 +88,7 @@ def every(op: Op, x: Blob, axis: int, step: int) -> Blob:
 
 def average_pool(op: Op) -> Result:
     x = op.blob(0)
-    w = _window(op, x)
+    w = pool_window(op, x)
     padded = any((*w.begins, *w.ends))
     include = op.int("count_include_pad", 0) and padded
     if any(d != 1 for d in w.dilations):
@@ -135,7 +133,7 @@ def global_max(op: Op) -> Result:
 def lp_pool(op: Op) -> Result:
     """(sum |x|^p)^(1/p) over windows: the average of the powers, times their number."""
     x, p = op.blob(0), op.int("p", 2)
-    w = _window(op, x)
+    w = pool_window(op, x)
     powers = power(op, op.map("Abs", x) if p != 2 else x, p)
     padded = _padded(op, powers, w)
     tails = [tail - end for tail, end in zip(w.tails, w.ends, strict=True)]

@@ -57,7 +57,7 @@ def _scales(op: Op, x: Blob) -> tuple[list[int], dict[int, float]]:
         op.known(3, "the sizes of a Resize")
     out = op.out_dims()
     scales = {axis: float(number) for axis, number in zip(listed, given.astype(np.float64), strict=False)}
-    axes = [axis for axis in listed if out[axis] != x.dims[axis] or scales.get(axis, 1.0) != 1.0]
+    axes = [axis for axis in listed if (scales[axis] != 1.0 if axis in scales else out[axis] != x.dims[axis])]
     return axes, {axis: scales.get(axis, 0.0) or size(out[axis]) / size(x.dims[axis]) for axis in axes}
 
 
@@ -106,9 +106,9 @@ def _repetition(at: NDArray[np.int32], length: int) -> int:
 
 def _bilinear(op: Op, x: Blob) -> Blob:
     """UpsampleBilinear aligns corners; half an element more keeps its truncation off the size below."""
-    out = op.out_dims()
-    tall, wide = ((size(out[axis]) + 0.5) / size(x.dims[axis]) for axis in (2, 3))
-    return op.make("UpsampleBilinear", [x], out, height_scale=tall, width_scale=wide)
+    height, width = op.out_dims()[2:]
+    tall, wide = (size(height) + 0.5) / size(x.dims[2]), (size(width) + 0.5) / size(x.dims[3])
+    return op.make("UpsampleBilinear", [x], (*x.dims[:2], height, width), height_scale=tall, width_scale=wide)
 
 
 def _linear(places: Places, length: int) -> NDArray[np.float32]:
