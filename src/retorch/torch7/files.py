@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import importlib
 import io
@@ -9,10 +10,11 @@ import mmap
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from retorch.errors import FormatError, UsageError
 from retorch.torch7.reader import Reader
@@ -59,6 +61,11 @@ def open_file(source: Source, *, offsets: bool = False) -> Document:
     if not head:
         raise FormatError("the file is empty", offset=0)
     refuse_foreign(head)
+    with _collector_paused():
+        return _first_that_fits(name, buffer, offsets)
+
+
+def _first_that_fits(name: str, buffer: Buffer, offsets: bool) -> Document:
     found: list[Document] = []
     errors: list[tuple[bool, int, FormatError]] = []
     for stream in _candidates(buffer):
@@ -76,6 +83,18 @@ def open_file(source: Source, *, offsets: bool = False) -> Document:
     if found:
         return min(found, key=lambda document: document.trailing)
     raise max(errors, key=lambda error: error[:2])[2]
+
+
+@contextmanager
+def _collector_paused() -> Generator[None, None, None]:
+    """A million new objects that all stay alive make Python look for garbage again and again, in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _candidates(buffer: Buffer) -> list[Stream]:
@@ -99,12 +118,12 @@ def load(source: Source) -> tuple[str, Buffer]:
     return name, _unpack(buffer) if buffer[:2] == _GZIP else buffer
 
 
-def _from_file(file: BinaryIO) -> Buffer:
+def _from_file(file: IO[Any]) -> Buffer:
     """The bytes from where ``file`` stands; a map where it is a file on disk that nobody has read from."""
     if isinstance(getattr(file, "raw", file), io.FileIO) and file.seekable() and not file.tell():
         size = os.fstat(file.fileno()).st_size
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    content: object = file.read()
+    content = file.read()
     if not isinstance(content, bytes):
         raise UsageError("a file that is open as text", hint='open it with mode "rb"')
     return content

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -71,6 +72,15 @@ class LuaTable(MutableMapping[Any, Any]):
     def of(*values: Any) -> LuaTable:
         """The sequence ``{values[0], values[1], …}``, counted from 1."""
         return LuaTable(enumerate(values, start=1))
+
+    @staticmethod
+    def rows(keys: tuple[str | int, ...], columns: list[list[Any]]) -> list[LuaTable]:
+        """One table per row of ``columns``, each with the same ``keys``."""
+        dicts = _dicts(keys, zip(*columns, strict=True))
+        tables = list(map(object.__new__, repeat(LuaTable, len(dicts))))
+        for table, entries in zip(tables, dicts, strict=True):
+            table._entries = entries
+        return tables
 
     def sequence(self) -> list[Any]:
         """The values at 1, 2, 3, … up to the first key that is missing."""
@@ -140,6 +150,23 @@ class LuaTable(MutableMapping[Any, Any]):
 
     def __repr__(self) -> str:
         return f"<LuaTable of {len(self)}>"
+
+
+def _dicts(keys: tuple[str | int, ...], rows: Iterable[tuple[Any, ...]]) -> list[dict[Any, Any]]:
+    """A dict per row; written out for few keys, because a display is five times as fast as ``dict(zip(...))``."""
+    match keys:
+        case (a,):
+            return [{a: p} for (p,) in rows]
+        case (a, b):
+            return [{a: p, b: q} for p, q in rows]
+        case (a, b, c):
+            return [{a: p, b: q, c: r} for p, q, r in rows]
+        case (a, b, c, d):
+            return [{a: p, b: q, c: r, d: s} for p, q, r, s in rows]
+        case (a, b, c, d, e):
+            return [{a: p, b: q, c: r, d: s, e: t} for p, q, r, s, t in rows]
+        case _:
+            return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
 class TorchObject(MutableMapping[Any, Any]):

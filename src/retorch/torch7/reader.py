@@ -31,6 +31,7 @@ The reader walks with a stack of its own, so depth costs nothing, and puts every
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -49,23 +50,28 @@ from retorch.torch7.objects import (
     TorchTensor,
 )
 from retorch.torch7.paths import join
-from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
+from retorch.torch7.runs import describe, read_rows
+from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, BinaryStream, Stream
 
 _MOST_DIMENSIONS = 32
 _LONGEST_NAME = 512
+_ENOUGH = 32  # entries, below which a run is not worth the search
+_MOST_AT_ONCE = 8192
 
 
 class _Frame:
     """Something whose values are being read: ``close`` takes them when there are ``need``."""
 
-    __slots__ = ("close", "items", "name", "need", "pairs")
+    __slots__ = ("close", "items", "mark", "name", "need", "pairs", "patience")
 
-    def __init__(self, need: int, close: Callable[[list[Any]], None], *, pairs: bool = False, name: str = "") -> None:
+    def __init__(self, need: int, close: Callable[[list[Any]], None], pairs: bool = False, name: str = "") -> None:
         self.items: list[Any] = []
         self.need = need
         self.close = close
         self.pairs = pairs
         self.name = name
+        self.mark = -1  # where the table or object began that these are the pairs of
+        self.patience = 3  # how often looking for a run of alike entries may fail
 
     def key(self, *, inner: bool) -> Any:
         """The key of the value that is being read; ``inner`` where that value has a frame of its own."""
@@ -105,20 +111,38 @@ class Reader:
                 self._table(frame.items)
             elif tag == DONE:
                 frames.pop()
-                self._close(frame)
+                try:
+                    frame.close(frame.items)
+                except ValueError as error:
+                    raise FormatError(f"a table in which {error}", offset=stream.pos) from None
                 if not frames:
                     return root.items[0]
+                if frames[-1].need - len(frames[-1].items) >= _ENOUGH:
+                    self._run(frames[-1], frame)
             elif tag == TORCH:
                 self._object(frame.items)
             else:
                 self._function(tag, frame.items)
             frame = frames[-1]
 
-    def _close(self, frame: _Frame) -> None:
-        try:
-            frame.close(frame.items)
-        except ValueError as error:
-            raise FormatError(f"a table in which {error}", offset=self.stream.pos) from None
+    def _run(self, frame: _Frame, child: _Frame) -> None:
+        """Read the entries of ``frame`` that follow ``child`` and are built alike."""
+        stream = self.stream
+        if not isinstance(stream, BinaryStream) or self.offsets is not None or child.mark < 0:
+            return
+        if not frame.pairs or not frame.patience or len(frame.items) % 2:
+            return
+        items, found, chunk = frame.items, 0, _ENOUGH
+        layout = describe(stream, child.mark, items[-2], items[-1])
+        while layout:
+            wanted = min(chunk, (frame.need - len(items)) // 2)
+            keys, values = read_rows(stream, layout, wanted, self._memo)
+            items.extend(chain.from_iterable(zip(keys, values, strict=True)))
+            found += len(keys)
+            if len(keys) < wanted or not wanted:
+                break
+            chunk = min(2 * chunk, _MOST_AT_ONCE)
+        frame.patience = frame.patience - 1 if found < _ENOUGH else 3
 
     def _remember(self, index: int, value: Any, mark: int) -> None:
         self._memo[index] = value
@@ -149,7 +173,9 @@ class Reader:
         count = self._count("the number of pairs of a table")
         items.append(table)
         if count:
-            self._frames.append(_Frame(2 * count, table.fill, pairs=True))
+            frame = _Frame(2 * count, table.fill, True)
+            frame.mark = mark
+            self._frames.append(frame)
 
     def _function(self, tag: int, items: list[Any]) -> None:
         """A function whose tag was read: append it to ``items``, go on with its upvalues."""
@@ -170,7 +196,7 @@ class Reader:
         def close(values: list[Any]) -> None:
             function.upvalues = values[0]
 
-        self._frames.append(_Frame(1, close, name="upvalues"))
+        self._frames.append(_Frame(1, close, False, "upvalues"))
 
     def _object(self, items: list[Any]) -> None:
         """An object whose tag was read: append it to ``items``, go on with its body."""
@@ -189,7 +215,7 @@ class Reader:
         else:
             value = TorchObject(typename, version=version)
             self._remember(index, value, mark)
-            self._body(value)
+            self._body(value, mark)
             items.append(value)
 
     def _class(self) -> tuple[str, int | None]:
@@ -209,20 +235,20 @@ class Reader:
             raise FormatError(f"expected {what}, found {raw or length!r}", offset=offset)
         return name
 
-    def _body(self, value: TorchObject) -> None:
+    def _body(self, value: TorchObject, mark: int) -> None:
         typename, frames, fill = value.typename, self._frames, value.fields.fill
         if typename == "tds.Hash":
             count = self._count("the size of a tds.Hash", pairs=False)
-            frames.append(_Frame(2 * count, fill, pairs=True, name=typename))
+            frames.append(_Frame(2 * count, fill, True, typename))
         elif typename == "tds.Vec":
             count = self._count("the size of a tds.Vec", pairs=False)
-            frames.append(_Frame(count, lambda values: fill(_numbered(values)), name=typename))
+            frames.append(_Frame(count, lambda values: fill(_numbered(values)), False, typename))
         elif typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
             frames.append(_Frame(2, lambda values: self._parallel(value, *values)))
         else:
-            self._fields(value)
+            self._fields(value, mark)
 
-    def _fields(self, value: TorchObject) -> None:
+    def _fields(self, value: TorchObject, mark: int) -> None:
         """The table of an ordinary object's fields, read into the object itself."""
         tag = self.stream.tag()
         if tag != TABLE:
@@ -232,8 +258,11 @@ class Reader:
                 hint="its class wrote itself in a way that only its own code can read",
             )
         holder: list[Any] = []
+        depth = len(self._frames)
         self._table(holder)
         value.fields = holder[0]
+        if len(self._frames) > depth:
+            self._frames[-1].mark = mark
 
     def _parallel(self, value: TorchObject, gpus: Any, fields: Any) -> None:
         if not isinstance(fields, LuaTable):

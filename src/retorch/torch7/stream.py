@@ -28,6 +28,7 @@ NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN, FUNCTION, LEGACY_RECURSIVE, RECURSIV
 DONE = -1
 """What ``scalars`` returns when nothing is left to read."""
 
+_WITH_INDEX = frozenset((TABLE, TORCH, LEGACY_RECURSIVE, RECURSIVE))
 _CACHED_STRINGS = 4096
 _LONGEST_CACHED = 64
 
@@ -105,11 +106,11 @@ class BinaryStream:
         self.mark = 0
         self.end = len(buffer)
         self.dialect = Dialect("binary", long_size, byte_order)
-        self._order: Literal["<", ">"] = "<" if byte_order == "little" else ">"
+        self.order: Literal["<", ">"] = "<" if byte_order == "little" else ">"
         self._long = "q" if long_size == 8 else "i"
-        self._unpack_int = struct.Struct(self._order + "i").unpack_from
-        self._unpack_two = struct.Struct(self._order + "ii").unpack_from
-        self._unpack_double = struct.Struct(self._order + "d").unpack_from
+        self.unpack_int = struct.Struct(self.order + "i").unpack_from
+        self._unpack_two = struct.Struct(self.order + "ii").unpack_from
+        self._unpack_double = struct.Struct(self.order + "d").unpack_from
         self._strings: dict[bytes, str | bytes] = {}
 
     def int(self, what: str) -> int:
@@ -118,7 +119,7 @@ class BinaryStream:
         if pos + 4 > self.end:
             raise missing(what, 4, self.end - pos, pos)
         self.pos = pos + 4
-        return self._unpack_int(self.buffer, pos)[0]
+        return self.unpack_int(self.buffer, pos)[0]
 
     def long(self, what: str) -> int:
         """A long of the dialect's size."""
@@ -130,7 +131,7 @@ class BinaryStream:
         if count < 0 or pos + size > self.end:
             raise missing(what, size, self.end - pos, pos)
         self.pos = pos + size
-        return struct.unpack_from(f"{self._order}{count}{self._long}", self.buffer, pos)
+        return struct.unpack_from(f"{self.order}{count}{self._long}", self.buffer, pos)
 
     def raw(self, count: int, what: str) -> bytes:
         """``count`` bytes as they stand."""
@@ -152,7 +153,7 @@ class BinaryStream:
 
     def elements(self, dtype: np.dtype[Any], count: int) -> TorchStorage:
         """``count`` elements: a view of the file where it has this machine's byte order and sizes, else a copy."""
-        stored = np.dtype(f"{self._order}i4") if self._is_short_long(dtype) else dtype.newbyteorder(self._order)
+        stored = np.dtype(f"{self.order}i4") if self._is_short_long(dtype) else dtype.newbyteorder(self.order)
         pos, size = self.pos, count * stored.itemsize
         if count < 0:
             raise FormatError(f"a storage of {count} elements", offset=pos)
@@ -169,7 +170,7 @@ class BinaryStream:
     def scalars(self, items: list[Any], need: int) -> int:
         """Append values to ``items`` until there are ``need``, or a table, object or function comes: return its tag."""
         buffer, pos, end = self.buffer, self.pos, self.end
-        unpack_int, unpack_two, unpack_double = self._unpack_int, self._unpack_two, self._unpack_double
+        unpack_int, unpack_two, unpack_double = self.unpack_int, self._unpack_two, self._unpack_double
         strings, append = self._strings, items.append
         try:
             for _ in range(need - len(items)):
@@ -192,6 +193,9 @@ class BinaryStream:
                 elif tag == NIL:
                     append(None)
                     pos += 4
+                elif tag in _WITH_INDEX:
+                    self.mark, self.pos = pos, pos + 4
+                    return tag
                 else:
                     break
             else:
