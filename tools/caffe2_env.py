@@ -70,19 +70,23 @@ def interpreter(versions: tuple[str, ...]) -> Path | None:
     return None
 
 
+def run(command: list[str], environment: dict[str, str]) -> None:
+    """Runs one step silently; raises ``CalledProcessError`` with what it printed where it fails."""
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 def install(age: Age, base: Path, folder: Path) -> None:
-    """Builds the environment in ``folder``; raises ``CalledProcessError`` when a step fails."""
+    """Builds the environment in ``folder``; raises ``CalledProcessError`` where a step fails."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([str(base), "-m", "venv", str(folder)], check=True)
-    python = str(folder / "bin" / "python")
     with tempfile.TemporaryDirectory() as empty:
         # Machine-wide pip constraints are for today's Pythons and would override these pins.
         environment = {**os.environ, "XDG_CONFIG_DIRS": empty}
         environment.pop("PIP_CONSTRAINT", None)
-        pip = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir"]
-        for step in (["pip<22", "wheel<0.38", "setuptools<60"], list(age.requirements)):
-            subprocess.run([*pip, *step], check=True, env=environment)
+        run([str(base), "-m", "venv", str(folder)], environment)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-cache-dir"]
+        run([*pip, "pip<22", "wheel<0.38", "setuptools<60"], environment)
+        run([*pip, *age.requirements], environment)
 
 
 def set_up(age: Age) -> bool:
@@ -94,13 +98,14 @@ def set_up(age: Age) -> bool:
         return True
     base = interpreter(age.pythons)
     if base is None:
-        print(f"caffe2 {age.version}: no Python {' or '.join(age.pythons)} on the PATH or under pyenv", flush=True)
+        needed = " or ".join(age.pythons)
+        print(f"caffe2 {age.version}: no Python {needed} on the PATH or under pyenv (pyenv install {age.pythons[0]})")
         return False
     print(f"caffe2 {age.version}: installing {age.requirements[0]} with {base} into {folder}", flush=True)
     try:
         install(age, base, folder)
     except subprocess.CalledProcessError as error:
-        print(f"caffe2 {age.version}: failed: {' '.join(map(str, error.cmd))}", flush=True)
+        print(f"caffe2 {age.version}: failed: {' '.join(error.cmd)}\n{str(error.output).strip()[-2000:]}", flush=True)
         return False
     ready = works(python, age.version)
     print(f"caffe2 {age.version}: {'ready' if ready else 'installed, but does not import'} in {folder}", flush=True)
