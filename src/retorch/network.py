@@ -57,9 +57,8 @@ class Network:
         self.notes: tuple[str, ...] = ()
         self._model = model
         self._source = source
+        self._first = None if model is None else _Variant(model)
         self._variants: dict[object, _Variant] = {}
-        if source is None and model is not None:
-            self._variants[()] = _Variant(model)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -202,10 +201,11 @@ class Network:
         if self._source is not None and options is None:
             return self._source
         settings = EmitOptions() if options is None else options
+        model = _inferred(self.model)
         try:
-            return self._described(emit(self.model, settings))
+            return self._described(emit(model, settings))
         except ConversionError:
-            fixed = fix_sizes(self.model)
+            fixed = fix_sizes(model)
             if fixed is None:
                 raise
         net = self._described(emit(fixed, settings))
@@ -239,11 +239,21 @@ class Network:
         arrays = self._arrays(inputs)
         exact = tuple((array.dtype.kind, array.shape) for array in arrays.values())
         ranks = tuple((kind, len(shape)) for kind, shape in exact)
-        variant = next((found for key in ((), ranks, exact) if (found := self._variants.get(key))), None)
-        if variant is None:
+        variant = next((found for key in (ranks, exact) if (found := self._variants.get(key))), None)
+        if self._first is not None and (self._source is None or self._takes(arrays)):
+            variant = self._first
+        elif variant is None:
             variant = self._specialised(arrays, ranks, exact)
         ports = [_port(value) for value in variant.model.graph.inputs if value.name in arrays]
         return variant, {port.name: _fitted(port, arrays[port.name]) for port in ports}
+
+    def _takes(self, arrays: Mapping[str, Array]) -> bool:
+        """Whether the model as it was first read is one for these inputs."""
+        pairs = [(port, arrays[port.name]) for port in self.inputs]
+        return all(
+            port.shape is not None and _fits(array.shape, port.shape) and port.dtype.kind == array.dtype.kind
+            for port, array in pairs
+        )
 
     def _specialised(self, arrays: Mapping[str, Array], ranks: object, exact: object) -> _Variant:
         """The Caffe2 net read for inputs of these ranks, else of exactly these sizes. Integers stay what they are."""
@@ -307,6 +317,13 @@ def _check(port: Port, shape: tuple[int, ...]) -> None:
     if port.shape is not None and not _fits(shape, port.shape):
         got = "×".join(map(str, shape)) or "a single number"
         raise UsageError(f"input {port} does not take {got}")
+
+
+def _inferred(model: ir.Model) -> ir.Model:
+    """The model with the shapes of all its values, which files from elsewhere often lack."""
+    if all(value.shape is not None and value.type is not None for node in model.graph for value in node.outputs):
+        return model
+    return ShapeInferencePass(check_type=False)(model.clone()).model
 
 
 def fix_sizes(model: ir.Model) -> ir.Model | None:

@@ -24,6 +24,8 @@ class Session:
     def __init__(self, model: ir.Model) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
+        # Threads that wait for work must not take the processor from other programs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         weights = onnxfile.large_weights(model)
         proto = onnxfile.skeleton(model, weights)

@@ -106,7 +106,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("case", "reason"), REFUSED, ids=str)
+@pytest.mark.parametrize(("case", "reason"), REFUSED, ids=[str(case) for case, _ in REFUSED])
 def test_what_caffe2_would_not_run_or_only_trains_is_refused(case: Row, reason: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         parse(case.net(), {name: array.shape for name, array in case.feeds().items()})
