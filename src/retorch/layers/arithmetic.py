@@ -151,12 +151,13 @@ def aligned(weight: Array, shape: tuple[int, ...]) -> Array:
     if weight.size == math.prod(shape):
         # a batch of one takes the form that larger ones do
         return weight.reshape(sample if batch == 1 else shape)
-    if weight.ndim == len(shape) and all(w in (1, s) for w, s in zip(weight.shape, shape, strict=True)):
-        return weight[0] if len(weight) == 1 else weight
-    if weight.size == math.prod(sample):
-        return weight.reshape(sample)
     if weight.size == 1:
         return weight.reshape(1)
+    if weight.ndim == len(shape):
+        if all(w in (1, s) for w, s in zip(weight.shape, shape, strict=True)):
+            return weight[0] if len(weight) == 1 else weight
+    elif weight.size == math.prod(sample):
+        return weight.reshape(sample)
     raise Refusal(f"its sizes {weight.shape} do not fit an input of sizes {shape}")
 
 
