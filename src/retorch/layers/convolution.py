@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
-from retorch.layers.windows import MisfitError, Window, convolve, slide, taps
+from retorch.layers.windows import Window, convolve, slide, taps
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -35,10 +35,10 @@ def lower_convolution(
 
 
 def check_rank(x: Array | Value, *ranks: int) -> None:
-    """An input of one of these numbers of dimensions, or MisfitError."""
+    """An input of one of these numbers of dimensions, or Refusal."""
     if len(x.shape) not in ranks:
         wanted = " or ".join(f"{rank}-D" for rank in ranks)
-        raise MisfitError(f"takes {wanted} inputs, not {len(x.shape)}-D")
+        raise Refusal(f"takes {wanted} inputs, not {len(x.shape)}-D")
 
 
 def planes(weight: Array) -> Array:
@@ -63,7 +63,7 @@ class Convolution(Layer):
         check_rank(x, rank + 1, rank + 2)
         weight, groups = self.dense()
         if x.shape[-rank - 1] != weight.shape[1] * groups:
-            raise MisfitError(f"has weights for {weight.shape[1] * groups} planes, its input has {x.shape[-rank - 1]}")
+            raise Refusal(f"has weights for {weight.shape[1] * groups} planes, its input has {x.shape[-rank - 1]}")
         dilation = self.per_axis("dilation", 1)
         return slide(
             x.shape[-rank:], weight.shape[2:], self.per_axis("d", 1), self.per_axis("pad"), dilation, drop=False
@@ -266,7 +266,7 @@ class SpatialConvolutionLocal(Convolution):
     def windows(self, x: Array | Value) -> tuple[Window, ...]:
         windows = super().windows(x)
         if tuple(w.out for w in windows) != self.bias.shape[-2:]:
-            raise MisfitError(f"has weights for another input than {'x'.join(map(str, x.shape))}")
+            raise Refusal(f"has weights for another input than {'x'.join(map(str, x.shape))}")
         return windows
 
     def forward(self, x: Array) -> Array:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from retorch.layers.convolution import SIZES, check_rank, connections
-from retorch.layers.rule import Array, Binder, Layer, layer
-from retorch.layers.windows import MisfitError, spread
+from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.layers.windows import spread
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -42,7 +42,7 @@ class FullConvolution(Layer):
         rank = len(self.axes)
         check_rank(x, rank + 1, rank + 2)
         if x.shape[-rank - 1] != self.dense().shape[0]:
-            raise MisfitError(f"has weights for {self.dense().shape[0]} planes, its input has {x.shape[-rank - 1]}")
+            raise Refusal(f"has weights for {self.dense().shape[0]} planes, its input has {x.shape[-rank - 1]}")
         if target is None:
             return self.per_axis("adj")
         geometry = zip(target[-rank:], self.per_axis("pad"), self.dense().shape[2:], self.per_axis("d", 1), strict=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.convolution import check_rank
-from retorch.layers.rule import Array, Layer, layer
-from retorch.layers.windows import MisfitError, padded
+from retorch.layers.rule import Array, Layer, Refusal, layer
+from retorch.layers.windows import padded
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -19,10 +19,10 @@ Pads = tuple[tuple[int, int], ...]
 
 
 def check_pads(x: Array | Value, pads: Pads) -> None:
-    """Some of the input must be left, or MisfitError."""
+    """Some of the input must be left, or Refusal."""
     for (before, after), size in zip(pads, x.shape[-len(pads) :], strict=True):
         if size + before + after < 1 or size + min(before, 0) + min(after, 0) < 1:
-            raise MisfitError(f"nothing is left of an input of {'x'.join(map(str, x.shape))}")
+            raise Refusal(f"nothing is left of an input of {'x'.join(map(str, x.shape))}")
 
 
 def lower_pads(op: Builder, x: Value, pads: Pads, value: float | None = None, mode: str = "constant") -> Value:
@@ -87,13 +87,13 @@ def sources(x: Array | Value, pads: Pads, rule: Callable[[Array, int], Array]) -
     """Where the elements along each of the last axes come from, by one of the rules above.
 
     Raises:
-        MisfitError: padding that reaches for elements that are not there.
+        Refusal: padding that reaches for elements that are not there.
     """
     found: list[Array] = []
     for (before, after), size in zip(pads, x.shape[-len(pads) :], strict=True):
         at = rule(np.arange(-before, size + after), size)
         if at.min() < 0 or at.max() >= size:
-            raise MisfitError(f"pads an axis of {size} by more than it holds")
+            raise Refusal(f"pads an axis of {size} by more than it holds")
         found.append(at)
     return found
 
@@ -177,7 +177,7 @@ class SpatialCircularPadding(SpatialPadded):
     def pads(self, x: Array | Value) -> Pads:
         found = super().pads(x)
         if min(map(min, found)) < 0:
-            raise MisfitError("cannot pad in a circle by negative amounts")
+            raise Refusal("cannot pad in a circle by negative amounts")
         return found
 
     def forward(self, x: Array) -> Array:
@@ -196,7 +196,7 @@ class SpatialSymmetricPadding(SpatialPadded):
         for amounts, size in zip(found, x.shape[-2:], strict=True):
             left = size + sum(min(n, 0) for n in amounts)
             if max(amounts) > left:
-                raise MisfitError(f"pads an axis of {left} by more than it holds")
+                raise Refusal(f"pads an axis of {left} by more than it holds")
         return found
 
     def forward(self, x: Array) -> Array:
@@ -246,11 +246,11 @@ class Padding(Layer):
         if self.nInputDim is not None and self.nInputDim != len(x.shape):
             axis += 1
         if not 0 <= axis < len(x.shape):
-            raise MisfitError(f"pads dimension {axis + 1} of a {len(x.shape)}-D input")
+            raise Refusal(f"pads dimension {axis + 1} of a {len(x.shape)}-D input")
         size = x.shape[axis]
         front = size - self.index + 1 if self.pad > 0 else self.index - 1
         if not 0 <= front <= size:
-            raise MisfitError(f"pads at entry {self.index} of {size}")
+            raise Refusal(f"pads at entry {self.index} of {size}")
         return axis, front
 
     def forward(self, x: Array) -> Array:

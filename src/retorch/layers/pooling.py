@@ -11,7 +11,7 @@ import numpy as np
 from retorch.layers.container import Sequential
 from retorch.layers.convolution import check_rank
 from retorch.layers.rule import Array, Binder, Layer, Refusal, Sizes, layer
-from retorch.layers.windows import LOWEST, MisfitError, Window, slide, taps
+from retorch.layers.windows import LOWEST, Window, slide, taps
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -39,7 +39,7 @@ class Pooling(Layer):
         cudnn = self.typename.startswith("cudnn.")
         found = slide(sizes, self.per_axis("k"), self.per_axis("d"), pad, dilation, ceil=ceil, drop=not cudnn)
         if cudnn and any(window.beyond for window in found):
-            raise MisfitError("its last window lies outside the input, where cuDNN's result is not defined")
+            raise Refusal("its last window lies outside the input, where cuDNN's result is not defined")
         return found
 
 
@@ -294,7 +294,7 @@ class MaxUnpooling(Layer):
     def forward(self, x: Array) -> Array:
         found = self.source().found
         if found is None or found[0].shape != x.shape:
-            raise MisfitError("runs before its pooling layer, or on another size")
+            raise Refusal("runs before its pooling layer, or on another size")
         where, sizes = found
         outer = x.shape[: -len(sizes)]
         y = np.zeros((math.prod(outer), math.prod(sizes)), x.dtype)

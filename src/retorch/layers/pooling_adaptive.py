@@ -10,7 +10,6 @@ import numpy as np
 
 from retorch.layers.convolution import check_rank
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
-from retorch.layers.windows import MisfitError
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -150,11 +149,11 @@ class FractionalMaxPooling(Layer):
         batch, planes, sizes = (1 if len(x.shape) == rank + 1 else x.shape[0]), x.shape[-rank - 1], x.shape[-rank:]
         samples = self.randomSamples
         if samples is None or samples.shape[:2] != (batch, planes):
-            raise MisfitError("has windows drawn for another batch or number of planes")
+            raise Refusal("has windows drawn for another batch or number of planes")
         pools = [int(getattr(self, "poolSize" + axis)) for axis in self.axes]
         outs = self.outs(sizes)
         if any(out < 1 or out + pool - 1 >= size for out, pool, size in zip(outs, pools, sizes, strict=True)):
-            raise MisfitError(f"an input of {'x'.join(map(str, sizes))} is too small for its windows")
+            raise Refusal(f"an input of {'x'.join(map(str, sizes))} is too small for its windows")
         found: list[Array] = []
         for plane in samples.reshape(batch * planes, rank):
             flat: Array = np.zeros((1, 1), np.int64)

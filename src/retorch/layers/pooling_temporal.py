@@ -9,7 +9,7 @@ import numpy as np
 
 from retorch.layers.convolution import check_rank
 from retorch.layers.rule import Array, Layer, Refusal, layer
-from retorch.layers.windows import LOWEST, MisfitError, slide, taps
+from retorch.layers.windows import LOWEST, slide, taps
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -53,7 +53,7 @@ class TemporalDynamicKMaxPooling(Layer):
         length = x.shape[-2]
         k = max(self.minK, math.ceil(self.factor * length))
         if length < k:
-            raise MisfitError(f"a sequence of {length} is too short to keep {k}")
+            raise Refusal(f"a sequence of {length} is too short to keep {k}")
         return k
 
     def forward(self, x: Array) -> Array:

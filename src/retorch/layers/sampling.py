@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.convolution import check_rank
-from retorch.layers.rule import Array, Binder, Layer, layer
+from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
 from retorch.layers.upsampling import interpolated, lower_interpolated
-from retorch.layers.windows import MisfitError
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -33,10 +32,10 @@ class AffineGridGeneratorBHWD(Layer):
         self._rows = np.array(grid.reshape(-1, 3))
 
     def check(self, x: Array | Value) -> None:
-        """Affine matrices, or MisfitError."""
+        """Affine matrices, or Refusal."""
         check_rank(x, 2, 3)
         if x.shape[-2:] != (2, 3):
-            raise MisfitError(f"takes matrices of 2x3, not {'x'.join(map(str, x.shape[-2:]))}")
+            raise Refusal(f"takes matrices of 2x3, not {'x'.join(map(str, x.shape[-2:]))}")
 
     def forward(self, x: Array) -> Array:
         self.check(x)
@@ -67,14 +66,14 @@ class BilinearSamplerBHWD(Layer):
         return int(any(isinstance(made, AffineGridGeneratorBHWD) for made in self._network.values()))
 
     def check(self, x: Sequence[Array] | Sequence[Value]) -> None:
-        """An image and a grid for it, or MisfitError."""
+        """An image and a grid for it, or Refusal."""
         if len(x) != 2:
-            raise MisfitError(f"takes an image and a grid, not {len(x)} tensors")
+            raise Refusal(f"takes an image and a grid, not {len(x)} tensors")
         for tensor in x:
             check_rank(tensor, 3, 4)
         image, grid = x
         if len(image.shape) != len(grid.shape) or image.shape[:-3] != grid.shape[:-3] or grid.shape[-1] != 2:
-            raise MisfitError(f"cannot read an image of {image.shape} at a grid of {grid.shape}")
+            raise Refusal(f"cannot read an image of {image.shape} at a grid of {grid.shape}")
 
     def forward(self, x: list[Array]) -> Array:
         self.check(x)
@@ -125,12 +124,12 @@ class AffineTransformMatrixGenerator(Layer):
         return self.fullMode or not (self.useRotation or self.useScale or self.useTranslation)
 
     def check(self, x: Array | Value) -> None:
-        """Rows of the right length, or MisfitError."""
+        """Rows of the right length, or Refusal."""
         check_rank(x, 1, 2)
         parts = self.useRotation + 2 * self.useScale + 2 * self.useTranslation
         wanted = 6 if self.whole() else parts
         if x.shape[-1] != wanted:
-            raise MisfitError(f"takes rows of {wanted} numbers, not {x.shape[-1]}")
+            raise Refusal(f"takes rows of {wanted} numbers, not {x.shape[-1]}")
 
     def forward(self, x: Array) -> Array:
         self.check(x)

@@ -10,7 +10,6 @@ import numpy as np
 
 from retorch.layers.convolution import check_rank
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
-from retorch.layers.windows import MisfitError
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -119,7 +118,7 @@ class UpSampling(Layer):
         given = [self.odepth, self.oheight, self.owidth][5 - len(x.shape) :]
         found = [size for size in given if size is not None]
         if len(found) < len(given) or self.mode == "nearest":
-            raise MisfitError("has no output size for this input")
+            raise Refusal("has no output size for this input")
         return found
 
     def forward(self, x: Array) -> Array:
@@ -147,7 +146,7 @@ class PixelShuffle(Layer):
         check_rank(x, 3, 4)
         r = self.upscaleFactor
         if x.shape[-3] % (r * r):
-            raise MisfitError(f"shuffles groups of {r * r} planes, its input has {x.shape[-3]}")
+            raise Refusal(f"shuffles groups of {r * r} planes, its input has {x.shape[-3]}")
         return r
 
     def forward(self, x: Array) -> Array:
@@ -180,7 +179,7 @@ class SpatialReSampling(Layer):
         width = self.owidth or int((self.rwidth or 0) * x.shape[-1])
         if height < 2 or width < 2:
             # a ratio of 1 / (out - 1) has no value there
-            raise MisfitError(f"cannot bring an image to {height}x{width}")
+            raise Refusal(f"cannot bring an image to {height}x{width}")
         return height, width
 
     def forward(self, x: Array) -> Array:
@@ -219,7 +218,7 @@ class SpatialReSamplingEx(Layer):
         width = self.owidth or math.floor((self.rwidth or 0) * shape[y + 1] + 0.5)
         fits = min(height, width) >= (2 if self.mode == "bilinear" else 1)
         if not fits or (height >= shape[y]) != (width >= shape[y + 1]):
-            raise MisfitError(f"cannot bring {shape[y]}x{shape[y + 1]} to {height}x{width}")
+            raise Refusal(f"cannot bring {shape[y]}x{shape[y + 1]} to {height}x{width}")
         return (math.prod(shape[:y]), shape[y], shape[y + 1], math.prod(shape[y + 2 :])), (height, width)
 
     def index(self, size: int, out: int) -> Array:

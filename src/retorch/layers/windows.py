@@ -18,10 +18,6 @@ _BLOCK = 1 << 22
 LOWEST = float(np.finfo(np.float32).min)
 
 
-class MisfitError(Refusal, ValueError):
-    """An input that a layer cannot take: in ``forward`` a ValueError, in ``lower`` a refusal."""
-
-
 @dataclass(frozen=True, slots=True)
 class Window:
     """One axis of a layer that slides a window: ``size`` inputs, ``out`` windows of ``kernel`` taps."""
@@ -71,7 +67,7 @@ def slide(
     window less on each axis where the last would start past the input and its leading padding (``drop``).
 
     Raises:
-        MisfitError: an input smaller than the kernel.
+        Refusal: an input smaller than the kernel.
     """
     found: list[Window] = []
     for size, k, s, p, d in zip(sizes, kernel, stride, pad, dilation or (1,) * len(kernel), strict=True):
@@ -80,7 +76,7 @@ def slide(
         if drop and any(pad) and (out - 1) * s >= size + p:
             out -= 1
         if out < 1:
-            raise MisfitError(f"an input of {'x'.join(map(str, sizes))} is too small for its window")
+            raise Refusal(f"an input of {'x'.join(map(str, sizes))} is too small for its window")
         found.append(Window(size, k, s, p, d, out))
     return tuple(found)
 
@@ -106,7 +102,7 @@ def taps(x: Array, windows: Sequence[Window], value: float = 0.0) -> Iterator[tu
 def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Window], groups: int = 1) -> Array:
     """Cross-correlation: x (N, C, *in), weight (O, C / groups, *kernel), bias (O) or None; the result (N, O, *out)."""
     if x.shape[1] != weight.shape[1] * groups:
-        raise MisfitError(f"an input of {x.shape[1]} planes meets weights for {weight.shape[1] * groups}")
+        raise Refusal(f"an input of {x.shape[1]} planes meets weights for {weight.shape[1] * groups}")
     dtype = np.result_type(x, weight)
     outs = tuple(w.out for w in windows)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype, copy=False)
@@ -148,7 +144,7 @@ def spread(
     ``out = (in - 1) stride - 2 pad + (kernel - 1) dilation + 1 + extra``.
     """
     if x.shape[1] != weight.shape[0]:
-        raise MisfitError(f"an input of {x.shape[1]} planes meets weights for {weight.shape[0]}")
+        raise Refusal(f"an input of {x.shape[1]} planes meets weights for {weight.shape[0]}")
     dtype = np.result_type(x, weight)
     ins, kernel = x.shape[2:], weight.shape[2:]
     geometry = list(zip(ins, stride, kernel, dilation, extra, pad, strict=True))
@@ -160,5 +156,5 @@ def spread(
         y[(..., *cut)] += np.moveaxis(part, -1, 1)
     y = y[(..., *(slice(p, n - p) for n, (*_, p) in zip(full, geometry, strict=True)))]
     if 0 in y.shape[2:]:
-        raise MisfitError(f"an input of {'x'.join(map(str, ins))} is too small for its padding")
+        raise Refusal(f"an input of {'x'.join(map(str, ins))} is too small for its padding")
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(ins)).astype(dtype, copy=False)
