@@ -113,7 +113,8 @@ class SparseLinear(Layer):
     def forward(self, x: Array | list[Array]) -> Array:
         if isinstance(x, list):
             return np.stack([self.forward(sample) for sample in x])
-        columns = picked(self.weight.T, indices(x[..., 0]))
+        # what counts nothing is not looked up: padding is (0, 0)
+        columns = picked(self.weight.T, np.where(x[..., 1] == 0, 0, indices(x[..., 0])))
         return (columns * x[..., 1:2]).sum(axis=-2) + self.bias
 
     def lower(self, op: Builder, x: Value | list[Value]) -> Value:
@@ -121,6 +122,7 @@ class SparseLinear(Layer):
             return op.Concat(*[op.Unsqueeze(self.lower(op, sample), [0]) for sample in x], axis=0)
         last = x.rank - 1
         index = op.Squeeze(op.Slice(x, [0], [1], [last]), [last])
+        index = op.Clip(index, 1.0, float(self.weight.shape[1]))
         columns = op.Gather(op.weight(np.array(self.weight.T), "w"), from_zero(op, index), axis=0)
         total = op.ReduceSum(op.Mul(columns, op.Slice(x, [1], [2], [last])), [last - 1], keepdims=0)
         return op.Add(total, op.weight(self.bias, "b"))

@@ -20,6 +20,7 @@ An index that came before is the same thing again. Bodies by class:
     tds.Hash        long count, count times a key and a value
     tds.Vec         long count, count values
     nn.DataParallelTable, from version 2: a table of its GPUs, then as any other
+    nn.GPU          a table of its tensor type and its device, which are fields too, then as any other
     any other       a table of its fields
 
 Binary: an ``int`` has 4 bytes, a ``double`` 8, a ``long`` 8 (4 on 32-bit machines and Windows, and then LongStorage's
@@ -244,7 +245,9 @@ class Reader:
             count = self._count("the size of a tds.Vec", pairs=False)
             frames.append(_Frame(count, lambda values: fill(_numbered(values)), False, typename))
         elif typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
-            frames.append(_Frame(2, lambda values: self._parallel(value, *values)))
+            frames.append(_Frame(2, lambda values: self._headed(value, "gpuAssignments", *values)))
+        elif typename == "nn.GPU":
+            frames.append(_Frame(2, lambda values: self._headed(value, "", *values)))
         else:
             self._fields(value, mark)
 
@@ -264,12 +267,13 @@ class Reader:
         if len(self._frames) > depth:
             self._frames[-1].mark = mark
 
-    def _parallel(self, value: TorchObject, gpus: Any, fields: Any) -> None:
+    def _headed(self, value: TorchObject, name: str, header: Any, fields: Any) -> None:
+        """A body of two: what stands in front becomes the field ``name``, if it is not one of the fields anyway."""
         if not isinstance(fields, LuaTable):
-            raise FormatError("nn.DataParallelTable without a table of fields", offset=self.stream.mark)
+            raise FormatError(f"{value.typename} without a table of fields", offset=self.stream.mark)
         value.fields = fields
-        if gpus is not None:
-            fields.setdefault("gpuAssignments", gpus)
+        if name and header is not None:
+            fields.setdefault(name, header)
 
     def _storage(self, index: int, typename: str, version: int | None, mark: int) -> TorchStorage:
         stream = self.stream

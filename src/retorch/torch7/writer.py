@@ -191,6 +191,8 @@ class _Writer:
             self._go_on(enumerate(values, start=1))
         elif value.typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
             self._go_on([("gpuAssignments", fields.get("gpuAssignments")), (None, fields)])
+        elif value.typename == "nn.GPU":
+            self._go_on([("its header", [fields.get("_type"), fields.get("device")]), (None, fields)])
         else:
             self._go_on([(None, fields)])
 
