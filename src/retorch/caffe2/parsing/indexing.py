@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parsing.call import Call, Results, Rule
@@ -103,6 +104,25 @@ def one_hot(call: Call) -> ir.Value:
     return g.cast(g.op("Equal", indices, columns), ir.DataType.FLOAT)
 
 
+def scatter_assign(call: Call) -> ir.Value:
+    """data with data[index[i]] = slices[i]"""
+    g = call.graph
+    indices = g.unsqueeze(g.cast(call.input(1), ir.DataType.INT64), rank(call.input(1)))
+    return g.op("ScatterND", call.x, indices, call.input(2))
+
+
+def lengths_to_segment_ids(call: Call) -> ir.Value:
+    """0 as often as the first length says, 1 as often as the second one, …"""
+    g = call.graph
+    ends = g.op("CumSum", g.cast(call.x, ir.DataType.INT64), g.constant([0]))
+    total = g.op("ReduceSum", call.x, g.constant([0]), keepdims=0)
+    zero, one = (g.constant(np.asarray(number, np.int64)) for number in (0, 1))
+    places = g.unsqueeze(g.op("Range", zero, g.cast(total, ir.DataType.INT64), one), 1)
+    # The segment of a place is the number of segments that end before it.
+    passed = g.cast(g.op("GreaterOrEqual", places, g.unsqueeze(ends, 0)), ir.DataType.INT32)
+    return g.op("ReduceSum", passed, g.constant([1]), keepdims=0)
+
+
 def constant_range(call: Call) -> ir.Value:
     """start, start + step, … below stop, all of them scalars in blobs."""
     g, like = call.graph, call.x
@@ -123,4 +143,6 @@ RULES: Mapping[str, Rule] = {
     "TopK": top_k,
     "OneHot": one_hot,
     "Range": constant_range,
+    "ScatterAssign": scatter_assign,
+    "LengthsToSegmentIds": lengths_to_segment_ids,
 }

@@ -24,9 +24,11 @@ _IMAGES = """
 LRN MaxPool AveragePool LpPool PadImage ResizeNearest UpsampleBilinear ConvTranspose InstanceNorm LC SpatialBN NCHW2NHWC
 NHWC2NCHW
 """
+_INDICES = frozenset({("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1)})
 _GENERAL = """
 Where Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit NumpyTile Expand
-MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax ArgMin TopK Sign Max Min
+ScatterAssign MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax ArgMin TopK Sign Max
+Min
 """
 _SAME_SHAPE = frozenset(_POINTWISE.split())
 _SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
@@ -94,10 +96,10 @@ def _kernel_dimensions(operator: OperatorDef) -> int:
 
 def _type(operator: OperatorDef, position: int) -> ir.DataType | None:
     """The type that an operator asks for at an input; None where it takes several."""
-    if operator.type in ("Gather", "BatchGather") and position == 1:
+    if (operator.type, position) in _INDICES:
         return ir.DataType.INT64
-    if operator.type == "OneHot":
-        return ir.DataType.INT64
+    if operator.type == "LengthsToSegmentIds":
+        return ir.DataType.INT32
     if operator.type in ("And", "Or", "Xor", "Not") or (operator.type == "Where" and position == 0):
         return ir.DataType.BOOL
     return None if operator.type in _ANY_TYPE else ir.DataType.FLOAT
