@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -305,6 +306,21 @@ BROKEN_NETS = [
         'op { output: "w" type: "ConstantFill" arg { name: "shape" ints: 1 } arg { name: "dtype" i: 4 } }',
         "blob w: ConstantFill of type 4",
     ),
+    (
+        "a database without a path",
+        'op { output: "w" type: "Load" arg { name: "db_type" s: "minidb" } }',
+        "without the path",
+    ),
+    (
+        "a path that no system has",
+        'op { output: "w" type: "Load" arg { name: "db" s: "a\\000b" } arg { name: "db_type" s: "minidb" } }',
+        "without the path",
+    ),
+    (
+        "a database of another type",
+        'op { output: "w" type: "Load" arg { name: "db" s: "a.lmdb" } arg { name: "db_type" s: "lmdb" } }',
+        "a database of type lmdb",
+    ),
     ("a constant shaped by a blob", 'op { input: "s" output: "w" type: "ConstantFill" }', "ConstantFill with 1 inputs"),
 ]
 BROKEN_TABLE = BROKEN_BYTES + [
@@ -324,7 +340,8 @@ def test_broken_init_nets_are_refused(tmp_path: Path, what: str, data: bytes, sa
 
 def test_broken_predict_nets_are_refused(tmp_path: Path) -> None:
     valid(tmp_path)
-    for data in (b"", b"\x0a\x03net", b"name: 'net' op {", b"\x12\xff"):
+    no_text = b"\x12\x08" + b"\x0a\x01\xff" + b"\x22\x03Sum"
+    for data in (b"", b"\x0a\x03net", b"name: 'net' op {", b"\x12\xff", no_text):
         (tmp_path / "predict_net.pb").write_bytes(data)
         with pytest.raises(FormatError, match=r"predict_net\.pb: not a Caffe2 net"):
             files.read(tmp_path)
@@ -394,3 +411,35 @@ def test_failure_in_the_middle_leaves_the_old_files(tmp_path: Path) -> None:
     with pytest.raises(ConversionError):
         files.write(tmp_path / "out", network(w=np.float32([2]), bad=np.zeros(1, np.complex64)))
     assert files.read(tmp_path / "out").params["w"].tolist() == [1]
+
+
+SEEDS = [{}, {"packed": False}, {"init": "minidb"}]
+
+
+@st.composite
+def damage(draw: st.DrawFn, size: int = 200) -> list[tuple[int, bytes]]:
+    """Positions (counted modulo the file's size) and what to put there."""
+    bytes_that_matter = st.sampled_from([b"", b"\x00", b"\x7f", b"\x80", b"\xff"]) | st.binary(max_size=3)
+    return draw(st.lists(st.tuples(st.integers(0, size), bytes_that_matter), min_size=1, max_size=3))
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(how=st.sampled_from(SEEDS), victim=st.integers(0, 3), where=damage())
+def test_damaged_files_are_read_or_refused_and_never_crash(
+    tmp_path: Path, how: dict[str, Any], victim: int, where: list[tuple[int, bytes]]
+) -> None:
+    params = {"w": np.float32([[1, 2, 3]]), "i": np.int32([300, 400]), "u": np.uint8([7, 8])}
+    written = files.write(tmp_path, network(**params), **how).files
+    path = written[victim % len(written)]
+    data = bytearray(path.read_bytes())
+    for at, new in where:
+        at %= len(data) + 1
+        data[at : at + 1] = new
+    path.write_bytes(data)
+    try:
+        net = files.read(tmp_path)
+    except (FormatError, UsageError) as error:
+        assert str(tmp_path) in str(error)
+    else:
+        assert all(isinstance(name, str) for name in (*net.inputs, *net.params, *net.predict.external_input))
+        assert all(len(array.tobytes()) == array.nbytes for array in net.params.values())  # every element is there

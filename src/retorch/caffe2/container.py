@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
-from retorch.caffe2 import minidb
+from retorch.caffe2 import messages, minidb
 from retorch.caffe2.proto.caffe2_pb2 import MetaNetDef, NetDef
 from retorch.caffe2.wire import Array
 from retorch.errors import FormatError
@@ -63,13 +61,17 @@ def is_container(path: Path) -> bool:
         return stream.read(8 + len(META))[8:] == META.encode()
 
 
+def _content(record: minidb.Record, path: Path) -> bytes:
+    try:
+        return record.content()
+    except FormatError as error:
+        raise FormatError(f"{path}: not a predictor container: {error.detail}", offset=error.offset) from error
+
+
 def read(path: Path) -> tuple[NetDef, dict[str, Array], tuple[str, ...]]:
     """The network, its parameters by blob, and its data blobs; FormatError for a broken container."""
     record = next(minidb.records(path))
-    try:
-        meta = MetaNetDef.FromString(record.content())
-    except DecodeError as error:
-        raise FormatError(f"{path}: not a predictor container: {error}") from error
+    meta = messages.parse(MetaNetDef(), _content(record, path), path, "a predictor container")
     nets = {entry.key: entry.value for entry in meta.nets}
     blobs = {entry.key: tuple(entry.value) for entry in meta.blobs}
     if _PREDICT not in nets:

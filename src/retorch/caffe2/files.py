@@ -17,9 +17,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from google.protobuf import text_format
-from google.protobuf.message import DecodeError
 
-from retorch.caffe2 import container, filled, fills, minidb, swap, wire
+from retorch.caffe2 import container, filled, fills, messages, minidb, swap, wire
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
@@ -176,8 +175,8 @@ def _loaded(load: filled.Load, init_path: Path) -> dict[str, filled.Filled]:
     """The blobs that the init net takes from a minidb: the one beside it, as it may have moved, or at its path."""
     if load.kind != "minidb":
         raise FormatError(f"the weights are in a database of type {load.kind}", hint="only minidb can be read")
-    beside = init_path.with_name(Path(load.path).name)
-    path = beside if beside.exists() else Path(load.path)
+    beside = init_path.with_name(load.path.name)
+    path = beside if beside.exists() else load.path
     arrays = minidb.read(path)
     missing = [name for name in load.names if name not in arrays]
     if missing:
@@ -187,16 +186,7 @@ def _loaded(load: filled.Load, init_path: Path) -> dict[str, filled.Filled]:
 
 def read_net(path: Path) -> NetDef:
     """A NetDef from its binary or (``.pbtxt``, ``.prototxt``) text form."""
-    net = NetDef()
-    try:
-        if path.suffix in (".pbtxt", ".prototxt"):
-            text_format.Parse(path.read_text(encoding="utf-8"), net)
-        else:
-            net.ParseFromString(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: not a Caffe2 net: {error}") from error
+    net = messages.load(NetDef(), path, "a Caffe2 net")
     if not net.op:
         raise FormatError(f"{path}: not a Caffe2 net: it has no operators")
     return net
@@ -205,7 +195,7 @@ def read_net(path: Path) -> NetDef:
 def _map(path: Path) -> memoryview:
     """The serialised init net: the file itself, mapped, where it is binary."""
     try:
-        if path.suffix in (".pbtxt", ".prototxt"):
+        if path.suffix in messages.TEXT_FORMS:
             return memoryview(read_net(path).SerializeToString())
         with path.open("rb") as stream:
             if not path.stat().st_size:
@@ -289,7 +279,7 @@ def _is_container(path: Path) -> bool:
 def _pairs(path: Path) -> list[tuple[Path, Path]]:
     """The pairs of files that ``path`` may be half of: (predict, init), the likeliest first."""
     name, suffix = path.stem, path.suffix
-    others = [suffix, *(other for other in (".pb", ".pbtxt", ".prototxt") if other != suffix)]
+    others = [suffix, *(other for other in (".pb", *messages.TEXT_FORMS) if other != suffix)]
     if "predict_net" in name:
         return [(path, path.with_name(name.replace("predict_net", "init_net") + other)) for other in others]
     if "init_net" in name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Filled:
 class Load:
     """A ``Load`` operator: the blobs in ``names`` (all, where empty) come from the database at ``path``."""
 
-    path: str
+    path: Path
     kind: str
     names: tuple[str, ...]
 
@@ -195,9 +196,11 @@ def _constant(operator: _Operator) -> Filled:
 
 
 def _load(operator: _Operator) -> Load:
-    path = operator.arguments.get("db", _Argument()).string
+    path = Path(operator.arguments.get("db", _Argument()).string.decode("utf-8", "surrogateescape"))
     kind = operator.arguments.get("db_type", _Argument()).string
-    return Load(path.decode("utf-8", "surrogateescape"), kind.decode("ascii", "replace"), tuple(operator.outputs))
+    if not path.name or "\0" in str(path):
+        raise FormatError("Load without the path of a database", offset=operator.offset)
+    return Load(path, kind.decode("ascii", "replace"), tuple(operator.outputs))
 
 
 _RULES: dict[str, Callable[[_Operator], Filled | Load]] = {

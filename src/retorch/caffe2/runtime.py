@@ -234,7 +234,7 @@ class Runtime:
         try:
             worker.send(request, inputs, deadline)
             answer, arrays = worker.receive(deadline)
-        except EngineError:
+        except (EngineError, KeyboardInterrupt):  # what is left in the pipes would answer the next call
             self.close()
             raise
         if "error" in answer:

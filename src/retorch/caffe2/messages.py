@@ -1,0 +1,53 @@
+"""Small messages, parsed by protobuf and checked for what it lets pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from google.protobuf import text_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from retorch.errors import FormatError, UsageError
+
+TEXT_FORMS = (".pbtxt", ".prototxt")
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def parse(message: AnyMessage, data: bytes, path: Path, what: str) -> AnyMessage:
+    """Fills ``message`` from its binary form and returns it; for other bytes FormatError, which says ``not {what}``."""
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise FormatError(f"{path}: not {what}: {error}") from error
+    if not _is_text(message):
+        raise FormatError(f"{path}: not {what}: a name in it is no UTF-8")
+    return message
+
+
+def load(message: AnyMessage, path: Path, what: str) -> AnyMessage:
+    """Fills ``message`` from a file of either form and returns it; UsageError where it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    if path.suffix not in TEXT_FORMS:
+        return parse(message, data, path, what)
+    try:
+        return text_format.Parse(data.decode(), message)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: not {what}: {error}") from error
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string is one: some implementations of protobuf hand out bytes where it is no UTF-8."""
+    for field, value in message.ListFields():
+        repeated = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        values = list(cast("Iterable[object]", value)) if repeated else [cast("object", value)]
+        if field.type == FieldDescriptor.TYPE_STRING and not all(isinstance(item, str) for item in values):
+            return False
+        if not all(_is_text(item) for item in values if isinstance(item, Message)):
+            return False
+    return True
