@@ -13,15 +13,13 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import shape_inference
 
+from retorch import nodes
 from retorch.errors import Problem, UnsupportedError
 from retorch.layers.rule import Array, Layer, Refusal, Unknown
 
-OPSET = 21
 Nested: TypeAlias = "Value | list[Nested]"
 
 
@@ -146,14 +144,17 @@ class Builder:
         inputs = [self._operand(x) for x in operands]
         while inputs and inputs[-1] is None:
             inputs.pop()
-        node = ir.node(op_type, inputs, attributes=cast("Any", attributes), num_outputs=count)
+        node = nodes.make(op_type, inputs, attributes, count)
         name = self._name(op_type.lower())
         for i, out in enumerate(node.outputs):
             out.name = name if i == 0 else self._unique(f"{name}_{i}")
         if self._layer is not None:
             node.metadata_props["retorch.path"] = self._layer.path
             node.metadata_props["retorch.class"] = self._layer.typename
-        _infer(node)
+        try:
+            nodes.infer(node)
+        except nodes.DoesNotFitError as error:
+            raise Refusal(f"its input does not fit: {error}") from None
         self.nodes.append(node)
         return [Value(out) for out in node.outputs]
 
@@ -187,7 +188,7 @@ class Builder:
     def _initializer(self, key: tuple[object, ...], array: NDArray[Any], suffix: str) -> Value:
         if key not in self._known:
             value = ir.Value(name=self._name(suffix))
-            value.const_value = _tensor(array, value.name)
+            value.const_value = nodes.tensor(array, value.name)
             value.shape = ir.Shape(array.shape)
             value.type = ir.TensorType(value.const_value.dtype)
             self._known[key] = value
@@ -361,49 +362,6 @@ class Builder:
 
 def _zeros(x: Nested) -> Any:
     return np.zeros(x.shape, np.float32) if isinstance(x, Value) else [_zeros(i) for i in x]
-
-
-def _tensor(array: NDArray[Any], name: str | None) -> ir.TensorProtocol:
-    """Mapped weights stay mapped; what must be cast or copied is made when it is written."""
-    target = np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype
-    if array.dtype == target and array.flags.c_contiguous:
-        return ir.Tensor(array, name=name)
-
-    def make() -> ir.TensorProtocol:
-        return ir.Tensor(np.ascontiguousarray(array, target), name=name)
-
-    return ir.LazyTensor(make, dtype=ir.DataType.from_numpy(target), shape=ir.Shape(array.shape), name=name)
-
-
-#: Constants up to this many elements are shown to shape inference (shapes, axes, pads, scales).
-_SMALL = 64
-
-
-def _infer(node: ir.Node) -> None:
-    """Set the outputs' types by ONNX's own inference."""
-    proto = ir.to_proto(node)
-    types: dict[str, onnx.TypeProto] = {}
-    data: dict[str, onnx.TensorProto] = {}
-    for value in node.inputs:
-        if value is None:
-            continue
-        shape = [d if isinstance(d, int) else None for d in (value.shape or ())]
-        dtype = value.dtype or ir.DataType.FLOAT
-        types[str(value.name)] = onnx.helper.make_tensor_type_proto(int(dtype), shape)
-        if value.const_value is not None and value.const_value.size <= _SMALL:
-            data[str(value.name)] = onnx.numpy_helper.from_array(value.const_value.numpy(), value.name)
-    schema = onnx.defs.get_schema(node.op_type, OPSET, "")
-    opsets = [onnx.helper.make_opsetid("", OPSET)]
-    try:
-        inferred = shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=opsets)
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-        raise Refusal(f"its input does not fit: {str(error).splitlines()[-1]}") from None
-    for out in node.outputs:
-        found = inferred.get(str(out.name))
-        if found is not None:
-            tensor = found.tensor_type
-            out.type = ir.TensorType(ir.DataType(tensor.elem_type))
-            out.shape = ir.Shape([d.dim_value for d in tensor.shape.dim])
 
 
 def flatten(x: Nested) -> list[Value]:

@@ -15,10 +15,11 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import onnx_ir as ir
 
-from retorch.builder import OPSET, Builder, Value, flatten
+from retorch.builder import Builder, Value, flatten
 from retorch.builder import Nested as Values
 from retorch.errors import Problem, RetorchError, UnsupportedError, UsageError
 from retorch.layers.rule import Array, Layer
+from retorch.nodes import OPSET
 
 IR_VERSION = 10
 

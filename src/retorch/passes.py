@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from retorch.builder import OPSET
+from retorch.nodes import OPSET
 
 Array: TypeAlias = NDArray[Any]
 

@@ -72,11 +72,11 @@ class Sidecar:
         if not path.exists():
             return None
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            layers = tuple(
+            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            stored["layers"] = tuple(
                 LayerMap(m["path"], m["typename"], tuple(m["operators"]), tuple(m["blobs"])) for m in stored["layers"]
             )
-            return cls(**{**stored, "layers": layers})
+            return cls(**stored)
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{path}: not a record of a conversion ({error})") from error
 
