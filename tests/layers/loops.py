@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
+
+
+def pick(rng: np.random.Generator, low: int, high: int, count: int = 2) -> list[int]:
+    """Some whole numbers, ``high`` among them."""
+    return [int(n) for n in rng.integers(low, high + 1, count)]
+
+
+def named_fields(names: str, values: Sequence[int]) -> dict[str, Any]:
+    """``kH kW …`` and their values."""
+    return dict(zip(names.split(), values, strict=True))
 
 
 def places(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,13 @@ import pytest
 
 from building import module, through_onnx, torch_object
 from golden_cases import check
-from layers.loops import convolved, scattered
+from layers.loops import convolved, named_fields, pick, scattered
 from layers.rows import Row, every, named, noise
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
-
-
-def pick(rng: np.random.Generator, low: int, high: int, count: int = 2) -> list[int]:
-    return [int(n) for n in rng.integers(low, high + 1, count)]
-
-
-def named_fields(names: str, values: Sequence[int]) -> dict[str, Any]:
-    return dict(zip(names.split(), values, strict=True))
 
 
 def maybe_batched(x: np.ndarray, y: np.ndarray, batched: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,327 @@
+"""Pooling of every kind, against loops over windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from building import module, reference, sequential, through_caffe2, through_onnx, torch_object
+from golden_cases import check
+from layers.loops import named_fields, pick, pooled_sizes, windowed
+from layers.rows import Row, every, named, noise
+from retorch.caffe2.runtime import Runtime
+from retorch.errors import UnsupportedError
+from retorch.module import Module
+
+Rows = Iterator[tuple[str, Module, Any, Any]]
+
+#: A maximum over nothing, in THNN's floats.
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def largest(values: np.ndarray, _: tuple[int, ...]) -> np.ndarray:
+    return values.max(axis=-1, initial=LOWEST)
+
+
+def average(
+    x: np.ndarray, out: list[int], kernel: list[int], stride: list[int], pad: list[int], include: bool
+) -> np.ndarray:
+    """SpatialAveragePooling.c: sums, divided by sizes that are cut at the trailing padding, or at the image."""
+    sizes = x.shape[-len(kernel) :]
+
+    def mean(values: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
+        count = 1
+        for i, n, k, s, p in zip(at, sizes, kernel, stride, pad, strict=True):
+            start, end = i * s - p, min(i * s - p + k, n + p)
+            count *= end - start if include else min(end, n) - max(start, 0)
+        return values.sum(axis=-1) / count
+
+    return windowed(x, len(kernel), out, kernel, stride, pad, mean)
+
+
+def settings(rng: np.random.Generator, rank: int) -> tuple[list[int], list[int], list[int]]:
+    kernel = pick(rng, 1, 4, rank)
+    return kernel, pick(rng, 1, 4, rank), [int(rng.integers(0, k // 2 + 1)) for k in kernel]
+
+
+def maxima(rng: np.random.Generator) -> Rows:
+    """Odd sizes, stride above the kernel, pads on one axis only, dilation; rounded up and down."""
+    for i in range(80):
+        kernel, stride, pad = settings(rng, 2)
+        dilation = pick(rng, 1, 3) if i % 4 == 0 else [1, 1]
+        sizes = [(k - 1) * d + 1 + n for k, d, n in zip(kernel, dilation, pick(rng, 0, 7), strict=True)]
+        ceil = i % 2 == 0
+        out = pooled_sizes(sizes, kernel, stride, pad, ceil, dilation)
+        x = noise(rng, 3 if i % 3 else 1, 2, *sizes)
+        expected = windowed(x, 2, out, kernel, stride, pad, largest, dilation)
+        fields = named_fields("kH kW dH dW padH padW", [*kernel, *stride, *pad]) | {"ceil_mode": ceil}
+        kind = "nn.SpatialMaxPooling"
+        if dilation != [1, 1]:
+            kind, fields = "nn.SpatialDilatedMaxPooling", fields | named_fields("dilationH dilationW", dilation)
+        label = f"k{kernel}s{stride}p{pad}in{sizes}{'c' if ceil else ''}"
+        yield label, module(kind, **fields), *((x, expected) if i % 5 else (x[0], expected[0]))
+
+
+def averages(rng: np.random.Generator) -> Rows:
+    for i in range(80):
+        kernel, stride, pad = settings(rng, 2)
+        sizes = [k + n for k, n in zip(kernel, pick(rng, 0, 7), strict=True)]
+        ceil, include = i % 2 == 0, i % 4 < 2
+        out = pooled_sizes(sizes, kernel, stride, pad, ceil)
+        x = noise(rng, 3 if i % 3 else 1, 2, *sizes)
+        if any((o - 1) * s - p >= n for o, s, p, n in zip(out, stride, pad, sizes, strict=True)):
+            continue
+        expected = average(x, out, kernel, stride, pad, include)
+        fields = named_fields("kH kW dH dW padH padW", [*kernel, *stride, *pad])
+        fields |= {"ceil_mode": ceil, "count_include_pad": include, "divide": True}
+        label = f"k{kernel}s{stride}p{pad}in{sizes}{'c' if ceil else ''}{'i' if include else ''}"
+        net = module("nn.SpatialAveragePooling", **fields)
+        yield label, net, *((x, expected) if i % 5 else (x[0], expected[0]))
+
+
+def volumes(rng: np.random.Generator) -> Rows:
+    for i in range(30):
+        kernel, stride, pad = settings(rng, 3)
+        sizes = [k + n for k, n in zip(kernel, pick(rng, 0, 3, 3), strict=True)]
+        ceil, include = i % 2 == 0, i % 4 < 2
+        out = pooled_sizes(sizes, kernel, stride, pad, ceil)
+        if any((o - 1) * s - p >= n for o, s, p, n in zip(out, stride, pad, sizes, strict=True)):
+            continue
+        x = noise(rng, 2, 2, *sizes)
+        fields = named_fields("kT kH kW dT dH dW padT padH padW", [*kernel, *stride, *pad]) | {"ceil_mode": ceil}
+        if i % 3:
+            expected = windowed(x, 3, out, kernel, stride, pad, largest)
+            net = module("nn.VolumetricMaxPooling", **fields)
+        else:
+            expected = average(x, out, kernel, stride, pad, include)
+            net = module("nn.VolumetricAveragePooling", count_include_pad=include, **fields)
+        yield f"k{kernel}s{stride}p{pad}in{sizes}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
+
+
+def dilated_volumes(rng: np.random.Generator) -> Rows:
+    for _ in range(4):
+        kernel, stride, dilation = pick(rng, 1, 3, 3), pick(rng, 1, 2, 3), pick(rng, 1, 2, 3)
+        x = noise(rng, 1, 2, 6, 5, 7)
+        out = pooled_sizes(x.shape[2:], kernel, stride, [0, 0, 0], False, dilation)
+        values = [*kernel, *stride, *dilation]
+        fields = named_fields("kT kH kW dT dH dW dilationT dilationH dilationW", values)
+        expected = windowed(x, 3, out, kernel, stride, [0, 0, 0], largest, dilation)
+        yield f"d{dilation}", module("nn.VolumetricDilatedMaxPooling", **fields), x, expected
+
+
+def other_libraries(rng: np.random.Generator) -> Rows:
+    """Old files hold sums and no padding; inn rounds up and divides by what is there; cuDNN always divides."""
+    x = noise(rng, 2, 3, 7, 8)
+    geometry = named_fields("kH kW dH dW", [3, 2, 2, 2])
+    yield (
+        "old-max",
+        module("nn.SpatialMaxPooling", **named_fields("kH kW", [3, 2])),
+        x,
+        windowed(x, 2, [2, 4], [3, 2], [3, 2], [0, 0], largest),
+    )
+    mean = average(x, [3, 4], [3, 2], [2, 2], [0, 0], True)
+    yield "old-sum", module("nn.SpatialAveragePooling", padW=1, padH=1, **geometry), x, mean * 6
+    yield "cudnn", module("cudnn.SpatialAveragePooling", mode="…", **geometry), x, mean
+    square = named_fields("kH kW dH dW", [2, 3, 2, 2])
+    yield (
+        "cudnn-max",
+        module("cudnn.SpatialMaxPooling", ceil_mode=False, **square),
+        x,
+        windowed(x, 2, [3, 3], [2, 3], [2, 2], [0, 0], largest),
+    )
+    yield (
+        "inn-max",
+        module("inn.SpatialMaxPooling", **square),
+        x,
+        windowed(x, 2, [4, 4], [2, 3], [2, 2], [0, 0], largest),
+    )
+    clipped = average(x, [4, 4], [2, 3], [2, 2], [0, 0], True)
+    yield "inn", module("inn.SpatialAveragePooling", **square), x, clipped
+
+
+def adaptive(rng: np.random.Generator) -> Rows:
+    """Bins from ⌊i n / out⌋ to ⌈(i + 1) n / out⌉: even, uneven, overlapping, more bins than pixels."""
+    for i in range(40):
+        sizes, out = pick(rng, 1, 9), pick(rng, 1, 5)
+        x = noise(rng, 2, 3, *sizes)
+        largest_of, expected = i % 2 == 0, np.zeros((2, 3, *out))
+        for at in np.ndindex(*out):
+            ends = [(j * n // o, math.ceil((j + 1) * n / o)) for j, n, o in zip(at, sizes, out, strict=True)]
+            (top, bottom), (left, right) = ends
+            seen = x[:, :, top:bottom, left:right].astype(np.float64)
+            expected[(..., *at)] = seen.max(axis=(2, 3)) if largest_of else seen.mean(axis=(2, 3))
+        net = module(f"nn.SpatialAdaptive{'Max' if largest_of else 'Average'}Pooling", H=out[0], W=out[1])
+        yield f"{sizes}to{out}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
+
+
+def fractional(rng: np.random.Generator) -> Rows:
+    """Windows from drawn samples, computed in the samples' own precision (SpatialFractionalMaxPooling.c)."""
+    for i in range(10):
+        rank = 3 if i % 5 == 4 else 2
+        sizes, pool = pick(rng, 6, 9, rank), pick(rng, 2, 3, rank)
+        out = [int(rng.integers(2, n - p)) for n, p in zip(sizes, pool, strict=True)]
+        x = noise(rng, 2, 2, *sizes)
+        samples = rng.random((2, 2, rank)).astype(np.float32 if i % 2 else np.float64)
+        expected = np.zeros((2, 2, *out))
+        for n in range(2):
+            for c in range(2):
+                begins = []
+                for axis in range(rank):
+                    # samples come innermost axis first: W, H and T, W, H for images (H, W) and volumes (H, W, T)
+                    s = samples[n, c, rank - 1 - axis]
+                    alpha = s.dtype.type(sizes[axis] - pool[axis]) / s.dtype.type(out[axis] - 1)
+                    row = [int((s.dtype.type(j) + s) * alpha) - int(s * alpha) for j in range(out[axis] - 1)]
+                    begins.append([*row, sizes[axis] - pool[axis]])
+                for at in np.ndindex(*out):
+                    cut = [slice(b[j], b[j] + p) for j, b, p in zip(at, begins, pool, strict=True)]
+                    expected[(n, c, *at)] = x[(n, c, *cut)].max()
+        letters = "HWT"[:rank]
+        fields = {f"poolSize{a}": p for a, p in zip(letters, pool, strict=True)}
+        if i % 3:
+            fields |= {f"out{a}": o for a, o in zip(letters, out, strict=True)}
+        else:
+            fields |= {f"ratio{a}": (o + 0.5) / n for a, o, n in zip(letters, out, sizes, strict=True)}
+        kind = "nn.SpatialFractionalMaxPooling" if rank == 2 else "nn.VolumetricFractionalMaxPooling"
+        yield f"{sizes}to{out}", module(kind, randomSamples=samples, newRandomPool=True, **fields), x, expected
+
+
+def sequences(rng: np.random.Generator) -> Rows:
+    for i in range(16):
+        kernel, stride, features = pick(rng, 1, 3, 3)
+        x = noise(rng, 2, kernel + i % 6, features)
+        starts = range(0, x.shape[1] - kernel + 1, stride)
+        expected = np.stack([x[:, t : t + kernel].max(axis=1) for t in starts], axis=1)
+        net = module("nn.TemporalMaxPooling", kW=kernel, dW=stride)
+        yield f"{x.shape}", net, *((x, expected) if i % 2 else (x[0], expected[0]))
+
+
+def top_frames(rng: np.random.Generator) -> Rows:
+    for i in range(10):
+        x = noise(rng, 2, 6 + i % 3, 3)
+        least, factor = int(rng.integers(1, 6)), [0, 0.3, 0.8][i % 3]
+        k = max(least, math.ceil(factor * x.shape[1]))
+        expected = np.zeros((2, k, 3))
+        for n in range(2):
+            for c in range(3):
+                kept = sorted(sorted(range(x.shape[1]), key=lambda t: -x[n, t, c])[:k])
+                expected[n, :, c] = x[n, kept, c]
+        net = module("nn.TemporalDynamicKMaxPooling", minK=least, factor=factor)
+        yield f"{x.shape}k{k}", net, *((x, expected) if i % 2 else (x[0], expected[0]))
+
+
+def features(rng: np.random.Generator) -> Rows:
+    for i in range(18):
+        width, stride, power = int(rng.integers(2, 5)), int(rng.integers(1, 4)), [2, 3, 1.5][i % 3]
+        batch, rest = i % 2 == 0, [3, 2][: i % 3]
+        shape = [*([2] if batch else []), width + i % 7, *rest]
+        x = np.abs(noise(rng, *shape)) + 0.1
+        axis = 1 if batch else 0
+        moved = np.moveaxis(x.astype(np.float64), axis, 0)
+        starts = range(0, len(moved) - width + 1, stride)
+        expected = np.stack([(moved[s : s + width] ** power).sum(axis=0) ** (1 / power) for s in starts])
+        net = module("nn.FeatureLPPooling", width=width, stride=stride, power=power, batch_mode=batch)
+        yield f"{shape}", net, x, np.moveaxis(expected, 0, axis)
+
+
+def unpooled(rng: np.random.Generator) -> Rows:
+    """A pooling layer and the one that undoes it: sizes that leave a rest, padding, volumes; ties go to the first."""
+    for i in range(18):
+        rank = 3 if i % 3 == 2 else 2
+        kernel = pick(rng, 2, 3, rank)
+        pad = [int(rng.integers(0, k // 2 + 1)) if i % 2 else 0 for k in kernel]
+        sizes = [2 * k + n for k, n in zip(kernel, pick(rng, 0, 2, rank), strict=True)]
+        x = np.round(noise(rng, 2, 2, *sizes) * 2) / 2 + np.float32(0.125)
+        out = pooled_sizes(sizes, kernel, kernel, pad, i % 4 > 1)
+        expected = np.zeros(x.shape)
+        for outer in np.ndindex(2, 2):
+            for at in np.ndindex(*out):
+                cut = [slice(max(j * k - p, 0), j * k - p + k) for j, k, p in zip(at, kernel, pad, strict=True)]
+                seen = x[outer][tuple(cut)]
+                first = np.unravel_index(np.argmax(seen), seen.shape)
+                there = tuple(c.start + f for c, f in zip(cut, first, strict=True))
+                expected[(*outer, *there)] = 2 * seen.max()
+        letters, family = "THW"[-rank:], "Volumetric" if rank == 3 else "Spatial"
+        names = " ".join(stem + a for stem in ("k", "d", "pad") for a in letters)
+        fields = named_fields(names, [*kernel, *kernel, *pad])
+        pool = torch_object(f"nn.{family}MaxPooling", ceil_mode=i % 4 > 1, **fields)
+        double = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+        undo = torch_object(f"nn.{family}MaxUnpooling", pooling=pool)
+        net = sequential(pool, double, undo)
+        yield f"{sizes}k{kernel}p{pad}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
+
+
+ROWS = named(maxima, averages, volumes, dilated_volumes, other_libraries, adaptive, fractional, sequences, features)
+ROWS += named(top_frames, unpooled)
+
+
+@every(ROWS)
+def test_formula_is_torchs(row: Row) -> None:
+    row.agrees_by_formula()
+
+
+@every(ROWS)
+def test_conversion_agrees(row: Row) -> None:
+    row.agrees_converted()
+
+
+@pytest.mark.caffe2
+@every(ROWS[::3])
+def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+    row.agrees_in_caffe2(caffe2, tmp_path)
+
+
+def test_a_mean_over_nothing_is_what_thnn_divides() -> None:
+    """The last window starts one past the input (0 / 0), or two (0 / -1)."""
+    fields = {"kW": 1, "kH": 1, "dH": 1, "ceil_mode": True, "divide": True, "count_include_pad": True}
+    x = np.ones((1, 1, 1, 6), np.float32)
+    for stride, last in ((2, math.nan), (3, math.nan), (7, -0.0)):
+        net = module("nn.SpatialAveragePooling", dW=stride, **fields)
+        (by_formula,) = reference(net, x)
+        assert np.array_equal(by_formula[0, 0, 0, -1], last, equal_nan=True)
+        check([by_formula], through_onnx(net, x))
+
+
+def test_a_sum_of_two_windows_with_the_same_maximum_is_not_undone() -> None:
+    pool = torch_object("nn.SpatialMaxPooling", kW=3, kH=3, dW=2, dH=2)
+    net = sequential(pool, torch_object("nn.SpatialMaxUnpooling", pooling=pool))
+    with pytest.raises(UnsupportedError, match="overlap"):
+        through_onnx(net, np.zeros((1, 1, 7, 7), np.float32))
+
+
+def test_a_pooling_undone_before_it_ran_is_refused() -> None:
+    pool = torch_object("nn.SpatialMaxPooling", kW=2, kH=2)
+    net = sequential(torch_object("nn.SpatialMaxUnpooling", pooling=pool), pool)
+    with pytest.raises(UnsupportedError, match="before its pooling layer"):
+        through_onnx(net, np.zeros((1, 1, 4, 4), np.float32))
+
+
+def test_what_was_pooled_is_remembered_before_it_is_overwritten() -> None:
+    """An in-place layer after the pooling changes the pooled image, but not where its maxima were."""
+    x = np.array([[[[3, -1, -7, -2], [-4, 5, -9, -8]]]], np.float32)
+    pool = torch_object("nn.SpatialMaxPooling", kW=2, kH=2)
+    flip = torch_object("nn.MulConstant", constant_scalar=-1, inplace=True)
+    branches = module("nn.ConcatTable", modules=[pool, flip]).layer.raw
+    pick_first = torch_object("nn.SelectTable", index=1)
+    net = sequential(branches, pick_first, torch_object("nn.SpatialMaxUnpooling", pooling=pool))
+    expected = [np.array([[[[0, 0, 0, -2], [0, 5, 0, 0]]]])]
+    check(expected, reference(net, x))
+    check(expected, through_onnx(net, x))
+    check(expected, through_caffe2(net, x))
+
+
+def test_windows_drawn_at_random_are_said_to_be() -> None:
+    fields = {"poolSizeW": 2, "poolSizeH": 2, "outW": 2, "outH": 2}
+    drawn = module("nn.SpatialFractionalMaxPooling", randomSamples=np.zeros((1, 1, 2)), newRandomPool=False, **fields)
+    assert "at random" in drawn.notes[0]
+    assert "holds no draw" in module("nn.SpatialFractionalMaxPooling", **fields).problems[0].reason
+
+
+def test_cudnn_has_no_result_for_a_window_in_the_padding() -> None:
+    net = module("cudnn.SpatialMaxPooling", kW=2, kH=2, dW=3, dH=3, padW=1, padH=1, ceil_mode=True)
+    with pytest.raises(UnsupportedError, match="cuDNN"):
+        through_onnx(net, np.zeros((1, 1, 5, 5), np.float32))
