@@ -29,8 +29,8 @@ from retorch.caffe2.emission.op import (
     RefusalError,
     Rule,
     SizeRefusalError,
-    storable,
 )
+from retorch.caffe2.emission.tuning import in_place, nnpack
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
 from retorch.errors import ConversionError, Problem, UnsupportedError
@@ -150,19 +150,15 @@ def _name(draft: Draft, op: Op, value: ir.Value, blob: Blob) -> None:
 
 
 def _outputs(draft: Draft, graph: ir.Graph) -> list[str]:
-    """The output blobs; one that another operator did not make is copied into a blob of its own."""
+    """The output blobs; one that no operator of its own made is copied, under its name where that is free."""
     made = {name for pending in draft.ops for name in pending.outputs}
     found: list[str] = []
     for value in graph.outputs:
         name = value.name or ""
         if name not in made or name in found:
-            constant = draft.constant(value)
-            if constant is not None:
-                draft.params[name] = storable(constant)
-            source = draft.aliases.get(name, name)
-            name = (
-                name if name not in found and name in draft.aliases and source != name else draft.fresh(f"{name}_out")
-            )
+            source = draft.blob(value).name
+            taken = name in found or name in draft.params or value.is_graph_input()
+            name = draft.fresh(f"{name}_out") if taken else name
             draft.ops.append(Pending("Copy", [source], [name], {}))
         found.append(name)
     return found
@@ -170,6 +166,10 @@ def _outputs(draft: Draft, graph: ir.Graph) -> list[str]:
 
 def _finished(draft: Draft, graph: ir.Graph) -> Caffe2Net:
     outputs = _outputs(draft, graph)
+    if draft.options.nnpack:
+        draft.ops = nnpack(draft.ops)
+    if draft.options.in_place:
+        draft.ops = in_place(draft.ops, outputs)
     inputs = [value.name or "" for value in graph.inputs if value.const_value is None]
     read = dict.fromkeys(name for pending in draft.ops for name in pending.inputs)
     params = {name: draft.params[name] for name in read if name in draft.params}

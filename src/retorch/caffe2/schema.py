@@ -115,7 +115,9 @@ def _whole(number: float) -> int:
     return int(number)
 
 
-def operator(kind: str, inputs: Sequence[str], outputs: Sequence[str], arguments: Mapping[str, Arg]) -> OperatorDef:
+def operator(
+    kind: str, inputs: Sequence[str], outputs: Sequence[str], arguments: Mapping[str, Arg], engine: str = ""
+) -> OperatorDef:
     """One operator without a name (a name changes what Caffe2's pools and convolutions accept).
 
     Raises KeyError for an operator or an argument that the table does not know: a bug in the rule that wrote it.
@@ -123,9 +125,12 @@ def operator(kind: str, inputs: Sequence[str], outputs: Sequence[str], arguments
     known = ARGUMENTS[kind]
     if kind == "ConstantFill" and "dtype" in arguments:
         known = {**known, "value": Kind.INT}  # integers and truth values are filled from an integer
-    return OperatorDef(
+    made = OperatorDef(
         type=kind,
         input=inputs,
         output=outputs,
         arg=[argument(name, known[name], value) for name, value in arguments.items()],
     )
+    if engine:
+        made.engine = engine
+    return made

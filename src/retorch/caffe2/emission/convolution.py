@@ -227,7 +227,10 @@ def product(op: Op, a: Blob, b: Blob) -> Blob:
     if a.dims[:-2] == b.dims[:-2]:
         return op.make("BatchMatMul", [a, b], dims)
     a, b = _batched(op, a, batch), _batched(op, b, batch)
-    return op.make("BatchMatMul", [a, b], dims, broadcast=1)
+    if a.rank == b.rank == 2:
+        return reshape(op, product(op, a, b), dims)
+    kept = (*broadcast(op, a.dims[:-2], b.dims[:-2]), *dims[-2:])
+    return reshape(op, op.make("BatchMatMul", [a, b], kept, broadcast=1), dims)
 
 
 def _batched(op: Op, x: Blob, batch: Dims) -> Blob:

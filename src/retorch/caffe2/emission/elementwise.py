@@ -60,7 +60,8 @@ def div(op: Op) -> Result:
 def power(op: Op) -> Result:
     x = op.blob(0)
     exponent = _scalar(op, 1)
-    if exponent is None and (found := op.constant(1)) is not None and found.size == 1:
+    found = op.constant(1)
+    if exponent is None and found is not None and found.size == 1 and found.ndim <= x.rank:
         exponent = float(found.ravel()[0].item())
     if exponent == 2.0:
         return op.map("Sqr", x)

@@ -79,12 +79,13 @@ class Pending:
     inputs: list[str]
     outputs: list[str]
     args: Mapping[str, Arg]
+    engine: str = ""
 
     def operator(self) -> OperatorDef:
         """The finished operator; Reshape and Concat have a second output that Caffe2 demands and nobody reads."""
         extra = {"Reshape": "dims", "Concat": "concat_dims"}.get(self.kind)
         outputs = [*self.outputs, f"_{self.outputs[0]}_{extra}"] if extra else self.outputs
-        return operator(self.kind, self.inputs, outputs, self.args)
+        return operator(self.kind, self.inputs, outputs, self.args, self.engine)
 
 
 @dataclass

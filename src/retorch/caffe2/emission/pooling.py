@@ -13,6 +13,7 @@ from retorch.caffe2.emission.convolution import window
 from retorch.caffe2.emission.op import Blob, Op, RefusalError, Result, Rule, size
 from retorch.caffe2.emission.shaping import around, back, cut, longer, pad_axis, pad_image
 
+PASSED_ON = ("Identity", "Unsqueeze", "Squeeze", "Reshape")  # what may stand between a pooling and its unpooling
 LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -53,7 +54,12 @@ def max_pool(op: Op) -> Result:
     x = op.blob(0)
     op.int("storage_order", 0)
     w = pool_window(op, x)
-    return pooled_max(op, x, w)  # the places, where they are asked for, are found by the unpooling
+    places = op.node.outputs[1:]
+    if any(
+        node.op_type not in PASSED_ON and node.op_type != "MaxUnpool" for value in places for node, _ in value.uses()
+    ):
+        raise RefusalError("the places of maxima serve only an unpooling")
+    return pooled_max(op, x, w)
 
 
 def pooled_max(op: Op, x: Blob, w: Window) -> Blob:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from retorch.caffe2.emission.arithmetic import binary
 from retorch.caffe2.emission.convolution import Floats, widened
 from retorch.caffe2.emission.op import FLOAT32, Blob, Op, RefusalError, Result, Rule, size
-from retorch.caffe2.emission.pooling import LOWEST, Window, pool_window
+from retorch.caffe2.emission.pooling import LOWEST, PASSED_ON, Window, pool_window
 from retorch.caffe2.emission.shaping import pad_image, reshape, volume
 
 
@@ -53,7 +53,7 @@ def max_unpool(op: Op) -> Result:
 
 def _pooling(op: Op, indices: ir.Value) -> _Pooling:
     node = indices.producer()
-    while node is not None and node.op_type in ("Identity", "Unsqueeze", "Squeeze", "Reshape"):
+    while node is not None and node.op_type in PASSED_ON:
         before = node.inputs[0]
         node = before.producer() if before is not None else None
     if node is None or node.op_type != "MaxPool":
