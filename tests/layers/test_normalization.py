@@ -1,0 +1,186 @@
+"""Normalization by stored and measured statistics, planes and rows, against loops over single numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from building import module, torch_object
+from layers.rows import Row, every, named, noise
+from retorch.caffe2.runtime import Runtime
+from retorch.errors import UnsupportedError
+from retorch.module import Module
+
+Rows = Iterator[tuple[str, Module, Any, Any]]
+Stored = dict[str, Any]
+
+
+def by_plane(x: np.ndarray, axis: int, stored: Stored, eps: float) -> np.ndarray:
+    """THNN's BatchNormalization.c at evaluation, number by number."""
+    y = np.empty(x.shape)
+    for index, value in np.ndenumerate(x):
+        plane = index[axis]
+        inverse = 1 / math.sqrt(float(stored["running_var"][plane]) + eps)
+        centered = float(value) - float(stored["running_mean"][plane])
+        weight = float(stored["weight"][plane]) if "weight" in stored else 1.0
+        bias = float(stored["bias"][plane]) if "bias" in stored else 0.0
+        y[index] = centered * inverse * weight + bias
+    return y
+
+
+BATCHES = {
+    "nn.BatchNormalization": [(3, 4), (1, 5), (4,), (7, 1)],
+    "cudnn.BatchNormalization": [(2, 3)],
+    "nn.SpatialBatchNormalization": [(3, 4, 5, 2), (1, 3, 4, 5), (2, 5, 1, 1), (4, 3, 5), (3, 3, 3, 3)],
+    "cudnn.SpatialBatchNormalization": [(2, 3, 4, 5)],
+    "fbnn.SpatialBatchNormalization": [(1, 2, 3, 4)],
+    "nn.VolumetricBatchNormalization": [(2, 3, 2, 4, 5), (1, 4, 1, 2, 3), (3, 2, 4, 5)],
+    "cudnn.VolumetricBatchNormalization": [(1, 2, 2, 2, 2)],
+}
+
+
+def batch(rng: np.random.Generator) -> Rows:
+    for typename, shapes in BATCHES.items():
+        for shape in shapes:
+            axis = 0 if len(shape) == {"n.Ba": 1, "n.Sp": 3, "n.Vo": 4}.get(typename[1:5]) else 1
+            planes = shape[axis]
+            for kind, eps in (("affine", 1e-5), ("plain", 1e-3), ("old", 1e-3), ("old", 0.1), ("eps0", 0.0)):
+                stored: Stored = {"running_mean": noise(rng, planes), "running_var": rng.uniform(0.5, 2, planes)}
+                if kind != "plain":
+                    stored |= {"weight": noise(rng, planes), "bias": noise(rng, planes)}
+                fields = dict(stored)
+                if kind == "old":
+                    # before version 2: the inverse of the deviation, eps included
+                    fields["running_std"] = 1 / np.sqrt(fields.pop("running_var") + eps)
+                x = noise(rng, *shape)
+                # a sample on its own becomes a batch of one, and stays one
+                expected = by_plane(x, axis, stored, eps).reshape(x.shape if axis else (1, *shape))
+                net = module(typename, eps=eps, momentum=0.1, affine=kind != "plain", **fields)
+                yield f"{typename}-{kind}", net, x, expected
+
+
+def by_instance(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
+    planes = x.shape[-3]
+    y = np.empty((x.size // math.prod(x.shape[-2:]), math.prod(x.shape[-2:])))
+    for i, values in enumerate(x.reshape(y.shape).tolist()):
+        mean = math.fsum(values) / len(values)
+        variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
+        scale = float(weight[i % planes]) / math.sqrt(variance + eps)
+        y[i] = [(v - mean) * scale + float(bias[i % planes]) for v in values]
+    return y.reshape(x.shape)
+
+
+def instance(rng: np.random.Generator) -> Rows:
+    for shape in ((2, 3, 4, 5), (1, 4, 7, 6), (3, 1, 2, 9), (3, 4, 5), (1, 6, 6)):
+        for mean, eps in ((0, 1e-5), (30, 1e-3)):
+            x = noise(rng, *shape) + np.float32(mean)
+            weight, bias = noise(rng, shape[-3]), noise(rng, shape[-3])
+            expected = by_instance(x, weight, bias, eps)
+            fields: Stored = {"weight": weight, "bias": bias, "nOutput": shape[-3], "prev_N": 1}
+            yield f"affine-{mean}", module("nn.InstanceNormalization", eps=eps, **fields), x, expected
+            # an inner module that has measured has moved
+            moved = torch_object(
+                "nn.SpatialBatchNormalization",
+                running_mean=noise(rng, shape[-3]),
+                running_var=np.ones(shape[-3], np.float32),
+                weight=weight,
+                momentum=0.1,
+            )
+            yield f"moved-{mean}", module("nn.InstanceNormalization", eps=eps, bn=moved, **fields), x, expected
+            plain = by_instance(x, np.ones(shape[-3]), np.zeros(shape[-3]), eps)
+            yield f"plain-{mean}", module("nn.InstanceNormalization", eps=eps, affine=False), x, plain
+        yield "disabled", module("nn.InstanceNormalization", disabled=True, weight=weight, bias=bias), x, x
+        # no momentum, so that nothing moves (texture_nets); and not a word of momentum
+        told = {"running_mean": np.zeros(shape[-3]), "running_var": np.ones(shape[-3]), "weight": weight}
+        quiet = torch_object("nn.SpatialBatchNormalization", momentum=0, **told)
+        yield "quiet", module("nn.InstanceNormalization", eps=eps, bn=quiet, **fields), x, expected
+        still = torch_object("nn.SpatialBatchNormalization", momentum=0.1, **told)
+        stored = by_plane(x, len(shape) - 3, {**told, "bias": bias}, eps)
+        yield "still", module("nn.InstanceNormalization", eps=eps, bn=still, **fields), x, stored
+
+
+def across_planes(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
+    """SpatialCrossMapLRN.lua for odd sizes; cuDNN's lookBehind and lookAhead for even ones."""
+    behind, ahead = (size - 1) // 2, size - 1 - (size - 1) // 2
+    y = np.empty(x.shape)
+    for index, value in np.ndenumerate(x):
+        *front, plane, row, column = index
+        total = 0.0
+        for other in range(plane - behind, plane + ahead + 1):
+            if 0 <= other < x.shape[-3]:
+                total += float(x[(*front, other, row, column)]) ** 2
+        y[index] = float(value) * (k + alpha / size * total) ** -beta
+    return y
+
+
+def local_response(rng: np.random.Generator) -> Rows:
+    for typename in ("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", "inn.SpatialCrossResponseNormalization"):
+        for shape in ((2, 7, 3, 2), (1, 4, 2, 3), (6, 3, 4), (1, 2, 2)):
+            for size, alpha, beta, k in [(5, 1e-4, 0.75, 1), (3, 1, 0.5, 2), (1, 0.5, 1, 1), (7, 2, 0.75, 0.5)]:
+                x = 3 * noise(rng, *shape)
+                net = module(typename, size=size, alpha=alpha, beta=beta, k=k)
+                yield f"{typename}-{size}", net, x, across_planes(x, size, alpha, beta, k)
+    for size, shape in ((2, (2, 5, 3, 2)), (4, (1, 6, 2, 3)), (4, (7, 3, 4)), (6, (2, 3, 1, 1))):
+        x = noise(rng, *shape)
+        net = module("cudnn.SpatialCrossMapLRN", size=size, alpha=0.5, beta=0.75, K=2)
+        yield f"even-{size}", net, x, across_planes(x, size, 0.5, 0.75, 2)
+
+
+def rows_of(rng: np.random.Generator) -> Rows:
+    for p in (1, 2, 3, 2.7, 4, math.inf):
+        for shape in ((5,), (1, 4), (3, 6), (4, 1)):
+            for eps in (1e-10, 1e-3):
+                x = noise(rng, *shape)
+                y = []
+                for row in x.reshape(-1, shape[-1]).tolist():
+                    sizes = [abs(v) for v in row]
+                    norm = max(sizes) + eps if p == math.inf else (math.fsum(s**p for s in sizes) + eps) ** (1 / p)
+                    y.append([v / norm for v in row])
+                yield f"{p}-{shape}", module("nn.Normalize", p=p, eps=eps), x, np.reshape(y, shape)
+    zeros = np.zeros((2, 3), np.float32)
+    yield "zeros", module("nn.Normalize", p=2), zeros, zeros
+
+
+ROWS = named(batch, instance, local_response, rows_of)
+
+
+@every(ROWS)
+def test_formula_is_torchs(row: Row) -> None:
+    row.agrees_by_formula()
+
+
+@every(ROWS)
+def test_conversion_agrees(row: Row) -> None:
+    row.agrees_converted()
+
+
+@pytest.mark.caffe2
+@every(ROWS[::2])
+def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+    row.agrees_in_caffe2(caffe2, tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (5,), (2, 3), (2, 4, 3, 3)])
+def test_batches_of_other_planes_are_refused(shape: tuple[int, ...]) -> None:
+    net = module(
+        "nn.SpatialBatchNormalization",
+        running_mean=np.zeros(3, np.float32),
+        running_var=np.ones(3, np.float32),
+    )
+    with pytest.raises(UnsupportedError, match="takes 4 dimensions and 3 planes"):
+        net.forward(np.zeros(shape))
+
+
+def test_statistics_that_lack_are_named() -> None:
+    net = module("nn.BatchNormalization", running_mean=np.zeros(3, np.float32))
+    assert "lacks its field 'running_var'" in str(net.problems[0])
+
+
+def test_rows_have_two_dimensions_at_most() -> None:
+    with pytest.raises(UnsupportedError, match="1 or 2 dimensions, not 3"):
+        module("nn.Normalize", p=2).forward(np.zeros((2, 3, 4)))
