@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from retorch import nodes
-from retorch.errors import Problem, UnsupportedError
+from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers.rule import Array, Layer, Refusal, Unknown
 
 Nested: TypeAlias = "Value | list[Nested]"
@@ -293,7 +293,7 @@ class Builder:
         """Something of the right shape after a refusal, so that the walk finds the other problems too."""
         try:
             return self._zeros_like(module(_zeros(x)))
-        except (UnsupportedError, ValueError, IndexError, TypeError, ZeroDivisionError) as why:
+        except (UnsupportedError, UsageError, TypeError, ZeroDivisionError) as why:
             raise UnsupportedError(self.problems) from why
 
     def _zeros_like(self, y: Any) -> Nested:

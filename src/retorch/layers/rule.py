@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar, cast, get_args, get_origin
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.errors import Problem, UnsupportedError
+from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers.bookkeeping import BOOKKEEPING
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
@@ -168,6 +168,10 @@ class Layer:
             y = cast("Nested", self.forward(x))
         except Refusal as refusal:
             raise UnsupportedError([Problem(self.path, self.typename, str(refusal))]) from refusal
+        except (ValueError, IndexError) as error:
+            # NumPy's own word on shapes and indices that do not fit
+            what = " and ".join(str(t.shape) for t in tensors(x))
+            raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {error}") from error
         if not self.container and isinstance(y, np.ndarray):
             y = _settle(run, self, x, y)
         if run.listen is not None:
