@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from google.protobuf import text_format
 
 from retorch.caffe2 import files
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
+from retorch.errors import UsageError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the exchange of two folders is Linux's")
 
@@ -91,6 +93,13 @@ def generation(folder: Path) -> int:
     return found.pop()
 
 
+# Where two folders cannot change places.
+ONE_BY_ONE = """
+from retorch.caffe2 import swap
+swap._exchange = lambda one, other: False
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a file of the user's and generation 1 of the network."""
@@ -121,6 +130,27 @@ def test_killed_before_any_line(folder: Path) -> None:
     assert line > 100  # the moments that were tried
     assert len(survived) > 3  # some died after the exchange
     assert [entry.name for entry in folder.parent.iterdir()] == ["out"]  # what the killed ones left is gone
+
+
+def test_without_the_exchange_a_killed_set_is_incomplete_and_never_a_mix(folder: Path) -> None:
+    whole = incomplete = 0
+    with start(ONE_BY_ONE + LINE_BY_LINE, folder) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        for _ in writer.stdout:
+            if all((folder / name).exists() for name in ("init_net.pb", "predict_net.pb", "predict_net.pbtxt")):
+                assert generation(folder) > 0
+                whole += 1
+            else:
+                incomplete += 1
+                with contextlib.suppress(UsageError):  # "the other half is missing"
+                    net = files.read(folder)
+                    assert {net.params["w"].min(), net.params["w"].max()} == {int(net.predict.name[1:])}
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+    assert generation(folder) > 1
+    assert whole > 50
+    assert 0 < incomplete < 20
 
 
 def test_killed_at_any_moment(folder: Path) -> None:
