@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, fresh_clones, layer
-from retorch.layers.shape import axis_of, in_one_piece, reshaped
+from retorch.layers.shape import axis_of, in_one_piece, reshaped, viewed
 from retorch.layers.table import entries
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Bottle(Container):
         folded = x.rank - self.nInputDim
         if folded <= 0:
             return value(op.call(self.modules[0], x))
-        flat = op.reshape(x, [-1, *x.shape[folded + 1 :]])
+        flat = viewed(op, x, [-1, *x.shape[folded + 1 :]])
         y = value(op.call(self.modules[0], flat))
         self.expect(y.rank)
         unfolded = y.shape[0] // math.prod(x.shape[:folded])

@@ -23,16 +23,21 @@ def in_one_piece(x: Array) -> Array:
     return x if x.flags.c_contiguous else x.copy()
 
 
-def contiguous(op: Builder, x: Value) -> Value:
-    """``x``, or a tensor of its own where Torch's would not be contiguous."""
+def is_in_one_piece(x: Value) -> bool:
+    """Whether Torch would call the tensor contiguous."""
     from retorch.layers.strided import Strided
 
     at: Value | None = x
     while at is not None:
         if isinstance(at, Strided):
-            return op.Identity(x)
+            return False
         at = at.parent
-    return x
+    return True
+
+
+def viewed(op: Builder, x: Value, shape: Sequence[int]) -> Value:
+    """``x`` with other sizes: a view where it is in one piece, else a copy, as in :func:`in_one_piece`."""
+    return op.reshape(x, shape) if is_in_one_piece(x) else op.Reshape(x, list(shape))
 
 
 def axis_of(dimension: int, rank: int) -> int:
@@ -52,8 +57,8 @@ def batch_free(old: Sizes, new: Sizes) -> list[int]:
 
 
 def reshaped(op: Builder, x: Value, new: Sizes) -> Value:
-    """A view of ``x`` with sizes ``new``, of which the first is a batch."""
-    return op.reshape(x, batch_free(x.shape, new))
+    """``x`` with sizes ``new``, of which the first is a batch."""
+    return viewed(op, x, batch_free(x.shape, new))
 
 
 @layer("nn.View", kind="view")
@@ -88,7 +93,7 @@ class View(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         sizes = self.sizes(x.shape)
-        return op.reshape(x, list(sizes)) if len(sizes) == len(self.size) else reshaped(op, x, sizes)
+        return viewed(op, x, sizes) if len(sizes) == len(self.size) else reshaped(op, x, sizes)
 
 
 @layer("nn.Reshape", kind="reshape")
@@ -118,9 +123,7 @@ class Reshape(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         sizes = self.sizes(x.shape)
-        x = contiguous(op, x)
-        whole = len(sizes) == len(self.size)
-        return op.reshape(x, list(sizes)) if whole else reshaped(op, x, sizes)
+        return viewed(op, x, sizes) if len(sizes) == len(self.size) else reshaped(op, x, sizes)
 
 
 @layer("nn.BatchReshape", kind="reshape")
@@ -145,7 +148,7 @@ class BatchReshape(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         sizes = list(self.sizes(x.shape))
         sizes[axis_of(self.index, len(sizes))] = -1
-        return op.reshape(contiguous(op, x), sizes)
+        return viewed(op, x, sizes)
 
 
 @layer("nn.Collapse", kind="collapse")
@@ -158,7 +161,7 @@ class Collapse(Layer):
         return in_one_piece(x).reshape((x.shape[0], -1) if x.ndim > self.nInputDim else (-1,))
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.reshape(contiguous(op, x), [0, -1] if x.rank > self.nInputDim else [-1])
+        return viewed(op, x, [0, -1] if x.rank > self.nInputDim else [-1])
 
 
 def swapped(rank: int, swaps: Sequence[tuple[int, int]]) -> list[int]:

@@ -44,7 +44,17 @@ def first_module(bind: Binder, made: Layer, modules: object, module: object = No
     return bind(module, f"{made.path}.module".removeprefix("."))
 
 
-@layer("nn.Decorator", "nn.Serial", "nn.DontCast", "nn.Profile", "nn.NaN", "nn.GPU", "nn.FireModule", kind="wrapper")
+@layer(
+    "nn.Decorator",
+    "nn.Serial",
+    "nn.DontCast",
+    "nn.Profile",
+    "nn.NaN",
+    "nn.GPU",
+    "nn.FireModule",
+    "nn.NoBackprop",
+    kind="wrapper",
+)
 class Decorator(Wrapper):
     """modules[1](x)"""
 
