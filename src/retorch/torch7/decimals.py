@@ -92,7 +92,9 @@ def parse_decimals(text: bytes, dtype: np.dtype[Any]) -> tuple[Array, Array, Arr
     mantissa = _mantissas(digits, points, ends, whole, fraction)
     digits.good &= (power >= 0) & (power <= (_LARGEST_TEN if dtype == np.float64 else 22))
     values = _scale(mantissa, np.where(digits.good, power, 0), dtype, digits)
-    return np.where(negative, -values, values).astype(dtype), digits.good, begins - _MARGIN, stops - _MARGIN
+    with np.errstate(over="ignore"):
+        values = np.where(negative, -values, values).astype(dtype)
+    return values, digits.good, begins - _MARGIN, stops - _MARGIN
 
 
 def _exponents(codes: Array, digits: _Digits, ends: Array, stops: Array, has: Array) -> Array:

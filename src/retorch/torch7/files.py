@@ -66,23 +66,27 @@ def open_file(source: Source, *, offsets: bool = False) -> Document:
 
 
 def _first_that_fits(name: str, buffer: Buffer, offsets: bool) -> Document:
+    """The file in the first dialect that reads it to its last byte, else in the one that makes most sense of it."""
     found: list[Document] = []
-    errors: list[tuple[bool, int, FormatError]] = []
+    errors: list[tuple[bool, FormatError]] = []
     for stream in _candidates(buffer):
         places: dict[int, int] | None = {} if offsets else None
         reader = Reader(stream, places)
         try:
             root = reader.read()
         except FormatError as error:
-            errors.append((reader.linked, error.offset or 0, error))
-            continue
-        document = Document(root, name, stream.dialect, len(buffer), len(buffer) - stream.pos, places or {})
-        if not document.trailing:
-            return document
-        found.append(document)
-    if found:
-        return min(found, key=lambda document: document.trailing)
-    raise max(errors, key=lambda error: error[:2])[2]
+            errors.append((reader.linked, error))
+        else:
+            document = Document(root, name, stream.dialect, len(buffer), len(buffer) - stream.pos, places or {})
+            # Zeros before a cut can look like the other size of a long, but not like a tensor and its storage.
+            if not document.trailing or reader.linked or not stream.met_long:
+                return document
+            found.append(document)
+        if not stream.met_long:
+            break
+    if found and found[0].dialect.long_size == 8:
+        return found[0]
+    raise max(errors, key=lambda error: error[0])[1]
 
 
 @contextmanager
@@ -120,13 +124,12 @@ def load(source: Source) -> tuple[str, Buffer]:
 
 def _from_file(file: IO[Any]) -> Buffer:
     """The bytes from where ``file`` stands; a map where it is a file on disk that nobody has read from."""
+    if isinstance(file, io.TextIOBase):
+        raise UsageError("a file that is open as text", hint='open it with mode "rb"')
     if isinstance(getattr(file, "raw", file), io.FileIO) and file.seekable() and not file.tell():
         size = os.fstat(file.fileno()).st_size
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    content = file.read()
-    if not isinstance(content, bytes):
-        raise UsageError("a file that is open as text", hint='open it with mode "rb"')
-    return content
+    return bytes(file.read())
 
 
 def _map(path: Path) -> Buffer:

@@ -41,7 +41,7 @@ def parse_numbers(buffer: Any, start: int, dtype: np.dtype[Any], count: int) -> 
     stop = buffer.find(b"\n", start)
     if stop >= 0:
         if dtype.kind == "i":
-            values = _parse_plain(buffer[start:stop], dtype)
+            values = _parse_integers(buffer[start:stop], dtype)
         else:
             values = _parse_floats(buffer, start, stop, dtype, count)
         if values is not None and len(values) == count:
@@ -74,7 +74,7 @@ def _parse_text(text: bytes, dtype: np.dtype[Any]) -> Array | None:
         return _parse_plain(text, dtype)
     for index in odd.tolist():
         try:
-            values[index] = parse_number(text[begins[index] : ends[index]])
+            values[index] = _parse_one(text[begins[index] : ends[index]], dtype)
         except ValueError:
             return None
     return values
@@ -90,6 +90,25 @@ def _parse_plain(text: bytes, dtype: np.dtype[Any]) -> Array | None:
             return None
 
 
+def _parse_integers(text: bytes, dtype: np.dtype[Any]) -> Array | None:
+    values = _parse_plain(text, np.dtype("i8"))
+    if values is None:
+        return None
+    limits = np.iinfo(dtype)
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    # NumPy turns what is too large for it into the largest there is, so that one has to be looked at again.
+    if low < limits.min or high > limits.max or low == np.iinfo("i8").min or high == np.iinfo("i8").max:
+        return None
+    return values.astype(dtype, copy=False)
+
+
+def _parse_one(token: bytes, dtype: np.dtype[Any]) -> Any:
+    if dtype.kind == "i":
+        return int(token) if b"_" not in token else parse_number(token)
+    with np.errstate(over="ignore"):
+        return np.float64(parse_number(token)).astype(dtype)
+
+
 def _parse_each(buffer: Any, start: int, dtype: np.dtype[Any], count: int) -> tuple[Array, int]:
     values = np.empty(count, dtype)
     pos = start
@@ -98,7 +117,7 @@ def _parse_each(buffer: Any, start: int, dtype: np.dtype[Any], count: int) -> tu
         if match is None:
             raise FormatError(f"the file is cut off: expected {count} numbers, found {index}", offset=pos)
         try:
-            values[index] = int(match[1]) if dtype.kind == "i" and b"_" not in match[1] else parse_number(match[1])
+            values[index] = _parse_one(match[1], dtype)
         except (ValueError, OverflowError):
             found = match[1].decode("ascii", "backslashreplace")
             raise FormatError(f"expected a number, found {found!r}", offset=match.start(1)) from None

@@ -284,6 +284,7 @@ class Reader:
 
     def _tensor(self, index: int, typename: str, version: int | None, mark: int) -> TorchTensor:
         stream = self.stream
+        self._memo[index] = ()  # taken, though the tensor can only be made when its storage is known
         dimensions = stream.int(f"the number of dimensions of a {typename}")
         if not 0 <= dimensions <= _MOST_DIMENSIONS:
             raise FormatError(f"a {typename} of {dimensions} dimensions", offset=stream.pos)

@@ -48,10 +48,15 @@ class Dialect:
 
 
 class Stream(Protocol):
-    """What the reader needs of an encoding. ``pos`` is the next byte, ``mark`` the byte of the tag that came last."""
+    """What the reader needs of an encoding.
+
+    ``pos`` is the next byte, ``mark`` the byte of the tag that came last, ``met_long`` whether the size of a long
+    mattered.
+    """
 
     pos: int
     mark: int
+    met_long: bool
     end: int
     dialect: Dialect
 
@@ -104,6 +109,7 @@ class BinaryStream:
         self.buffer = buffer
         self.pos = 0
         self.mark = 0
+        self.met_long = False
         self.end = len(buffer)
         self.dialect = Dialect("binary", long_size, byte_order)
         self.order: Literal["<", ">"] = "<" if byte_order == "little" else ">"
@@ -127,6 +133,7 @@ class BinaryStream:
 
     def longs(self, count: int, what: str) -> tuple[int, ...]:
         """``count`` longs."""
+        self.met_long = True
         pos, size = self.pos, count * self.dialect.long_size
         if count < 0 or pos + size > self.end:
             raise missing(what, size, self.end - pos, pos)
@@ -235,6 +242,7 @@ class TextStream:
     """An ASCII file: numbers in decimal, characters as they are, a newline after each."""
 
     dialect = Dialect("ascii")
+    met_long = False
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import isnan
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -83,7 +84,7 @@ class _Frame:
         for key, value in pairs:
             self.key = key
             if keyed:
-                if key is None or key != key:
+                if key is None or (isinstance(key, float) and isnan(key)):
                     raise UsageError(f"{key} cannot be the key of a table")
                 yield key
             yield value
