@@ -9,6 +9,7 @@ from caffe2.emit_cases import Data, Row, c, d, f, s, w
 _END = np.iinfo(np.int64).max
 
 ROWS = [
+    Row("ConstantOfShape", [c(2, 3)], "Copy", fixed=True),
     Row("Identity", [d(2, 3)], "Copy"),
     Row("Dropout", [d(2, 3)], "Copy"),
     Row("Reshape", [d(2, 3, 4), c(0, -1)], "Reshape"),

@@ -189,6 +189,26 @@ def test_a_size_that_must_be_a_number() -> None:
     assert [op.type for op in net(graph(nodes, [4, 3], ["y"], constants)).predict.op] == ["Slice"]
 
 
+def test_a_reflection_of_more_than_there_is_is_refused() -> None:
+    nodes = [helper.make_node("Pad", ["data", "pads"], ["y"], mode="reflect")]
+    with pytest.raises(UnsupportedError, match="reflection"):
+        net(graph(nodes, [1, 1, 3, 4], ["y"], {"pads": c(0, 0, 3, 0, 0, 0, 0, 0)}))
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"value_float": 2.0}, 2.0),
+        ({"value_floats": [2.0]}, 2.0),
+        ({"value": numpy_helper.from_array(ones(1) * 2)}, 2.0),
+    ],
+)
+def test_constant_nodes_are_constants(given: dict[str, object], field: float) -> None:
+    nodes = [helper.make_node("Constant", [], ["two"], **given), helper.make_node("Mul", ["data", "two"], ["y"])]
+    (op,) = net(graph(nodes, [2, 3], ["y"])).predict.op
+    assert (op.type, op.arg[0].f) == ("Scale", field)
+
+
 KINDS = [
     ("LeakyRelu", {"alpha": 2}, 'arg { name: "alpha" f: 2 }'),
     ("Softmax", {"axis": 1.0}, 'arg { name: "axis" i: 1 }'),

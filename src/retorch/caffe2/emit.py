@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.emission import (
@@ -123,6 +124,14 @@ def _constant(draft: Draft, node: ir.Node) -> None:
         match attribute.type:
             case ir.AttributeType.TENSOR:
                 draft.constants[name] = attribute.as_tensor().numpy()
+            case ir.AttributeType.FLOAT:
+                draft.constants[name] = np.array(attribute.as_float(), np.float32)
+            case ir.AttributeType.FLOATS:
+                draft.constants[name] = np.array(attribute.as_floats(), np.float32)
+            case ir.AttributeType.INT:
+                draft.constants[name] = np.array(attribute.as_int(), np.int64)
+            case ir.AttributeType.INTS:
+                draft.constants[name] = np.array(attribute.as_ints(), np.int64)
             case _:
                 raise RefusalError(f"a constant given as {attribute.name}")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from retorch.caffe2.emission.arithmetic import binary, fill, reduce, scale, shift
 from retorch.caffe2.emission.op import Blob, Op, RefusalError, Result, Rule, size
+from retorch.caffe2.emission.reduction import mean
 from retorch.caffe2.emission.shaping import expand_dims, normal, pad_image, reshape, squeeze, volume
 
 
@@ -26,18 +27,18 @@ def batch_norm(op: Op) -> Result:
 
 def _folded(op: Op, x: Blob) -> Blob:
     """x * s + (b - mean * s), s = scale / sqrt(variance): worked out here, in float64."""
-    gain, bias, mean, variance = (op.known(index, "a statistic").astype(np.float64) for index in range(1, 5))
+    gain, bias, middle, variance = (op.known(index, "a statistic").astype(np.float64) for index in range(1, 5))
     factor = gain / np.sqrt(variance + op.float("epsilon", 1e-5))
     shape = (-1, *(1,) * (x.rank - 2))
     scaled = binary(op, "Mul", x, op.param(factor.astype(np.float32).reshape(shape), "factor"))
-    term = (bias - mean * factor).astype(np.float32).reshape(shape)
+    term = (bias - middle * factor).astype(np.float32).reshape(shape)
     return binary(op, "Add", scaled, op.param(term, "term"))
 
 
 def standardized(op: Op, x: Blob, axes: Sequence[int], epsilon: float) -> Blob:
     """(x - mean) / sqrt(variance + epsilon) in two passes: Caffe2's own take E x^2 - (E x)^2, wrong at large means."""
-    centred = binary(op, "Sub", x, reduce(op, "ReduceMean", x, axes, keep=True))
-    variance = reduce(op, "ReduceMean", op.map("Sqr", centred), axes, keep=True)
+    centred = binary(op, "Sub", x, mean(op, x, axes, keep=True))
+    variance = mean(op, op.map("Sqr", centred), axes, keep=True)
     return binary(op, "Div", centred, op.map("Sqrt", shift(op, variance, epsilon)))
 
 
@@ -83,8 +84,8 @@ def lp_norm(op: Op) -> Result:
 def mean_variance(op: Op) -> Result:
     """(x - mean) / standard deviation; ONNX adds 1e-9 to the deviation."""
     x, axes = op.blob(0), op.ints("axes", (0, 2, 3))
-    centred = binary(op, "Sub", x, reduce(op, "ReduceMean", x, axes, keep=True))
-    variance = reduce(op, "ReduceMean", op.map("Sqr", centred), axes, keep=True)
+    centred = binary(op, "Sub", x, mean(op, x, axes, keep=True))
+    variance = mean(op, op.map("Sqr", centred), axes, keep=True)
     return binary(op, "Div", centred, shift(op, op.map("Sqrt", variance), 1e-9))
 
 
@@ -108,8 +109,8 @@ def _even_lrn(op: Op, x: Blob, width: int, factors: tuple[float, float, float]) 
     squares = reshape(op, op.map("Sqr", x), (x.dims[0], 1, x.dims[1], rest))
     padded = pad_image(op, squares, ((width - 1) // 2, 0, width // 2, 0))
     args = {"kernels": [width, 1], "strides": [1, 1], "pads": [0, 0, 0, 0]}
-    mean = reshape(op, op.make("AveragePool", [padded], squares.dims, **args), x.dims)
-    base = binary(op, "Add", scale(op, mean, alpha), fill(op, mean, bias))
+    averages = reshape(op, op.make("AveragePool", [padded], squares.dims, **args), x.dims)
+    base = binary(op, "Add", scale(op, averages, alpha), fill(op, averages, bias))
     return binary(op, "Mul", x, op.map("Pow", base, exponent=-beta))
 
 

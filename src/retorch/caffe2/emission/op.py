@@ -239,6 +239,10 @@ class Op:
         found = self._attribute(name)
         return tuple(default if found is None else found.as_strings())
 
+    def tensor(self, name: str, default: Array) -> Array:
+        found = self._attribute(name)
+        return default if found is None else found.as_tensor().numpy()
+
     def unread(self) -> list[str]:
         """The attributes that the rule never asked for."""
         return [name for name in self.node.attributes if name not in self._read]

@@ -56,12 +56,17 @@ def reduce_sum(op: Op) -> Result:
     return summed(op, x, axes, keep=keep)
 
 
-def reduce_mean(op: Op) -> Result:
-    x, axes, keep = _reduction(op)
+def mean(op: Op, x: Blob, axes: Sequence[int], *, keep: bool) -> Blob:
+    """The mean over ``axes``, in stages where they are long."""
     lengths = [x.dims[axis] for axis in axes]
     if any(isinstance(length, str) for length in lengths) or prod(map(size, lengths)) < LONG:
         return reduce(op, "ReduceMean", x, axes, keep=keep)
     return op.map("Scale", summed(op, x, axes, keep=keep), scale=1 / prod(map(size, lengths)))
+
+
+def reduce_mean(op: Op) -> Result:
+    x, axes, keep = _reduction(op)
+    return mean(op, x, axes, keep=keep)
 
 
 def extreme(kind: str) -> Rule:

@@ -122,6 +122,13 @@ def expand(op: Op) -> Result:
     return x
 
 
+def filled(op: Op) -> Result:
+    """A constant; its shape is known."""
+    shape = op.integers(0, "the shape of a ConstantOfShape") or ()
+    value = op.tensor("value", np.zeros(1, np.float32))
+    return op.param(np.full(shape, value.ravel()[0]), "fill")
+
+
 def tile(op: Op) -> Result:
     x, repeats = op.blob(0), op.integers(1, "the repeats of a Tile") or ()
     for axis, times in enumerate(repeats):
@@ -138,6 +145,8 @@ def pad(op: Op) -> Result:
         raise RefusalError("padding of integers")
     ends = {normal(axis, x.rank): (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
     ends = {axis: both for axis, both in ends.items() if any(both)}
+    if mode == "reflect" and any(max(both) >= size(x.dims[axis]) for axis, both in ends.items() if max(both) > 0):
+        raise RefusalError("a reflection of more than there is")  # Caffe2 would read beyond the image
     if mode == "wrap":
         for axis, (before, after) in ends.items():
             x = _wrap(op, x, axis, before, after)
@@ -185,6 +194,7 @@ def space_to_depth(op: Op) -> Result:
 
 RULES: Mapping[str, Rule] = {
     "Concat": concat_rule,
+    "ConstantOfShape": filled,
     "DepthToSpace": depth_to_space,
     "Dropout": identity,
     "Expand": expand,
