@@ -176,7 +176,11 @@ def _loaded(load: filled.Load, init_path: Path) -> dict[str, filled.Filled]:
     if load.kind != "minidb":
         raise FormatError(f"the weights are in a database of type {load.kind}", hint="only minidb can be read")
     beside = init_path.with_name(load.path.name)
-    path = beside if beside.exists() else load.path
+    path = beside if beside.is_file() else load.path
+    if not path.is_file():
+        raise UsageError(
+            f"{init_path}: its weights are in {path}, which is not there", hint=f"put {path.name} beside it"
+        )
     arrays = minidb.read(path)
     missing = [name for name in load.names if name not in arrays]
     if missing:
