@@ -45,10 +45,19 @@ def lower_interpolated(op: Builder, x: Value, sizes: Sequence[int]) -> Value:
     """Resize of the last axes, first on first and last on last; ``x`` has a batch and planes before them."""
     if tuple(sizes) == x.shape[-len(sizes) :]:
         return op.Identity(x)
-    axes = list(range(x.rank - len(sizes), x.rank))
+    ratios = [_ratio(size, out) for size, out in zip(x.shape[-len(sizes) :], sizes, strict=True)]
+    # scales rather than sizes, so that the batch stays open
+    scales = np.asarray([1.0] * (x.rank - len(sizes)) + ratios, np.float32)
     mode = {"coordinate_transformation_mode": "align_corners"}
-    # sizes of these axes only, so that the batch stays open
-    return op.Resize(x, None, None, list(sizes), mode="linear", axes=axes, **mode)
+    return op.Resize(x, None, scales, mode="linear", **mode)
+
+
+def _ratio(size: int, out: int) -> float:
+    """The least float32 that makes ``out`` of ``size`` where the product is rounded down."""
+    ratio = np.float32(out / size)
+    while size * float(ratio) < out:
+        ratio = np.nextafter(ratio, np.float32(np.inf))
+    return float(ratio)
 
 
 def batched(op: Builder, x: Value, rank: int) -> Value:

@@ -1,0 +1,177 @@
+"""Upsampling and resampling, pixel by pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from building import module, reference, through_onnx
+from layers.loops import pick
+from layers.rows import Row, every, named, noise
+from retorch.caffe2.runtime import Runtime
+from retorch.errors import UnsupportedError
+from retorch.module import Module
+
+Rows = Iterator[tuple[str, Module, Any, Any]]
+
+
+def nearest(x: np.ndarray, rank: int, scale: int) -> np.ndarray:
+    out = [n * scale for n in x.shape[-rank:]]
+    y = np.zeros((*x.shape[:-rank], *out))
+    for at in np.ndindex(*out):
+        y[(..., *at)] = x[(..., *(i // scale for i in at))]
+    return y
+
+
+def linear(x: np.ndarray, out: Sequence[int]) -> np.ndarray:
+    """SpatialUpSamplingBilinear.c and VolumetricUpSamplingTrilinear.c: place i of out shows i (in - 1) / (out - 1)."""
+    rank = len(out)
+    sizes = x.shape[-rank:]
+    x = x.astype(np.float64)
+    y = np.zeros((*x.shape[:-rank], *out))
+    for at in np.ndindex(*out):
+        places = [i * ((n - 1) / (o - 1) if o > 1 else 0) for i, n, o in zip(at, sizes, out, strict=True)]
+        low = [math.floor(p + 1e-12) for p in places]
+        for corner in product((0, 1), repeat=rank):
+            share = math.prod(p - f if c else 1 - (p - f) for c, p, f in zip(corner, places, low, strict=True))
+            there = [min(f + c, n - 1) for f, c, n in zip(low, corner, sizes, strict=True)]
+            y[(..., *at)] += share * x[(..., *there)]
+    return y
+
+
+def repeated_pixels(rng: np.random.Generator) -> Rows:
+    for i in range(40):
+        scale = int(rng.integers(1, 5))
+        x = noise(rng, 1 + i % 3, 2, *pick(rng, 1, 5))
+        expected = nearest(x, 2, scale)
+        if i % 2:
+            net = module("nn.SpatialUpSamplingNearest", scale_factor=scale, inputSize=(0,), outputSize=(0,))
+            yield f"{x.shape}x{scale}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
+        else:
+            yield f"{x.shape}x{scale}", module("nn.UpSampling", mode="nearest", scale_factor=scale), x, expected
+
+
+def between_pixels(rng: np.random.Generator) -> Rows:
+    for i in range(60):
+        x = noise(rng, 1 + i % 3, 2, *pick(rng, 1, 5))
+        if i % 3 == 0:
+            scale = int(rng.integers(1, 5))
+            fields, out = {"scale_factor": scale}, [n * scale for n in x.shape[2:]]
+        else:
+            out = pick(rng, 1, 9)
+            fields = {"oheight": out[0], "owidth": out[1]}
+        expected = linear(x, out)
+        if i % 2:
+            net = module("nn.SpatialUpSamplingBilinear", **fields)
+            yield f"{x.shape}to{out}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
+        else:
+            yield f"{x.shape}to{out}", module("nn.UpSampling", mode="linear", **fields), x, expected
+
+
+def volumes(rng: np.random.Generator) -> Rows:
+    for i in range(20):
+        x = noise(rng, 1 + i % 2, 2, *pick(rng, 1, 4, 3))
+        scale, out = int(rng.integers(1, 4)), pick(rng, 1, 6, 3)
+        if i % 3 == 0:
+            yield f"{x.shape}x{scale}", module("nn.UpSampling", scale_factor=scale), x, nearest(x, 3, scale)
+        elif i % 3 == 1:
+            expected = linear(x, [n * scale for n in x.shape[2:]])
+            yield f"{x.shape}x{scale}", module("nn.UpSampling", mode="linear", scale_factor=scale), x, expected
+        else:
+            fields = {"odepth": out[0], "oheight": out[1], "owidth": out[2]}
+            yield f"{x.shape}to{out}", module("nn.UpSampling", mode="linear", **fields), x, linear(x, out)
+
+
+def shuffled(rng: np.random.Generator) -> Rows:
+    """PixelShuffle.lua: view (b, c, r, r, h, w), permute (b, c, h, r, w, r)."""
+    for i in range(16):
+        r, planes = pick(rng, 1, 3)
+        height, width = pick(rng, 1, 4)
+        x = noise(rng, 1 + i % 3, planes * r * r, height, width)
+        expected = np.zeros((len(x), planes, height * r, width * r))
+        for c, y, z in np.ndindex(*expected.shape[1:]):
+            expected[:, c, y, z] = x[:, c * r * r + (y % r) * r + z % r, y // r, z // r]
+        net = module("nn.PixelShuffle", upscaleFactor=r, upscaleFactorSquared=r * r)
+        yield f"{x.shape}r{r}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
+
+
+def resampled(rng: np.random.Generator) -> Rows:
+    """nnx: SpatialReSampling is bilinear, to a size or by ratios."""
+    for i in range(24):
+        x, out = noise(rng, 2, 3, *pick(rng, 2, 6)), pick(rng, 2, 8)
+        ratios = [(o + 0.25) / n for o, n in zip(out, x.shape[2:], strict=True)]
+        fields = {"oheight": out[0], "owidth": out[1]} if i % 2 else {"rheight": ratios[0], "rwidth": ratios[1]}
+        expected = linear(x, out)
+        net = module("nn.SpatialReSampling", **fields)
+        yield f"{x.shape}to{out}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
+
+
+def resampled_by_mode(rng: np.random.Generator) -> Rows:
+    """SpatialReSamplingEx.c, on any two neighbouring dimensions."""
+    for i in range(48):
+        mode, axis, larger = ["simple", "average", "bilinear"][i % 3], int(rng.integers(0, 3)), i % 2 == 0
+        x = noise(rng, *pick(rng, 2, 7, 4))
+        sizes = x.shape[axis : axis + 2]
+        out = [int(rng.integers(n, 9)) if larger else int(rng.integers(1, n)) for n in sizes]
+        if mode == "bilinear" and min(out) < 2:
+            continue
+        expected = np.zeros((*x.shape[:axis], *out, *x.shape[axis + 2 :]))
+        front = (slice(None),) * axis
+        steps = [-(-o // n) if larger else n // o for o, n in zip(out, sizes, strict=True)]
+        for at in np.ndindex(*out):
+            if larger:
+                value = x[(*front, at[0] // steps[0], at[1] // steps[1])]
+            else:
+                cut = [
+                    slice(j * s, (j + 1) * s if mode == "average" else j * s + 1)
+                    for j, s in zip(at, steps, strict=True)
+                ]
+                value = x[(*front, *cut)].astype(np.float64).mean(axis=(axis, axis + 1))
+            expected[(*front, *at)] = value
+        if mode == "bilinear":
+            moved = np.moveaxis(x, (axis, axis + 1), (-2, -1))
+            expected = np.moveaxis(linear(moved, out), (-2, -1), (axis, axis + 1))
+        fields = {"oheight": out[0], "owidth": out[1], "yDim": axis + 1, "xDim": axis + 2}
+        yield f"{mode}{sizes}to{out}@{axis}", module("nn.SpatialReSamplingEx", mode=mode, **fields), x, expected
+
+
+ROWS = named(repeated_pixels, between_pixels, volumes, shuffled, resampled, resampled_by_mode)
+
+
+@every(ROWS)
+def test_formula_is_torchs(row: Row) -> None:
+    row.agrees_by_formula()
+
+
+@every(ROWS)
+def test_conversion_agrees(row: Row) -> None:
+    row.agrees_converted()
+
+
+@pytest.mark.caffe2
+@every(ROWS[::3])
+def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+    row.agrees_in_caffe2(caffe2, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("typename", "fields", "why"),
+    [
+        ("nn.SpatialUpSamplingBilinear", {}, "neither scale_factor"),
+        ("nn.UpSampling", {"mode": "nearest", "oheight": 8, "owidth": 8}, "no output size"),
+        ("nn.PixelShuffle", {"upscaleFactor": 2}, "groups of 4 planes"),
+        ("nn.SpatialReSampling", {"oheight": 1, "owidth": 8}, "to 1x8"),
+        ("nn.SpatialReSamplingEx", {"oheight": 8, "owidth": 2, "yDim": 3, "xDim": 4}, "4x5 to 8x2"),
+    ],
+)
+def test_what_has_no_size_is_refused(typename: str, fields: dict[str, Any], why: str) -> None:
+    x = np.zeros((1, 3, 4, 5), np.float32)
+    for run in (reference, through_onnx):
+        with pytest.raises(UnsupportedError, match=why):
+            run(module(typename, **fields), x)
