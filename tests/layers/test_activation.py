@@ -38,7 +38,7 @@ POINTWISE: list[tuple[str, dict[str, Any], Callable[[float], float]]] = [
     ("nn.RReLU", {}, lambda x: x if x > 0 else 11 / 48 * x),
     ("nn.ELU", {}, lambda x: x if x > 0 else math.exp(x) - 1),
     ("nn.ELU", {"alpha": 0.7}, lambda x: x if x > 0 else 0.7 * (math.exp(x) - 1)),
-    ("cudnn.ELU", {"alpha": 2}, lambda x: x if x > 0 else 2 * (math.exp(x) - 1)),
+    ("nn.ELU", {"alpha": 2}, lambda x: x if x > 0 else 2 * (math.exp(x) - 1)),
     ("nn.HardTanh", {}, lambda x: -1 if x < -1 else min(x, 1)),
     ("nn.HardTanh", {"min_val": -0.25, "max_val": 2, "inplace": False}, lambda x: -0.25 if x < -0.25 else min(x, 2)),
     ("nn.Clamp", {"min_val": 0.5, "max_val": 1}, lambda x: 0.5 if x < 0.5 else min(x, 1)),
@@ -180,6 +180,14 @@ def test_precision_is_the_inputs(typename: str, fields: dict[str, Any], dtype: t
     y = module(typename, **fields).forward(np.linspace(-3, 3, 12, dtype=dtype))
     assert isinstance(y, np.ndarray)
     assert y.dtype == dtype
+
+
+def test_the_relu_of_2014_is_always_in_place() -> None:
+    x = np.array([[-1, 2]], np.float32)
+    branches = [torch_object("nn.Identity"), torch_object("cudnn.ReLUInPlace", mode="CUDNN_ACTIVATION_RELU")]
+    net = module("nn.ConcatTable", modules=branches)
+    for got in (reference(net, x), through_onnx(net, x)):
+        assert [y.tolist() for y in got] == [[[0, 2]], [[0, 2]]]
 
 
 def test_an_input_is_not_written_to() -> None:

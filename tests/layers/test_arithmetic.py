@@ -154,6 +154,8 @@ SOFTMAX: list[tuple[str, dict[str, Any], dict[int, tuple[int, ...]], Callable[[f
     ("cudnn.SpatialSoftMax", {}, {1: (0,), 2: (1,), 3: (0,), 4: (1,)}, lambda x: x, False),
     ("cudnn.SpatialSoftMax", {"algorithm": "CUDNN_SOFTMAX_LOG"}, {3: (0,), 4: (1,)}, lambda x: x, True),
     ("cudnn.SpatialLogSoftMax", {}, {1: (0,), 2: (1,), 3: (0,), 4: (1,)}, lambda x: x, True),
+    ("cudnn.VolumetricSoftMax", {"ssm": None}, {4: (0,), 5: (1,)}, lambda x: x, False),
+    ("cudnn.VolumetricLogSoftMax", {}, {4: (0,), 5: (1,)}, lambda x: x, True),
     ("cudnn.SoftMax", {}, {1: (0,), 2: (1,), 3: (0, 1, 2), 4: (1, 2, 3)}, lambda x: x, False),
     ("cudnn.LogSoftMax", {}, {1: (0,), 2: (1,), 3: (0, 1, 2), 4: (1, 2, 3)}, lambda x: x, True),
 ]
@@ -238,6 +240,18 @@ def test_what_hands_its_input_on_shares_it(typename: str, fields: dict[str, Any]
     expected = [2 * x if is_x else x, 2 * x]
     for got in (reference(net, x), through_onnx(net, x), through_caffe2(net, x)):
         check(expected, got, 1e-6)
+
+
+@pytest.mark.parametrize(("dimension", "copied"), [(1, False), (2, True)])
+def test_contiguous_copies_what_is_not_in_order(dimension: int, copied: bool) -> None:
+    x = np.array([[1, -2, 5], [3, 4, 6]], np.float32)
+    parts = [torch_object("nn.SplitTable", dimension=dimension), torch_object("nn.SelectTable", index=1)]
+    doubling = torch_object("nn.MulConstant", constant_scalar=2, inplace=True)
+    branches = torch_object("nn.ConcatTable", modules=[torch_object("nn.Contiguous"), doubling])
+    net = module("nn.Sequential", modules=[*parts, branches])
+    first = x[0] if dimension == 1 else x[:, 0]
+    for got in (reference(net, x), through_onnx(net, x), through_caffe2(net, x)):
+        check([first if copied else 2 * first, 2 * first], got, 1e-6)
 
 
 def test_copy_to_whole_numbers_cuts() -> None:

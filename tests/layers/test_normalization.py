@@ -64,6 +64,14 @@ def batch(rng: np.random.Generator) -> Rows:
                 yield f"{typename}-{kind}", net, x, expected
 
 
+def of_fbnn(rng: np.random.Generator) -> Rows:
+    x, inverse = noise(rng, 2, 3, 2, 2), rng.uniform(0.5, 2, 3)
+    empty = np.zeros(0, np.float32)
+    expected = (x - 0.5) * inverse[:, None, None]
+    fields = {"running_mean": np.full(3, 0.5), "running_std": inverse, "weight": empty, "bias": empty}
+    yield "", module("fbnn.SpatialBatchNormalization", affine=False, eps=1e-5, **fields), x, expected
+
+
 def by_instance(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
     planes = x.shape[-3]
     y = np.empty((x.size // math.prod(x.shape[-2:]), math.prod(x.shape[-2:])))
@@ -142,11 +150,66 @@ def rows_of(rng: np.random.Generator) -> Rows:
                     norm = max(sizes) + eps if p == math.inf else (math.fsum(s**p for s in sizes) + eps) ** (1 / p)
                     y.append([v / norm for v in row])
                 yield f"{p}-{shape}", module("nn.Normalize", p=p, eps=eps), x, np.reshape(y, shape)
+    for shape in ((3, 5), (1, 4)):
+        x = noise(rng, *shape)
+        y = [[v / math.sqrt(math.fsum(w * w for w in row)) for v in row] for row in x.tolist()]
+        yield "l2", module("nn.L2Normalize", buffer=x, normSquared=x[:, :1]), x, np.array(y)
+        whole = math.sqrt(math.fsum(w * w for w in x.ravel().tolist()))
+        yield "l2-whole", module("nn.L2Normalize", normSquared=1.5), x, x.astype(np.float64) / whole
     zeros = np.zeros((2, 3), np.float32)
     yield "zeros", module("nn.Normalize", p=2), zeros, zeros
 
 
-ROWS = named(batch, instance, local_response, rows_of)
+def planes_given(rng: np.random.Generator) -> Rows:
+    for shape in ((2, 3, 4, 5), (1, 2, 1, 1), (3, 4, 2)):
+        x, mean, deviation = noise(rng, *shape), noise(rng, shape[-3]), rng.uniform(0.5, 2, shape[-3])
+        expected = np.empty(shape)
+        for index, value in np.ndenumerate(x):
+            expected[index] = (float(value) - float(mean[index[-3]])) / float(deviation[index[-3]])
+        net = module("nn.SpatialFeatNormalization", mean=mean, std=deviation, noOfFeats=shape[-3])
+        yield f"{shape}", net, x, expected
+
+
+def spelt_out(rng: np.random.Generator) -> Rows:
+    x, weight, bias = noise(rng, 3, 6), noise(rng, 6), noise(rng, 6)
+    mean = torch_object("nn.Mean", dimension=2, sizeAverage=True, squeeze=True)
+    repeated = torch_object("nn.Sequential", modules=[mean, torch_object("nn.Replicate", nfeatures=6, dim=2)])
+    modules = [
+        torch_object("nn.ConcatTable", modules=[torch_object("nn.Identity"), repeated]),
+        torch_object("nn.CSubTable"),
+        torch_object("nn.Normalize", p=2, eps=1e-10),
+        torch_object("nn.MulConstant", constant_scalar=math.sqrt(6)),
+        torch_object("nn.CMul", weight=weight),
+        torch_object("nn.Add", bias=bias),
+    ]
+    expected = by_instance(x.reshape(3, 1, 1, 6), np.ones(1), np.zeros(1), 1e-10 / 6).reshape(3, 6) * weight + bias
+    for typename in ("nn.LayerNormalization", "onmt.LayerNormalization"):
+        yield typename, module(typename, modules=modules), x, expected
+
+
+def same_response(rng: np.random.Generator) -> Rows:
+    for size, shape in ((3, (2, 3, 5, 4)), (5, (1, 2, 6, 6))):
+        x, pad = noise(rng, *shape), size // 2
+        pooling = {"kW": size, "kH": size, "dW": 1, "dH": 1, "padW": pad, "padH": pad}
+        below = [
+            torch_object("nn.Square"),
+            torch_object("nn.SpatialAveragePooling", **pooling, ceil_mode=False, count_include_pad=True, divide=True),
+            torch_object("nn.MulConstant", constant_scalar=0.5, inplace=True),
+            torch_object("nn.AddConstant", constant_scalar=1, inplace=True),
+            torch_object("nn.Power", pow=0.75),
+        ]
+        branches = [torch_object("nn.Identity"), torch_object("nn.Sequential", modules=below)]
+        modules = [torch_object("nn.ConcatTable", modules=branches), torch_object("nn.CDivTable")]
+        expected = np.empty(shape)
+        for n, c, row, column in np.ndindex(*shape):
+            square = x[n, c, max(row - pad, 0) : row + pad + 1, max(column - pad, 0) : column + pad + 1]
+            mean = math.fsum(float(v) ** 2 for v in square.ravel()) / size**2
+            expected[n, c, row, column] = float(x[n, c, row, column]) / (1 + 0.5 * mean) ** 0.75
+        fields = {"size": size, "alpha": 0.5, "beta": 0.75}
+        yield f"{size}", module("inn.SpatialSameResponseNormalization", modules=modules, **fields), x, expected
+
+
+ROWS = named(batch, instance, local_response, rows_of, of_fbnn, planes_given, spelt_out, same_response)
 
 
 @every(ROWS)

@@ -43,6 +43,13 @@ class ReLU(Layer):
         return op.result(x, op.Relu(x), self.inplace)
 
 
+@layer("cudnn.ReLUInPlace", kind="relu")
+class ReLUInPlace(ReLU):
+    """max(x, 0), always in place; of 2014"""
+
+    inplace: bool = True
+
+
 @layer("nn.ReLU6", kind="relu")
 class ReLU6(Layer):
     """min(max(x, 0), 6)"""
@@ -153,7 +160,7 @@ class PReLU(Layer):
         return op.PRelu(x, op.weight(self.weight.reshape(self.slopes(x.shape)), "w"))
 
 
-@layer("nn.ELU", "cudnn.ELU", kind="elu")
+@layer("nn.ELU", kind="elu")
 class ELU(Layer):
     """x where x > 0, elsewhere alpha · (exp(x) − 1)"""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from retorch.layers.activation import settle
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.shape import in_one_piece, is_in_one_piece
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -71,10 +72,10 @@ class Contiguous(Layer):
     """x; in a tensor of its own where its elements do not stand in order"""
 
     def forward(self, x: Array) -> Array:
-        return np.ascontiguousarray(x)
+        return in_one_piece(x)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return x
+        return x if is_in_one_piece(x) else op.Identity(x)
 
 
 @layer("nn.Dropout", kind="dropout")

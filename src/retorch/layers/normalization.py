@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from retorch.builder import Builder, Value
 
 
-@layer("nn.BatchNormalization", "cudnn.BatchNormalization", kind="bn")
+@layer("nn.BatchNormalization", "cudnn.BatchNormalization", "fbnn.BatchNormalization", kind="bn")
 class BatchNormalization(Layer):
     """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane (dimension 2)
 
@@ -39,6 +39,9 @@ class BatchNormalization(Layer):
                 raise MissingFieldError("lacks its field 'running_var'")
             inverse = self.running_std.astype(np.float64)
             self.running_var = (inverse**-2 - self.eps).astype(self.running_std.dtype)
+        # what is not affine has no weights, or empty ones (fbnn)
+        self.weight = self.weight if self.weight is not None and self.weight.size else None
+        self.bias = self.bias if self.bias is not None and self.bias.size else None
 
     def variance(self) -> Array:
         """The variance of each plane."""
@@ -226,7 +229,41 @@ class Normalize(Layer):
         return op.Div(x, op.Pow(total, 1 / self.p))
 
 
-@layer("nn.LayerNormalization", kind="layernorm")
+@layer("nn.L2Normalize", kind="normalize")
+class L2Normalize(Layer):
+    """x / √(Σ x²) for each row; for all of x in a variant whose ``normSquared`` is a number"""
+
+    normSquared: object = None
+
+    def _axes(self, rank: int) -> tuple[int, ...]:
+        return tuple(range(rank)) if isinstance(self.normSquared, (int, float)) else (rank - 1,)
+
+    def forward(self, x: Array) -> Array:
+        return x / np.sqrt(np.square(x).sum(self._axes(x.ndim), keepdims=True))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Div(x, op.Sqrt(op.ReduceSum(op.Mul(x, x), self._axes(x.rank), keepdims=1)))
+
+
+@layer("nn.SpatialFeatNormalization", kind="featnorm")
+class SpatialFeatNormalization(Layer):
+    """(x − mean) / std for each plane of (C, H, W) or (N, C, H, W), of dpnn"""
+
+    mean: Array
+    std: Array
+    ignored = frozenset({"noOfFeats"})
+
+    def forward(self, x: Array) -> Array:
+        if x.ndim not in (3, 4) or x.shape[-3] != self.mean.size:
+            raise Refusal(f"takes images of {self.mean.size} planes, not sizes {x.shape}")
+        return (x - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        mean, deviation = (stored.reshape(-1, 1, 1) for stored in (self.mean, self.std))
+        return op.Div(op.Sub(x, op.weight(mean, "m")), op.weight(deviation, "sd"))
+
+
+@layer("nn.LayerNormalization", "onmt.LayerNormalization", kind="layernorm")
 class LayerNormalization(Sequential):
     """(x − mean) / √(Σ (x − mean)² + eps) · √n · weight + bias for each row, as the modules inside spell it"""
 

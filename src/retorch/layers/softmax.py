@@ -119,6 +119,25 @@ class CudnnSpatialLogSoftMax(CudnnPlanes):
     logarithm = True
 
 
+@layer("cudnn.VolumetricSoftMax", kind="softmax")
+class CudnnVolumetricSoftMax(CudnnPlanes):
+    """exp(x) / Σ exp(x), over dimension 1 of a volume of (C, T, H, W), 2 of a batch of them"""
+
+    ignored = frozenset({"ssm"})
+
+    def _axis(self, rank: int) -> int:
+        if rank not in (4, 5):
+            raise Refusal(f"takes 4 or 5 dimensions, not {rank}")
+        return rank - 4
+
+
+@layer("cudnn.VolumetricLogSoftMax", kind="logsoftmax")
+class CudnnVolumetricLogSoftMax(CudnnVolumetricSoftMax):
+    """x − log Σ exp(x), over dimension 1 of a volume of (C, T, H, W), 2 of a batch of them"""
+
+    logarithm = True
+
+
 class CudnnInstance(CudnnPlanes):
     """cuDNN's instance mode: over all elements of each sample"""
 
