@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from retorch import nodes
 from retorch.errors import Problem, UnsupportedError, UsageError
-from retorch.layers.rule import Array, Layer, Refusal, Unknown
+from retorch.layers.binding import Unknown
+from retorch.layers.rule import Array, Layer, Refusal
 
 Nested: TypeAlias = "Value | list[Nested]"
 
@@ -281,6 +282,7 @@ class Builder:
         try:
             if isinstance(module, Unknown):
                 raise Refusal(module.reason)
+            module.check_nesting(x)
             return cast("Nested", module.lower(self, x))
         except Refusal as refusal:
             self.problems.append(Problem(module.path, module.typename, str(refusal)))

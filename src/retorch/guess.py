@@ -15,13 +15,15 @@ from enum import IntEnum
 
 from retorch.builder import Builder, Value, flatten
 from retorch.builder import Nested as Values
-from retorch.errors import RetorchError, UnsupportedError, UsageError
+from retorch.errors import UnsupportedError, UsageError
 from retorch.layers.rule import Layer
 from retorch.lowering import InputSpec, lower_inputs
 from retorch.module import Module
 
 LARGEST = 2048
 _MOST_SIZES = 40
+#: Layers lowered before giving up: some 20 sizes for a network of 200 layers, or one long recurrence.
+_MOST_LAYERS = 5_000
 
 _HINT = "say it with --input, for example --input 1x3x224x224 (once for each tensor of a table)"
 
@@ -59,7 +61,7 @@ def input_shape(net: Module) -> Guess:
     known = tuple(1 if size is None else size for size in pattern)
     where = f"{layer.path or '(root)'} {layer.typename}"
     if not free:
-        if _fit(net, known) is not Fit.FITS:
+        if _fit(net, known, iter(range(_MOST_LAYERS))) is not Fit.FITS:
             raise UsageError(f"the input's shape does not follow from {where}", hint=_HINT)
         return Guess(known, f"assumed the input {_text(known)}, from {where}")
     size, why = _solve(net, pattern)
@@ -86,38 +88,48 @@ def _readers(layer: Layer) -> Iterator[tuple[Layer, tuple[int | None, ...]]]:
 
 
 def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:
+    budget = iter(range(_MOST_LAYERS))
+
     def at(size: int) -> tuple[int, ...]:
         return tuple(size if s is None else s for s in pattern)
 
-    low, high = 1, LARGEST
+    def fit(size: int, *, whole: bool = False) -> Fit:
+        return _fit(net, at(size), budget, whole=whole)
+
+    low, high = 1, 2
+    while high < LARGEST and fit(high) is Fit.TOO_SMALL:
+        # from below: a network that unrolls over the image's width costs more the larger it is
+        low, high = high + 1, 2 * high
     while low < high:
         middle = (low + high) // 2
-        if _fit(net, at(middle)) is Fit.TOO_SMALL:
+        if fit(middle) is Fit.TOO_SMALL:
             low = middle + 1
         else:
             high = middle
-    sizes = list(itertools.takewhile(lambda size: _fit(net, at(size)) is Fit.FITS, range(low, low + _MOST_SIZES)))
+    sizes = list(itertools.takewhile(lambda size: fit(size) is Fit.FITS, range(low, low + _MOST_SIZES)))
     if not sizes:
         raise UsageError(f"no square image up to {LARGEST} fits this network", hint=_HINT)
     if len(sizes) == 1:
         return low, "no other square size fits"
-    whole = [size for size in sizes if _fit(net, at(size), whole=True) is Fit.FITS]
+    whole = [size for size in sizes if fit(size, whole=True) is Fit.FITS]
     if len(whole) != 1 or len(sizes) == _MOST_SIZES:
         more = "and larger" if len(sizes) == _MOST_SIZES else f"to {sizes[-1]}"
         raise UsageError(f"several sizes fit this network, {_text(at(low))} {more}", hint=_HINT)
     return whole[0], f"of the sizes {low} to {sizes[-1]} that fit, the only one at which no layer drops border pixels"
 
 
-def _fit(net: Module, shape: tuple[int, ...], *, whole: bool = False) -> Fit:
-    op = Builder(strict=True, watch=_watch_sizes(shape[0], whole))
+def _fit(net: Module, shape: tuple[int, ...], budget: Iterator[int], *, whole: bool = False) -> Fit:
+    op = Builder(strict=True, watch=_watch_sizes(shape[0], budget, whole))
     inputs, _ = lower_inputs(op, [InputSpec(shape)], 0)
     try:
         op.call(net.layer, inputs)
     except _Misfit as found:
         return found.fit
     except UnsupportedError:
+        if op.refused and not isinstance(op.refused[1], list) and op.refused[0].takes_table:
+            raise UsageError("this network takes a table of tensors", hint=_HINT) from None
         return Fit.TOO_SMALL if op.refused is None else _judge(*op.refused, batch=shape[0]) or Fit.TOO_SMALL
-    except (RetorchError, ValueError, IndexError, ZeroDivisionError):
+    except (ValueError, IndexError, ZeroDivisionError):
         return Fit.TOO_SMALL
     return Fit.FITS
 
@@ -127,10 +139,12 @@ class _Misfit(Exception):  # noqa: N818 - a finding, not an error
         self.fit = fit
 
 
-def _watch_sizes(batch: int, whole: bool) -> Callable[[Layer, Values], None]:
+def _watch_sizes(batch: int, budget: Iterator[int], whole: bool) -> Callable[[Layer, Values], None]:
     """A View takes a multiple of what it names for more examples: a size that comes to that is no fit."""
 
     def watch(layer: Layer, x: Values) -> None:
+        if next(budget, None) is None:
+            raise UsageError("which input this network takes would take too long to find out", hint=_HINT)
         fit = _judge(layer, x, batch=batch) if layer.reads() is None else None
         if fit:
             raise _Misfit(fit)

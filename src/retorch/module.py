@@ -18,7 +18,8 @@ import numpy as np
 
 from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers import registered
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Unknown, forward_pass
+from retorch.layers.binding import ObjectBinder, Unknown
+from retorch.layers.rule import Array, Layer, Nested, Refusal, forward_pass
 from retorch.torch7 import LuaTable, TorchObject, read
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
@@ -229,7 +230,7 @@ def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tupl
     Raises:
         UsageError: the object is no module.
     """
-    binder = Binder()
+    binder = ObjectBinder()
     try:
         layer = binder(obj, "")
     except Refusal as error:

@@ -13,14 +13,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast, get_args, get_origin
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import Problem, UnsupportedError, UsageError
-from retorch.layers.bookkeeping import BOOKKEEPING
-from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+from retorch.torch7 import LuaTable, TorchObject
 
 Array: TypeAlias = NDArray[Any]
 #: What Torch passes between modules: a tensor, or a table of such.
@@ -91,6 +90,22 @@ def tensors(x: Nested) -> Iterator[Array]:
         yield x
 
 
+class Binder(Protocol):
+    """What turns stored objects into layers; see :mod:`retorch.layers.binding`."""
+
+    layers: dict[int, Layer]
+    problems: list[Problem]
+    notes: list[str]
+
+    def __call__(self, obj: object, path: str) -> Layer:
+        """The layer that a stored object means; raises Refusal for what is no module."""
+        ...
+
+    def sequence(self, table: LuaTable, path: str) -> list[Layer]:
+        """The modules 1…n of a table."""
+        ...
+
+
 class Layer:
     """A Torch module: the fields it declares, its formula, its lowering.
 
@@ -110,6 +125,9 @@ class Layer:
     container: ClassVar[bool] = False
     #: The declared fields and their types; filled by :func:`layer`.
     fields: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
+
+    #: Whether ``forward`` takes a table, by its annotation; None where it takes either. Filled by :func:`layer`.
+    takes_table: ClassVar[bool | None] = None
 
     path: str
     typename: str
@@ -165,6 +183,7 @@ class Layer:
             with forward_pass():
                 return self(x)
         try:
+            self.check_nesting(x)
             y = cast("Nested", self.forward(x))
         except Refusal as refusal:
             raise UnsupportedError([Problem(self.path, self.typename, str(refusal))]) from refusal
@@ -177,6 +196,12 @@ class Layer:
         if run.listen is not None:
             run.listen(self, x, y)
         return y
+
+    def check_nesting(self, x: object) -> None:
+        """Refuse a table where the layer takes a tensor, and the other way round."""
+        if self.takes_table is not None and isinstance(x, list) != self.takes_table:
+            wanted, given = ("a table", "a tensor") if self.takes_table else ("a tensor", "a table")
+            raise Refusal(f"takes {wanted}, but is given {given}")
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{k}={v}" for k, v in self.settings().items())
@@ -229,183 +254,19 @@ def layer(*names: str, kind: str = "") -> Callable[[L], L]:
         cls.names = names
         cls.kind = kind or names[0].rpartition(".")[2].lower()
         hints = typing.get_type_hints(cls)
+        cls.takes_table = _takes_table(cls)
         cls.fields = {n: t for n, t in hints.items() if get_origin(t) is not ClassVar and n not in _OWN_NAMES}
         return cls
 
     return register
 
 
+def _takes_table(cls: type[Layer]) -> bool | None:
+    annotations = [a for name, a in cls.forward.__annotations__.items() if name != "return"]
+    said = str(annotations[0]) if annotations else ""
+    return True if said.startswith("list[") else False if said == "Array" else None
+
+
 def registered() -> Mapping[str, type[Layer]]:
     """Every Torch class that has a rule, by name."""
     return types.MappingProxyType(_registry)
-
-
-class Unknown(Layer):
-    """A class that retorch has no rule for; it can be shown, but not run or converted."""
-
-    container = True
-
-    def __init__(self) -> None:
-        self.reason = ""
-        self.inside: list[Layer] = []
-
-    def children(self) -> Iterable[Layer]:
-        return self.inside
-
-    def forward(self, x: Any, /) -> Any:
-        raise UnsupportedError([self.problem()])
-
-    def problem(self) -> Problem:
-        return Problem(self.path, self.typename, self.reason)
-
-
-class Binder:
-    """Turns stored objects into layers: one layer for one object, however often it is used."""
-
-    def __init__(self) -> None:
-        self.layers: dict[int, Layer] = {}
-        self.problems: list[Problem] = []
-        self.notes: list[str] = []
-
-    def __call__(self, obj: object, path: str) -> Layer:
-        """The layer that a stored object means.
-
-        Raises:
-            Refusal: the object is not a module at all.
-        """
-        if not isinstance(obj, TorchObject):
-            raise Refusal(f"{path or 'the root'} should be a module, but is a {type(obj).__name__}")
-        if id(obj) in self.layers:
-            return self.layers[id(obj)]
-        # a loss by any name: nn.Criterion's rule says what becomes of it
-        known = "nn.Criterion" if obj.typename.endswith("Criterion") else obj.typename
-        cls = _registry.get(known, Unknown)
-        reason = _why_not(obj, cls)
-        made = Unknown() if reason else cls()
-        made.path, made.typename, made.raw = path, obj.typename, obj
-        self.layers[id(obj)] = made
-        if isinstance(made, Unknown):
-            self._give_up(made, reason)
-            return made
-        try:
-            self._read_fields(made, obj)
-            made.setup(self)
-        except (MissingFieldError, Refusal) as error:
-            self.problems.append(Problem(path, obj.typename, str(error)))
-        return made
-
-    def _give_up(self, made: Unknown, reason: str) -> None:
-        made.reason = reason
-        self.problems.append(Problem(made.path, made.typename, reason))
-        modules = made.raw.get("modules")
-        if isinstance(modules, LuaTable):
-            made.inside = self.sequence(modules, f"{made.path}.modules")
-
-    def sequence(self, table: LuaTable, path: str) -> list[Layer]:
-        """The modules 1…n of a table."""
-        path = path.removeprefix(".")
-        return [self(item, f"{path}[{i}]") for i, item in enumerate(table.sequence(), 1)]
-
-    def _read_fields(self, made: Layer, obj: TorchObject) -> None:
-        for name, hint in made.fields.items():
-            try:
-                value = self._convert(obj.get(name), hint, f"{made.path}.{name}".removeprefix("."))
-            except _Wrong as error:
-                raise MissingFieldError(
-                    f"field {name!r} should be {error}, but is {_describe(obj.get(name))}"
-                ) from None
-            if value is None and not _allows_none(hint):
-                if not hasattr(made, name):
-                    raise MissingFieldError(f"lacks its field {name!r}")
-                value = getattr(made, name)
-            if value is not None or not hasattr(made, name):
-                setattr(made, name, value)
-        unread = {str(k) for k in obj} - set(made.fields) - BOOKKEEPING - made.ignored
-        unread = {k for k in unread if not isinstance(obj.get(k), LuaFunction)}
-        if unread:
-            self.notes.append(f"{made.path or '(root)'} {made.typename}: ignores {', '.join(sorted(unread))}")
-
-    def _convert(self, value: object, hint: Any, path: str) -> object:
-        if value is None:
-            return None
-        if get_origin(hint) in (types.UnionType, typing.Union):
-            hint = next(t for t in get_args(hint) if t is not type(None))
-        if get_origin(hint) is list:
-            if not isinstance(value, LuaTable):
-                raise _Wrong("a table of modules")
-            return self.sequence(value, path)
-        if hint is Layer:
-            return self(value, path)
-        convert = _CONVERTERS.get(hint)
-        return value if convert is None else convert(value)
-
-
-class _Wrong(Exception):  # noqa: N818 - internal: "should be …"
-    pass
-
-
-def _describe(value: object) -> str:
-    return f"{value!r}" if isinstance(value, (int, float, str, bool)) else f"a {type(value).__name__}"
-
-
-def _allows_none(hint: Any) -> bool:
-    return type(None) in get_args(hint)
-
-
-def _why_not(obj: TorchObject, cls: type[Layer]) -> str:
-    for method in ("updateOutput", "forward"):
-        if isinstance(obj.get(method), LuaFunction) and method not in cls.ignored:
-            return f"a Lua function stored in the file overrides its {method}"
-    if cls is Unknown:
-        fields = ", ".join(sorted(str(k) for k in obj if str(k) not in BOOKKEEPING)) or "none"
-        return f"unknown class (fields: {fields})"
-    return ""
-
-
-def _int(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-        raise _Wrong("a whole number")
-    return int(value)
-
-
-def _float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _Wrong("a number")
-    return float(value)
-
-
-def _bool(value: object) -> bool:
-    # Lua counts 0 as true, but files written by other programs mean false by it
-    return value not in (False, 0)
-
-
-def _str(value: object) -> str:
-    if not isinstance(value, str):
-        raise _Wrong("a string")
-    return value
-
-
-def _array(value: object) -> Array:
-    if not isinstance(value, np.ndarray):
-        raise _Wrong("a tensor")
-    return cast("Array", value).view(np.ndarray)
-
-
-def _sizes(value: object) -> Sizes:
-    if isinstance(value, np.ndarray):
-        return tuple(int(v) for v in cast("Array", value).ravel())
-    if isinstance(value, LuaTable):
-        return tuple(_int(v) for v in value.sequence())
-    if isinstance(value, (int, float)):
-        return (_int(value),)
-    raise _Wrong("a list of whole numbers")
-
-
-_CONVERTERS: dict[Any, Callable[[object], object]] = {
-    int: _int,
-    float: _float,
-    bool: _bool,
-    str: _str,
-    Array: _array,
-    Sizes: _sizes,
-}
