@@ -123,6 +123,9 @@ class _Walk:
         return ir.Model(graph, ir_version=10, producer_name="retorch")
 
     def _operator(self, index: int, operator: OperatorDef) -> None:
+        if not operator.output:
+            self.problems.append(_problem(index, operator, "has no outputs"))
+            return
         start = len(self.graph.nodes)
         absent = next((blob for blob in operator.input if blob in self.missing), None)
         if absent is not None:
@@ -131,7 +134,7 @@ class _Walk:
             self._lose(operator, "")
             return
         try:
-            self.graph.prefix = operator.output[0] if operator.output else operator.type
+            self.graph.prefix = operator.output[0]
             inputs = tuple(self._value(blob) for blob in operator.input)
             results = RULES[operator.type](Call(operator, inputs, self.graph, self.read))
             self._bind(operator, [results] if isinstance(results, ir.Value) else results)

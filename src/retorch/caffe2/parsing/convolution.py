@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from retorch.caffe2.parsing.call import Call, Rule
-from retorch.caffe2.parsing.graph import RefusalError, rank, size
+from retorch.caffe2.parsing.graph import RefusalError, rank, size, sizes
 from retorch.caffe2.parsing.window import CAFFE, SAME, VALID, Window, back, first, padded, read_window, spatial
 
 
 def _check(call: Call, window: Window, weight: ir.Value) -> None:
-    if rank(weight) != window.dimensions + 2 or rank(call.x) != window.dimensions + 2:
-        raise RefusalError(f"a {window.dimensions}-D kernel for an input of {rank(call.x)} dimensions")
+    if rank(weight) != window.dimensions + 2 or rank(call.x) != window.dimensions + 2 or min(window.kernel) < 1:
+        raise RefusalError(f"a kernel of {window.kernel} for an input of {rank(call.x)} dimensions")
 
 
 def conv(call: Call) -> ir.Value:
@@ -77,19 +77,24 @@ def conv_transpose(call: Call) -> ir.Value:
 
 
 def _adjustment(call: Call) -> tuple[int, ...]:
-    listed = call.ints("adjs")
+    adj = call.ints("adjs")
     if call.has("adj"):
-        return (*listed, call.int("adj", 0), call.int("adj", 0))[:2]
-    if call.has("adj_h") and call.has("adj_w"):
-        return (call.int("adj_h", 0), call.int("adj_w", 0))
-    return listed or (0, 0)
+        adj = (*adj, call.int("adj", 0), call.int("adj", 0))[:2]
+    elif call.has("adj_h") and call.has("adj_w"):
+        adj = (*adj, call.int("adj_h", 0), call.int("adj_w", 0))
+    adj = adj or (0, 0)
+    if len(adj) != 2 or min(adj) < 0:
+        raise RefusalError(f"adj {adj}")
+    return adj
 
 
 def locally_connected(call: Call) -> ir.Value:
     """A convolution with a kernel of its own at every place. X (N,C,H,W), W (oH,oW,O,C,kH,kW), b (oH,oW,O)."""
     window, g = read_window(call), call.graph
-    if window.dimensions != 2 or call.int("group", 1) != 1 or call.channels_last():
+    if window.dimensions != 2 or rank(call.x) != 4 or call.int("group", 1) != 1 or call.channels_last():
         raise RefusalError("LC in two dimensions, NCHW, without groups only")
+    if sizes(call.input(1))[4:] != window.kernel:
+        raise RefusalError(f"a kernel of {window.kernel} and weights of shape {sizes(call.input(1))}")
     x, pads = padded(call, call.x, window)
     x = g.op("Pad", x, g.constant([0, 0, *pads[:2], 0, 0, *pads[2:]]))
     rows, columns, out = (size(call.input(1), axis) for axis in range(3))

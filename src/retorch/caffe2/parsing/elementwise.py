@@ -100,7 +100,7 @@ def modulo(call: Call) -> ir.Value:
 
 def weighted_sum(call: Call) -> ir.Value:
     """x_0 * w_0 + x_1 * w_1 + …, the inputs in pairs of a tensor and a number."""
-    if len(call.inputs) % 2:
+    if len(call.inputs) % 2 or not call.inputs:
         raise RefusalError("WeightedSum takes its inputs in pairs")
     g = call.graph
     terms = [g.op("Mul", x, g.reshape(w, ())) for x, w in zip(call.inputs[::2], call.inputs[1::2], strict=True)]

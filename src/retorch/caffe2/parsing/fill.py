@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parsing.call import Call, Rule
-from retorch.caffe2.parsing.graph import RefusalError, constant_of, count
+from retorch.caffe2.parsing.graph import READABLE, Array, Graph, RefusalError, constant_of, count, number_of
 from retorch.caffe2.parsing.indexing import data_type
 
 
@@ -16,22 +17,31 @@ def constant_fill(call: Call) -> ir.Value:
     """One value everywhere: in the shape of an argument, of the input, or that the input spells out."""
     g = call.graph
     kind = data_type(call.int("dtype", 1))
-    value = np.asarray(_value(call, kind), kind.numpy())
+    value = number_of(_value(call, kind), kind)
     extra = call.ints("extra_shape")
     if not call.inputs:
-        return g.constant(np.full((*call.ints("shape"), *extra), value))
+        return _filled(g, (*call.ints("shape"), *extra), value)
     if call.ints("shape"):
         raise RefusalError("shape together with an input")
     sizes = _target(call)
     if extra:
         sizes = g.op("Concat", sizes, g.constant(extra), axis=0)
     known = constant_of(sizes)
-    if known is not None and count(known.tolist()) is not None:
-        return g.constant(np.full(tuple(known.tolist()), value))
+    if known is not None:
+        return _filled(g, known.ravel().tolist(), value)
     y = g.op("Expand", g.constant(value), sizes)
     if not call.int("input_as_shape", 0):
         y.shape = ir.Shape([*(call.x.shape or ()), *extra])
     return y
+
+
+def _filled(graph: Graph, shape: Sequence[int], value: Array) -> ir.Value:
+    """A small constant, which rules can read; a large one is made when the network runs."""
+    if any(length < 0 for length in shape):
+        raise RefusalError(f"shape {tuple(shape)}")
+    if math.prod(shape) <= READABLE:
+        return graph.constant(np.full(shape, value))
+    return graph.op("Expand", graph.constant(value), graph.constant(list(shape)))
 
 
 def _value(call: Call, kind: ir.DataType) -> float:

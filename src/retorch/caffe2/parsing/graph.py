@@ -81,8 +81,8 @@ class Graph:
             found = onnx.shape_inference.infer_node_outputs(
                 schema, ir.serde.serialize_node(node), types, data, opset_imports=[opset]
             )
-        except onnx.shape_inference.InferenceError as error:
-            raise RefusalError(f"sizes do not fit: {str(error).splitlines()[0]}") from error
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+            raise RefusalError(f"inputs do not fit: {str(error).splitlines()[0]}") from error
         for value in node.outputs:
             if value.name in found:
                 value.type = ir.serde.deserialize_type_proto_for_type(found[value.name])
@@ -98,7 +98,7 @@ class Graph:
 
     def scalar(self, number: float, like: ir.Value) -> ir.Value:
         """A constant without dimensions, of the type of ``like``."""
-        return self.constant(np.asarray(number, dtype(like).numpy()))
+        return self.constant(number_of(number, dtype(like)))
 
     def weight(self, name: str, array: Array) -> ir.Value:
         """An initializer under a name that the caller has made sure is free."""
@@ -194,6 +194,14 @@ def dtype(x: ir.Value) -> ir.DataType:
     if x.dtype is None:
         raise RefusalError(f"the type of {x.name} is not known")
     return x.dtype
+
+
+def number_of(number: float, kind: ir.DataType) -> Array:
+    """A number as an array without dimensions; a refusal where the type cannot hold it."""
+    limits = None if kind.is_floating_point() or kind == ir.DataType.BOOL else np.iinfo(kind.numpy())
+    if limits is not None and not limits.min <= number <= limits.max:
+        raise RefusalError(f"{number} is not a number of type {kind.name.lower()}")
+    return np.asarray(number, kind.numpy())
 
 
 def constant_of(x: ir.Value) -> Array | None:

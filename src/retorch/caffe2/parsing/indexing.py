@@ -127,6 +127,8 @@ def constant_range(call: Call) -> ir.Value:
     """start, start + step, … below stop, all of them scalars in blobs."""
     g, like = call.graph, call.x
     bounds = [g.reshape(value, ()) for value in call.inputs]
+    if not 1 <= len(bounds) <= 3:
+        raise RefusalError(f"Range of {len(bounds)} inputs")
     if len(bounds) == 1:
         bounds = [g.scalar(0, like), *bounds]
     if len(bounds) == 2:

@@ -66,7 +66,7 @@ def _readers(net: NetDef, blob: str, through: frozenset[str]) -> Iterator[tuple[
             if name in names:
                 yield operator, position
         if operator.input and operator.input[0] in names and operator.type in through:
-            names.add(operator.output[0])
+            names.update(operator.output[:1])
         else:
             names.difference_update(operator.output)
 

@@ -89,7 +89,7 @@ def channel_shuffle(call: Call) -> ir.Value:
     """Channels seen as (group, K), written as (K, group)."""
     g, x = call.graph, first(call, call.x)
     group, shape = call.int("group", 1), g.shape_of(x)
-    if size(x, 1) % group:
+    if group < 1 or size(x, 1) % group:
         raise RefusalError(f"{size(x, 1)} channels in {group} groups")
     split = g.op("Reshape", x, g.constant([0, group, size(x, 1) // group, -1]))
     y = g.op("Reshape", g.transpose(split, (0, 2, 1, 3)), shape)

@@ -19,8 +19,8 @@ def _pool(call: Call, op_type: str, whole: str, **attributes: Attribute) -> ir.V
         p = attributes.get("p")
         y = call.graph.op(whole, x) if p is None else call.graph.op(whole, x, p=p)
         return back(call, y)
-    if rank(x) != window.dimensions + 2:
-        raise RefusalError(f"a {window.dimensions}-D window over an input of {rank(x)} dimensions")
+    if rank(x) != window.dimensions + 2 or min(window.kernel) < 1:
+        raise RefusalError(f"a window of {window.kernel} over an input of {rank(x)} dimensions")
     if any(d != 1 for d in window.dilation):
         raise RefusalError("Caffe2 does not pool with dilation")
     x, padding = _padding(call, x, window, bool(attributes.get("count_include_pad")))
@@ -60,7 +60,7 @@ def average_pool(call: Call) -> ir.Value:
 def lp_pool(call: Call) -> ir.Value:
     """(sum of |x|^p over the window)^(1/p)."""
     p = call.float("p", 2.0)
-    if p != int(p):
+    if not p.is_integer() or p < 1:
         raise RefusalError(f"LpPool with p = {p:g}")
     return _pool(call, "LpPool", "GlobalLpPool", p=int(p))
 

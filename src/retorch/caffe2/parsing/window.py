@@ -10,6 +10,8 @@ import onnx_ir as ir
 from retorch.caffe2.parsing.call import Call
 from retorch.caffe2.parsing.graph import Graph, NeedsShapeError, RefusalError, axis_of, dims, rank
 
+#: Caffe2 keeps these sizes as 32-bit integers.
+_LARGEST = 2**31 - 1
 NOTSET, VALID, SAME, CAFFE = range(4)
 
 
@@ -67,6 +69,9 @@ def read_window(call: Call, *, dilated: bool = True) -> Window:
         pads = (0,) * (2 * len(kernel))
     if len(stride) != len(kernel) or len(dilation) != len(kernel) or len(pads) != 2 * len(kernel):
         raise RefusalError(f"kernel {kernel}, stride {stride}, dilation {dilation} and pads {pads} do not fit")
+    sound = min(kernel) >= 0 and min((*stride, *dilation)) >= 1
+    if not sound or max((*kernel, *stride, *dilation, *pads)) > _LARGEST:
+        raise RefusalError(f"kernel {kernel}, stride {stride}, dilation {dilation} and pads {pads}")
     return Window(kernel, stride, dilation, pads, legacy)
 
 
