@@ -131,7 +131,7 @@ def recurrents(rng: np.random.Generator) -> Rows:
 
 
 def recurrences(rng: np.random.Generator) -> Rows:
-    for name, size in (("nn.Recurrence", (3,)), ("nn.LinearRNN", [3]), ("nn.Recurrence", 3)):
+    for name, size in (("nn.Recurrence", (3,)), ("nn.LinearRNN", [3]), ("nn.LookupRNN", [3]), ("nn.Recurrence", 3)):
         w, b = noise(rng, 3, 7), noise(rng, 3)
         inner = seq(plain("JoinTable", dimension=1, nInputDims=1), linear(w, b), plain("Tanh"))
         net = torch_object(name, modules=[inner], recurrentModule=inner, outputSize=size, nInputDim=1)

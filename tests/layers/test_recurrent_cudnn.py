@@ -47,6 +47,14 @@ class Gate:
 
 Gates = dict[str, Gate]
 
+#: The classes that set a mode: with one direction, with two.
+CLASSES = {
+    "CUDNN_RNN_RELU": ("cudnn.RNNReLU", "cudnn.RNN"),
+    "CUDNN_RNN_TANH": ("cudnn.RNNTanh", "cudnn.RNN"),
+    "CUDNN_LSTM": ("cudnn.LSTM", "cudnn.BLSTM"),
+    "CUDNN_GRU": ("cudnn.GRU", "cudnn.BGRU"),
+}
+
 
 def cell(mode: str, gates: Gates, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One step of one sample."""
@@ -116,7 +124,7 @@ def networks(rng: np.random.Generator) -> Rows:
         x = noise(rng, t, n, d)
         fields = {"hiddenInput": states[0], "cellInput": states[1]} if kept else {}
         made = module(
-            "cudnn.RNN",
+            CLASSES[mode][ways - 1],
             weight=net.packed(),
             inputSize=d,
             hiddenSize=h,

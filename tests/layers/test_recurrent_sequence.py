@@ -135,6 +135,23 @@ def torch_rnns(rng: np.random.Generator) -> Rows:
         yield name, net, [h0, x] if given % 2 else x, y.swapaxes(0, 1)
 
 
+def both_ways(rng: np.random.Generator) -> Rows:
+    """Two layers, the second one over the reversed sequence; merged as the file says."""
+    for name, gates in (("nn.SeqBRNN", 4), ("nn.SeqBLSTM", 4), ("nn.SeqBGRU", 3)):
+        t, n, d, h = sizes(rng)
+        x, zeros = noise(rng, t, n, d), np.zeros((n, h))
+        layers, ys = [], []
+        for steps in (x, x[::-1]):
+            w, b = noise(rng, d + h, gates * h), noise(rng, gates * h)
+            layers.append(plain("SeqLSTM" if gates == 4 else "SeqGRU", weight=w, bias=b))
+            ys.append(lstm(w, b, steps, zeros, zeros)[0] if gates == 4 else gru(w, b, steps, zeros))
+        turn = plain("SeqReverseSequence", dim=1) if name == "nn.SeqBRNN" else plain("ReverseSequence")
+        back = seq(turn, layers[1], turn)
+        back = back if name == "nn.SeqBRNN" else plain("ReverseUnreverse", modules=[back])
+        whole = seq(concat(layers[0], back), plain("CAddTable"))
+        yield name, bind(torch_object(name, modules=[whole])), x, ys[0] + ys[1][::-1]
+
+
 def remembered(rng: np.random.Generator) -> Rows:
     """One layer called twice in a pass: the second sequence goes on where the first one ended, if it remembers."""
     for remember in ("neither", "both"):
@@ -213,6 +230,7 @@ ROWS = named(
     grus,
     normalized_weights,
     torch_rnns,
+    both_ways,
     remembered,
     single_steps,
     steps_of_2017,

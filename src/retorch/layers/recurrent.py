@@ -142,7 +142,7 @@ class FastLSTM(HiddenStep):
         return self.lower_step(op, x, self.start())
 
 
-@layer("nn.RecGRU", "nn.MuFuRu", "nn.Mufuru", kind="gru")
+@layer("nn.RecGRU", "nn.MuFuRu", kind="gru")
 class RecGRU(HiddenStep):
     """h = inner{x, h}; gives h; (N, D) or (D); h starts at zero"""
 
@@ -267,8 +267,8 @@ class Sequencing(Layer):
 
     container = True
 
-    module: Layer | None = None
     modules: list[Layer]
+    module: Layer | None = None
 
     @property
     def inner(self) -> Layer:

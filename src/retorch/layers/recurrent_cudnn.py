@@ -46,8 +46,6 @@ class _Packed:
     "cudnn.BGRU",
     "cudnn.RNNReLU",
     "cudnn.RNNTanh",
-    "cudnn.BRNNReLU",
-    "cudnn.BRNNTanh",
     kind="rnn",
 )
 class RNN(Layer):

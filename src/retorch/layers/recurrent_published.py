@@ -116,7 +116,7 @@ class TemporalAdapter(Folding):
         return self.record(op, x, lambda v: [-1, v.shape[1]])
 
 
-@layer("cudnn.BatchBRNN", "cudnn.BatchBRNNReLU", "nn.BatchBRNN", "nn.BatchBRNNReLU", kind="batchbrnn")
+@layer("cudnn.BatchBRNN", "cudnn.BatchBRNNReLU", kind="batchbrnn")
 class BatchBRNN(Folding):
     """DeepSpeech's layer: linear and batch norm over all T·N steps, then both directions, summed; x is (T, N, D)"""
 

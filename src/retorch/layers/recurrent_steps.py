@@ -137,8 +137,8 @@ class MaskZero(Layer):
     container = True
     ignored = (TRACES | BUFFERS) - {"module"} | frozenset({"batchmode", "temp", "gradTemp", "maskoutput"})
 
-    module: Layer | None = None
     modules: list[Layer] | None = None
+    module: Layer | None = None
     nInputDim: int | None = None
     maskinput: bool = False
     maskoutput: bool = True
