@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -34,18 +34,18 @@ class BatchNormalization(Layer):
     dimensions: ClassVar[int] = 2
 
     def setup(self, bind: Binder) -> None:
-        if self.running_var is None:
-            if self.running_std is None:
-                raise MissingFieldError("lacks its field 'running_var'")
-            inverse = self.running_std.astype(np.float64)
-            self.running_var = (inverse**-2 - self.eps).astype(self.running_std.dtype)
+        if self.running_var is None and self.running_std is None:
+            raise MissingFieldError("lacks its field 'running_var'")
         # what is not affine has no weights, or empty ones (fbnn)
         self.weight = self.weight if self.weight is not None and self.weight.size else None
         self.bias = self.bias if self.bias is not None and self.bias.size else None
 
     def variance(self) -> Array:
         """The variance of each plane."""
-        return np.ones_like(self.running_mean) if self.running_var is None else self.running_var
+        if self.running_var is not None:
+            return self.running_var
+        inverse = cast("Array", self.running_std)
+        return (inverse.astype(np.float64) ** -2 - self.eps).astype(inverse.dtype)
 
     def _batched(self, shape: tuple[int, ...]) -> bool:
         """Whether an input is a batch.
@@ -233,10 +233,10 @@ class Normalize(Layer):
 class L2Normalize(Layer):
     """x / √(Σ x²) for each row; for all of x in a variant whose ``normSquared`` is a number"""
 
-    normSquared: object = None
+    ignored = frozenset({"normSquared"})
 
     def _axes(self, rank: int) -> tuple[int, ...]:
-        return tuple(range(rank)) if isinstance(self.normSquared, (int, float)) else (rank - 1,)
+        return tuple(range(rank)) if isinstance(self.raw.get("normSquared"), (int, float)) else (rank - 1,)
 
     def forward(self, x: Array) -> Array:
         return x / np.sqrt(np.square(x).sum(self._axes(x.ndim), keepdims=True))
