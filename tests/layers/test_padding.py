@@ -51,7 +51,7 @@ def around_images(rng: np.random.Generator) -> Rows:
     """Sides of their own, nothing on some, negative ones on others."""
     for typename, rule in RULES.items():
         least = 0 if "Circular" in typename else -2
-        for i in range(18):
+        for i in range(24):
             sizes, pads = pick(rng, 5, 8), pick(rng, least, 2, 4)
             if i == 0:
                 pads = [0, 0, 0, 0]

@@ -159,6 +159,24 @@ def adaptive(rng: np.random.Generator) -> Rows:
         yield f"{sizes}to{out}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
 
 
+def pyramids(rng: np.random.Generator) -> Rows:
+    for i in range(6):
+        x = noise(rng, 2, 3, *pick(rng, 3, 7))
+        parts, modules = [], []
+        for out in (pick(rng, 1, 3), pick(rng, 1, 3)):
+            for c in range(3):
+                for at in np.ndindex(*out):
+                    sizes = zip(at, x.shape[2:], out, strict=True)
+                    cut = [slice(j * n // o, math.ceil((j + 1) * n / o)) for j, n, o in sizes]
+                    parts.append(x[:, c, *cut].max(axis=(1, 2)))
+            pool = torch_object("nn.SpatialAdaptiveMaxPooling", H=out[0], W=out[1])
+            view = torch_object("nn.View", size=(-1,), numElements=-1, numInputDims=3)
+            modules.append(torch_object("nn.Sequential", modules=[pool, view]))
+        expected = np.stack(parts, axis=1)
+        net = module("inn.SpatialPyramidPooling", modules=modules, dimension=1)
+        yield f"{x.shape}", net, *((x, expected) if i % 2 else (x[0], expected[0]))
+
+
 def fractional(rng: np.random.Generator) -> Rows:
     """Windows from drawn samples, computed in the samples' own precision (SpatialFractionalMaxPooling.c)."""
     for i in range(10):
@@ -256,7 +274,7 @@ def unpooled(rng: np.random.Generator) -> Rows:
 
 
 ROWS = named(maxima, averages, volumes, dilated_volumes, other_libraries, adaptive, fractional, sequences, features)
-ROWS += named(top_frames, unpooled)
+ROWS += named(top_frames, unpooled, pyramids)
 
 
 @every(ROWS)

@@ -48,7 +48,7 @@ def base(height: int, width: int) -> np.ndarray:
 
 
 def samplers(rng: np.random.Generator) -> Rows:
-    for i in range(60):
+    for i in range(72):
         image = noise(rng, 1 + i % 3, *pick(rng, 1, 6, 3))
         grid = (noise(rng, len(image), *pick(rng, 1, 5), 2) * [0.5, 1, 2][i % 3]).astype(np.float32)
         expected = sampled(image, grid)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from building import module, reference, through_onnx
-from layers.loops import pick
+from building import module, reference, through_onnx, torch_object
+from layers.loops import convolved, pick
 from layers.rows import Row, every, named, noise
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UnsupportedError
@@ -46,7 +46,7 @@ def linear(x: np.ndarray, out: Sequence[int]) -> np.ndarray:
 
 
 def repeated_pixels(rng: np.random.Generator) -> Rows:
-    for i in range(40):
+    for i in range(48):
         scale = int(rng.integers(1, 5))
         x = noise(rng, 1 + i % 3, 2, *pick(rng, 1, 5))
         expected = nearest(x, 2, scale)
@@ -101,6 +101,29 @@ def shuffled(rng: np.random.Generator) -> Rows:
         yield f"{x.shape}r{r}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
 
 
+def convolved_pixels(rng: np.random.Generator) -> Rows:
+    """SpatialConvolutionUpsample of Tompson (planes become pixels) and of eyescream (a view)."""
+    for i in range(12):
+        planes, tall, wide_by = pick(rng, 1, 3, 3)
+        x, weight, bias = (
+            noise(rng, 2, 3, 4, 5),
+            noise(rng, planes * tall * wide_by, 3, 3, 3),
+            noise(rng, planes * tall * wide_by),
+        )
+        y = convolved(x, weight, bias, [1, 1], [1, 1])
+        inner = torch_object("nn.SpatialConvolution", weight=weight, bias=bias, kW=3, kH=3, padW=1, padH=1)
+        if i % 2 and tall == wide_by:
+            fields = dict(inner.fields) | {"factor": tall, "nOutputPlaneU": planes, "h": 4, "w": 5}
+            expected = y.reshape(2, planes, 4 * tall, 5 * tall)
+        else:
+            fields = {"modules": [inner], "scaleH": tall, "scaleW": wide_by, "nOutputPlane": planes}
+            expected = np.zeros((2, planes, 4 * tall, 5 * wide_by))
+            for c, h, w in np.ndindex(*expected.shape[1:]):
+                plane = (c * tall + h % tall) * wide_by + w % wide_by
+                expected[:, c, h, w] = y[:, plane, h // tall, w // wide_by]
+        yield f"{planes}x{tall}x{wide_by}", module("nn.SpatialConvolutionUpsample", **fields), x, expected
+
+
 def resampled(rng: np.random.Generator) -> Rows:
     """nnx: SpatialReSampling is bilinear, to a size or by ratios."""
     for i in range(24):
@@ -141,7 +164,7 @@ def resampled_by_mode(rng: np.random.Generator) -> Rows:
         yield f"{mode}{sizes}to{out}@{axis}", module("nn.SpatialReSamplingEx", mode=mode, **fields), x, expected
 
 
-ROWS = named(repeated_pixels, between_pixels, volumes, shuffled, resampled, resampled_by_mode)
+ROWS = named(repeated_pixels, between_pixels, volumes, shuffled, convolved_pixels, resampled, resampled_by_mode)
 
 
 @every(ROWS)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.convolution import check_rank
+from retorch.layers.container import tensor, value
+from retorch.layers.convolution import SIZES, SpatialConvolution, check_rank
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.torch7 import TorchObject
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -170,6 +172,59 @@ class PixelShuffle(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         r = self.check(x)
         return unbatched(op, op.DepthToSpace(batched(op, x, 4), blocksize=r, mode="CRD"), x.rank)
+
+
+@layer("nn.SpatialConvolutionUpsample", kind="pixelshuffle")
+class SpatialConvolutionUpsample(Layer):
+    """A convolution to more planes, which are then laid out as pixels
+
+    Two published classes have this name. One holds the convolution in ``modules``, and y[c, h scaleH + i, w scaleW + j]
+    is plane (c scaleH + i) scaleW + j of it. The other is the convolution (eyescream), and its output is viewed as
+    nOutputPlaneU planes of ``factor`` times the size, as the numbers come.
+    """
+
+    modules: list[Layer] = []
+    scaleW: int = 1
+    scaleH: int = 1
+    factor: int | None = None
+    nOutputPlaneU: int | None = None
+    ignored = frozenset("h w nInputPlaneU _convGradOutput weight bias".split()) | SIZES
+    ignored |= frozenset("kW kH dW dH padW padH padding groups".split())
+
+    def setup(self, bind: Binder) -> None:
+        if self.factor is None:
+            if len(self.modules) != 1:
+                raise Refusal("holds no convolution")
+            self._convolution = self.modules[0]
+            return
+        fields = {name: self.raw[name] for name in SpatialConvolution.fields if name in self.raw}
+        self._convolution = bind(TorchObject("nn.SpatialConvolution", fields), self.path)
+
+    def children(self) -> Iterable[Layer]:
+        return (self._convolution,)
+
+    def forward(self, x: Array) -> Array:
+        y = tensor(self._convolution(x))
+        *outer, planes, height, width = y.shape
+        if self.factor is not None:
+            return y.reshape(*outer, self.nOutputPlaneU or -1, height * self.factor, width * self.factor)
+        i, j = self.scaleH, self.scaleW
+        pixels = y.reshape(*outer, planes // (i * j), i, j, height, width)
+        ordered = np.moveaxis(pixels, (-2, -4, -1, -3), (-4, -3, -2, -1))
+        return ordered.reshape(*outer, -1, height * i, width * j)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        y = value(op.call(self._convolution, x))
+        *outer, planes, height, width = y.shape
+        zeros = [0] * len(outer)
+        if self.factor is not None:
+            planes //= self.factor * self.factor
+            return op.reshape(y, [*zeros, planes, height * self.factor, width * self.factor])
+        i, j = self.scaleH, self.scaleW
+        pixels = op.Reshape(y, [*zeros, planes // (i * j), i, j, height, width])
+        order = [*range(len(outer) + 1), *(len(outer) + at for at in (3, 1, 4, 2))]
+        ordered = op.Transpose(pixels, perm=order)
+        return op.Reshape(ordered, [*zeros, planes // (i * j), height * i, width * j])
 
 
 @layer("nn.SpatialReSampling", kind="resample")
