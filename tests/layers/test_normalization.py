@@ -36,18 +36,25 @@ def by_plane(x: np.ndarray, axis: int, stored: Stored, eps: float) -> np.ndarray
 BATCHES = {
     "nn.BatchNormalization": [(3, 4), (1, 5), (4,), (7, 1)],
     "cudnn.BatchNormalization": [(2, 3)],
+    "fbnn.BatchNormalization": [(3, 2)],
     "nn.SpatialBatchNormalization": [(3, 4, 5, 2), (1, 3, 4, 5), (2, 5, 1, 1), (4, 3, 5), (3, 3, 3, 3)],
     "cudnn.SpatialBatchNormalization": [(2, 3, 4, 5)],
     "fbnn.SpatialBatchNormalization": [(1, 2, 3, 4)],
     "nn.VolumetricBatchNormalization": [(2, 3, 2, 4, 5), (1, 4, 1, 2, 3), (3, 2, 4, 5)],
     "cudnn.VolumetricBatchNormalization": [(1, 2, 2, 2, 2)],
 }
+#: Which of these are samples without a batch.
+ALONE = {
+    ("nn.BatchNormalization", 1),
+    ("nn.SpatialBatchNormalization", 3),
+    ("nn.VolumetricBatchNormalization", 4),
+}
 
 
 def batch(rng: np.random.Generator) -> Rows:
     for typename, shapes in BATCHES.items():
         for shape in shapes:
-            axis = 0 if len(shape) == {"n.Ba": 1, "n.Sp": 3, "n.Vo": 4}.get(typename[1:5]) else 1
+            axis = 0 if (typename, len(shape)) in ALONE else 1
             planes = shape[axis]
             for kind, eps in (("affine", 1e-5), ("plain", 1e-3), ("old", 1e-3), ("old", 0.1), ("eps0", 0.0)):
                 stored: Stored = {"running_mean": noise(rng, planes), "running_var": rng.uniform(0.5, 2, planes)}
