@@ -91,7 +91,8 @@ def infer(node: ir.Node) -> None:
         if found is not None:
             out.type = ir.TensorType(ir.DataType(found.tensor_type.elem_type))
             if found.tensor_type.HasField("shape"):
-                out.shape = ir.Shape([d.dim_value for d in found.tensor_type.shape.dim])
+                dims = found.tensor_type.shape.dim
+                out.shape = ir.Shape([d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims])
 
 
 def _attribute_proto(attr: ir.Attr) -> onnx.AttributeProto:
@@ -117,12 +118,16 @@ def _attribute_proto(attr: ir.Attr) -> onnx.AttributeProto:
 def _type(value: ir.Value) -> onnx.TypeProto:
     made = onnx.TypeProto()
     made.tensor_type.elem_type = int(value.dtype or ir.DataType.FLOAT)
+    if value.shape is None:
+        return made
     made.tensor_type.shape.SetInParent()
     dims = made.tensor_type.shape.dim
-    for size in value.shape or ():
+    for size in value.shape:
         dim = dims.add()
         if isinstance(size, int):
             dim.dim_value = size
+        elif size.value is not None:
+            dim.dim_param = size.value
     return made
 
 

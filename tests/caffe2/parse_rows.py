@@ -173,6 +173,9 @@ LINEAR: list[Row] = [
     row("BatchMatMul A B -> Y | broadcast=1", A=(4,), B=(2, 4, 5)),
     row("BatchMatMul A B -> Y | broadcast=1", A=(4,), B=(4,)),
     row("BatchMatMul A B -> Y | broadcast=1 trans_b=1", A=(2, 3, 4), B=(5, 4)),
+    row("ElementwiseLinear X w b -> Y", X=(3, 4), w=(4,), b=(4,)),
+    row("ElementwiseLinear X w b -> Y | axis=2", X=(2, 3, 4), w=(4,), b=(4,)),
+    row("ElementwiseLinear X w b -> Y | axis=1", X=(2, 3, 4), w=(12,), b=(12,)),
     row("DotProduct A B -> Y", A=(3, 4), B=(3, 4)),
     row("DotProduct A B -> Y", A=(4,), B=(4,)),
     row("DotProduct A B -> Y", A=(3, 4, 2), B=(3, 4, 2)),
@@ -316,12 +319,14 @@ REDUCTION: list[Row] = [
     row("RowMul X w -> Y", X=(3, 4), w=(3,)),
 ]
 
+_GRU = {"H": (1, 2, 3), "G": (1, 2, 9)}
 _LSTM = {"H": (1, 2, 3), "C": (1, 2, 3), "G": (1, 2, 12)}
 INDEXING: list[Row] = [
     *(row(f"Cast X -> Y | to={number}", X=POSITIVE * 9 - 4) for number in (1, 2, 5, 7, 9, 10, 13)),
     row("Cast X -> Y | to=6", X=POSITIVE * 9),
     row("Cast X -> Y | to=int32", X=POSITIVE * 9 - 4),
     row("Cast X -> Y | to=float", X=INTEGERS),
+    row("FloatToHalf X -> H; HalfToFloat H -> Y", X=(3, 4), ages=NEW),
     row("Gather X I -> Y", X=(5, 3), I=[4, 0, 2]),
     row("Gather X I -> Y", X=(5, 3), I=[[4, 0], [2, 2]]),
     row("Gather X I -> Y", X=(5, 3), I=np.array([4, 1], np.int64)),
@@ -346,6 +351,9 @@ INDEXING: list[Row] = [
     row("GivenTensorInt64Fill -> s | shape=2, values=3,-1; Reshape X s -> Y O", X=(2, 6)),
     row("GivenTensorIntFill -> i | shape=3, values=1,0,1; Gather X i -> Y", X=(3, 2)),
     row("LSTMUnit H C G t -> A B | sequence_lengths=0 forget_bias=1.0", "A", "B", t=[3], **_LSTM, ages=NEW),
+    row("GRUUnit H G l t -> A", t=[3], l=[3, 4], **_GRU),
+    row("GRUUnit H G l t -> A | drop_states=1", t=[3], l=[3, 4], **_GRU),
+    row("GRUUnit H G t -> A | sequence_lengths=0", t=[3], **_GRU, ages=NEW),
     row("LSTMUnit H C G l t -> A B", "A", "B", t=[3], l=[3, 4], **_LSTM),
     row("LSTMUnit H C G l t -> A B | drop_states=1", "A", "B", t=[3], l=[3, 4], **_LSTM),
 ]

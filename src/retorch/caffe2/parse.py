@@ -28,10 +28,11 @@ from retorch.caffe2.parsing import (
     shape,
 )
 from retorch.caffe2.parsing.call import Call, Rule
-from retorch.caffe2.parsing.graph import OPSET, Graph, NeedsShapeError, RefusalError
+from retorch.caffe2.parsing.graph import Graph, NeedsShapeError, RefusalError
 from retorch.caffe2.parsing.inputs import guess
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import Problem, UnsupportedError
+from retorch.nodes import OPSET
 
 __all__ = ["RULES", "NeedsShapeError", "parse"]
 

@@ -66,7 +66,10 @@ def given(kind: ir.DataType) -> Rule:
         shape = call.ints("shape")
         if count(shape) != len(numbers):
             raise RefusalError(f"{len(numbers)} values for shape {shape}")
-        return call.graph.constant(np.asarray(numbers, kind.numpy()).reshape(shape))
+        array = np.asarray(numbers).astype(kind.numpy())
+        if not kind.is_floating_point() and not np.array_equal(array, np.asarray(numbers)):
+            raise RefusalError(f"values that are not of type {kind.name.lower()}")
+        return call.graph.constant(array.reshape(shape))
 
     return rule
 

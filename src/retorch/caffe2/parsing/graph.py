@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from retorch import nodes
 from retorch.errors import ConversionError
 
 Array: TypeAlias = NDArray[Any]
 Dim: TypeAlias = int | None
-Attribute: TypeAlias = int | float | str | Sequence[int] | Sequence[float] | ir.TensorProtocol
+Attribute: TypeAlias = int | float | str | Sequence[int] | Sequence[float]
 
-OPSET = 21
-#: Constants up to this many elements are handed to shape inference: shapes, axes, pads; never weights.
+#: Tensors up to this many elements are fixed when the net is read; what is larger is made when it runs.
 READABLE = 64
 
 
@@ -59,34 +58,15 @@ class Graph:
         self, op_type: str, inputs: Sequence[ir.Value | None], outputs: int, **attributes: Attribute
     ) -> Sequence[ir.Value]:
         """Add a node; its outputs carry the types and shapes that ONNX infers."""
-        node = ir.node(op_type, inputs, attributes=attributes, num_outputs=outputs)
+        node = nodes.make(op_type, inputs, attributes, outputs)
         for value in node.outputs:
             value.name = self.unique(f"{self.prefix}_{op_type.lower()}")
-        self._infer(node)
+        try:
+            nodes.infer(node)
+        except nodes.DoesNotFitError as error:
+            raise RefusalError(f"inputs do not fit: {error}") from error
         self.nodes.append(node)
         return node.outputs
-
-    def _infer(self, node: ir.Node) -> None:
-        schema = onnx.defs.get_schema(node.op_type, OPSET, "")
-        types: dict[str, onnx.TypeProto] = {}
-        data: dict[str, onnx.TensorProto] = {}
-        for value in node.inputs:
-            if value is None or value.name is None:
-                continue
-            types[value.name] = ir.serde.serialize_value(value).type
-            if value.const_value is not None and value.const_value.size <= READABLE:
-                data[value.name] = ir.serde.serialize_tensor(value.const_value)
-        opset = onnx.OperatorSetIdProto(version=OPSET)
-        try:
-            found = onnx.shape_inference.infer_node_outputs(
-                schema, ir.serde.serialize_node(node), types, data, opset_imports=[opset]
-            )
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-            raise RefusalError(f"inputs do not fit: {str(error).splitlines()[0]}") from error
-        for value in node.outputs:
-            if value.name in found:
-                value.type = ir.serde.deserialize_type_proto_for_type(found[value.name])
-                value.shape = ir.serde.deserialize_type_proto_for_shape(found[value.name])
 
     def constant(self, data: Array | Sequence[int], dtype: np.dtype[Any] | None = None) -> ir.Value:
         """An initializer; int64 unless the array says otherwise. Equal constants are one."""

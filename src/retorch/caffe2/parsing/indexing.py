@@ -58,6 +58,15 @@ def cast(call: Call) -> ir.Value:
     return call.graph.cast(call.x, data_type(call.int("to", 1)))
 
 
+def fixed_cast(kind: ir.DataType) -> Rule:
+    """A rule for a cast to one type."""
+
+    def rule(call: Call) -> ir.Value:
+        return call.graph.cast(call.x, kind)
+
+    return rule
+
+
 def gather(call: Call) -> ir.Value:
     """Slices of x along ``axis``, one per index; negative indices count from the end."""
     if call.int("match_outer", 0):
@@ -138,6 +147,8 @@ def constant_range(call: Call) -> ir.Value:
 
 RULES: Mapping[str, Rule] = {
     "Cast": cast,
+    "HalfToFloat": fixed_cast(ir.DataType.FLOAT),
+    "FloatToHalf": fixed_cast(ir.DataType.FLOAT16),
     "Gather": gather,
     "BatchGather": batch_gather,
     "ArgMax": arg("ArgMax"),

@@ -79,6 +79,14 @@ def _swapped(graph: Graph, x: ir.Value) -> ir.Value:
     return graph.transpose(x, (*range(last - 2), last - 1, last - 2))
 
 
+def elementwise_linear(call: Call) -> ir.Value:
+    """X as a matrix at ``axis``, each column times a number of its own and plus another one."""
+    g, x = call.graph, call.x
+    axis = axis_of(x, call.int("axis", 1))
+    y = g.op("Add", g.op("Mul", matrix(g, x, axis), call.input(1)), call.input(2))
+    return y if rank(x) == 2 and axis == 1 else g.reshape_like(y, x)
+
+
 def dot_product(call: Call) -> ir.Value:
     """One sum of products per row."""
     g = call.graph
@@ -118,6 +126,7 @@ RULES: Mapping[str, Rule] = {
     "FCTransposed": fully_connected_transposed,
     "MatMul": matmul,
     "BatchMatMul": batch_matmul,
+    "ElementwiseLinear": elementwise_linear,
     "DotProduct": dot_product,
     "CosineSimilarity": cosine_similarity,
     "L1Distance": l1_distance,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import onnx_ir as ir
+
 from retorch.caffe2.parsing.call import Call, Results, Rule
 
 
@@ -24,10 +26,29 @@ def lstm_unit(call: Call) -> Results:
     shown = g.op("Mul", g.op("Sigmoid", leave), g.op("Tanh", state))
     if not call.int("sequence_lengths", 1):
         return (shown, state)
-    going = g.reshape(g.op("Less", g.reshape(call.input(4), ()), call.input(3)), (1, -1, 1))
-    if call.int("drop_states", 0):
-        hidden = cell = g.scalar(0.0, gates)
-    return (g.op("Where", going, shown, hidden), g.op("Where", going, state, cell))
+    return (_going(call, shown, hidden), _going(call, state, cell))
 
 
-RULES: Mapping[str, Rule] = {"LSTMUnit": lstm_unit}
+def _going(call: Call, new: ir.Value, old: ir.Value) -> ir.Value:
+    """The new state where the time step, the last input, is within the length of its sequence, the input before."""
+    g = call.graph
+    step, lengths = call.inputs[-1], call.inputs[-2]
+    going = g.reshape(g.op("Less", g.reshape(step, ()), lengths), (1, -1, 1))
+    return g.op("Where", going, new, g.scalar(0.0, new) if call.int("drop_states", 0) else old)
+
+
+def gru_unit(call: Call) -> ir.Value:
+    """One step of a GRU from its gates, stored reset, update, output; the reset gate has been used in the last one.
+
+    Inputs as for LSTMUnit without the cell, gates (1, N, 3D).
+    """
+    g = call.graph
+    hidden, gates = call.input(0), call.input(1)
+    _, update, output = g.ops("Split", [gates], 3, axis=2, num_outputs=3)
+    share = g.op("Sigmoid", update)
+    kept = g.op("Mul", hidden, share)
+    state = g.op("Add", kept, g.op("Mul", g.op("Tanh", output), g.op("Sub", g.scalar(1.0, gates), share)))
+    return _going(call, state, hidden) if call.int("sequence_lengths", 1) else state
+
+
+RULES: Mapping[str, Rule] = {"LSTMUnit": lstm_unit, "GRUUnit": gru_unit}
