@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.tree import Tree
 
-from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+from retorch.torch7 import LuaFunction, LuaTable, TorchObject, TorchStorage, TorchTensor
 
 Array: TypeAlias = NDArray[Any]
 
@@ -43,7 +43,8 @@ def describe(value: object, *, stats: bool = False) -> str:
 
 
 def _describe_array(array: Array, stats: bool) -> str:
-    kind = getattr(array, "typename", None) or str(array.dtype)
+    facts = array.facts if isinstance(array, (TorchTensor, TorchStorage)) else None
+    kind = facts.typename if facts else str(array.dtype)
     sizes = "x".join(map(str, array.shape)) or "scalar"
     return f"{kind} {sizes}" + (statistics(array) if stats else "")
 

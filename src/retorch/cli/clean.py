@@ -1,0 +1,53 @@
+"""``retorch clean``: the same network without ballast, for machines without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from retorch.cli.outcome import about
+from retorch.cli.terminal import console, size
+from retorch.errors import UsageError
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch clean model_gpu.t7 -o model.t7
+
+  retorch clean checkpoint.t7 -o small.t7 --dtype half --at model
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="Write a .t7 without GPU types, gradients and buffers.", epilog=EXAMPLES)(clean)
+
+
+def clean(
+    file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    dtype: Annotated[str, typer.Option(help="float or half: of all floating point tensors.")] = "",
+    at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
+    ascii: Annotated[bool, typer.Option("--ascii", help="Write the text form.")] = False,
+) -> None:
+    from retorch import cleaning
+    from retorch.module import follow
+    from retorch.torch7 import read, write
+
+    if dtype not in {"", "float", "half"}:
+        raise UsageError(f"--dtype {dtype}: there are float and half")
+    with about(file):
+        root = read(file)
+        done = cleaning.clean(follow(root, at) if at else root, cast("cleaning.Precision", dtype))
+    with about(output):
+        write(output, done.root, "ascii" if ascii else "binary")
+    before, after = file.stat().st_size, output.stat().st_size
+    screen = console()
+    screen.print(
+        f"{done.host} tensors from the GPU, {done.renamed} cudnn modules renamed, {done.emptied} buffers emptied"
+    )
+    for kept in done.kept:
+        screen.print(f"[yellow]note:[/yellow] {kept} has no nn twin and stays")
+    screen.print(f"wrote {output}: {size(after)} instead of {size(before)}, {(before - after) / 1e6:.1f} MB saved")

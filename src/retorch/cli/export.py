@@ -1,0 +1,44 @@
+"""``retorch export``: every tensor of any .t7 file, for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retorch.cli.outcome import about
+from retorch.cli.terminal import console, size
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch export model.t7 --to npz
+
+  retorch export checkpoint.t7 -o weights.safetensors --at model
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="Write every tensor of a file as npz, safetensors, json or hdf5.", epilog=EXAMPLES)(export)
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
+    to: Annotated[str, typer.Option(help="npz, safetensors, json or hdf5; by default by OUTPUT's name.")] = "",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="By default FILE with another ending.")] = None,
+    at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
+) -> None:
+    from retorch import cleaning, exporting
+    from retorch.module import follow
+    from retorch.torch7 import read
+
+    kind = exporting.kind(to, output)
+    target = output or file.with_suffix(exporting.SUFFIXES[kind])
+    with about(file):
+        root = read(file)
+        arrays = dict(cleaning.tensors(follow(root, at) if at else root))
+    with about(target):
+        exporting.export(arrays, target, kind)
+    console().print(f"wrote {target}: {len(arrays)} tensors, {size(target.stat().st_size)}")
