@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import retorch
 from building import module, reference, through_onnx, torch_object
 from golden_cases import check
 from layers.loops import named_fields, pick
@@ -112,6 +113,12 @@ def test_formula_is_torchs(row: Row) -> None:
 @every(ROWS)
 def test_conversion_agrees(row: Row) -> None:
     row.agrees_converted()
+
+
+@every([row for row in ROWS if row.x.ndim == 4 and row.name.startswith(("around", "shaved"))][::2])
+def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
+    network = retorch.convert(row.net, row.x[:1])
+    check(row.flat, network.run(row.x), 1e-5)
 
 
 @pytest.mark.caffe2
