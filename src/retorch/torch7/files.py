@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from retorch.errors import FormatError, UsageError
+from retorch.torch7.binary import BinaryStream
 from retorch.torch7.reader import Reader
 from retorch.torch7.sniff import refuse_foreign
-from retorch.torch7.stream import RECURSIVE, BinaryStream, Buffer, ByteOrder, Dialect, Stream, TextStream
+from retorch.torch7.stream import RECURSIVE, Buffer, ByteOrder, Dialect, Stream
+from retorch.torch7.text import TextStream
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,16 +239,14 @@ class LuaFunction:
 _PLAIN = frozenset((str, int, bytes, LuaTable, TorchObject, LuaFunction))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StorageFacts:
+class StorageFacts(NamedTuple):
     """How a storage was written: its class and the version before the class name."""
 
     typename: str
     version: int | None = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TensorFacts:
+class TensorFacts(NamedTuple):
     """How a tensor was written.
 
     ``sizes`` and ``strides`` count elements, ``offset`` counts elements from 1, all as in the file; ``storage`` is the

@@ -35,9 +35,8 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, cast
 
-import numpy as np
-
 from retorch.errors import FormatError
+from retorch.torch7.binary import BinaryStream
 from retorch.torch7.objects import (
     STORAGES,
     TENSORS,
@@ -52,10 +51,9 @@ from retorch.torch7.objects import (
 )
 from retorch.torch7.paths import join
 from retorch.torch7.runs import describe, read_rows
-from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, BinaryStream, Stream
+from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
 
 _MOST_DIMENSIONS = 32
-_LONGEST_NAME = 512
 _ENOUGH = 32  # entries, below which a run is not worth the search
 _MOST_AT_ONCE = 8192
 
@@ -153,7 +151,7 @@ class Reader:
     def _count(self, what: str, *, pairs: bool = True) -> int:
         # A nil is the smallest value: 4 bytes in a binary file, 2 in an ASCII one.
         stream = self.stream
-        count = stream.int(what) if pairs else stream.long(what)
+        count = stream.int(what) if pairs else stream.longs(1, what)[0]
         least = (2 if pairs else 1) * (4 if stream.dialect.encoding == "binary" else 1)
         if count < 0 or count * least > stream.end - stream.pos:
             left = stream.end - stream.pos
@@ -208,7 +206,8 @@ class Reader:
                 raise FormatError(f"index {index} stands for an object here, but is {known!r}", offset=mark)
             items.append(known)
             return
-        typename, version = self._class()
+        self._typename, version = self.stream.class_name()
+        typename = self._typename
         if typename in TENSORS:
             items.append(self._tensor(index, typename, version, mark))
         elif typename in STORAGES:
@@ -218,23 +217,6 @@ class Reader:
             self._remember(index, value, mark)
             self._body(value, mark)
             items.append(value)
-
-    def _class(self) -> tuple[str, int | None]:
-        """The name of a class and its version, None in files from before versions."""
-        name, version = self._name("a class name or version"), None
-        if name.startswith("V ") and (digits := name[2:]).isdecimal() and str(int(digits)) == digits:
-            version = int(digits)
-            name = self._name("a class name")
-        self._typename = name
-        return name, version
-
-    def _name(self, what: str) -> str:
-        stream = self.stream
-        offset, length = stream.pos, stream.int(f"the length of {what}")
-        raw = stream.raw(length, what) if 0 < length <= _LONGEST_NAME else b""
-        if not raw.isascii() or not (name := raw.decode("ascii")).isprintable() or not name:
-            raise FormatError(f"expected {what}, found {raw or length!r}", offset=offset)
-        return name
 
     def _body(self, value: TorchObject, mark: int) -> None:
         typename, frames, fill = value.typename, self._frames, value.fields.fill
@@ -277,7 +259,7 @@ class Reader:
 
     def _storage(self, index: int, typename: str, version: int | None, mark: int) -> TorchStorage:
         stream = self.stream
-        count = stream.long(f"the size of a {typename}")
+        (count,) = stream.longs(1, f"the size of a {typename}")
         storage = stream.elements(STORAGES[typename], count).named(StorageFacts(typename, version))
         self._remember(index, storage, mark)
         return storage
@@ -288,12 +270,10 @@ class Reader:
         dimensions = stream.int(f"the number of dimensions of a {typename}")
         if not 0 <= dimensions <= _MOST_DIMENSIONS:
             raise FormatError(f"a {typename} of {dimensions} dimensions", offset=stream.pos)
-        sizes = stream.longs(dimensions, f"the sizes of a {typename}")
-        strides = stream.longs(dimensions, f"the strides of a {typename}")
-        offset = stream.long(f"the storage offset of a {typename}")
-        storage = self._storage_of(typename)
-        facts = TensorFacts(typename, version, sizes, strides, offset, storage)
-        tensor = self._view(facts, mark)
+        longs = stream.longs(2 * dimensions + 1, f"the sizes, strides and offset of a {typename}")
+        sizes, strides, offset = longs[:dimensions], longs[dimensions:-1], longs[-1]
+        facts = TensorFacts(typename, version, sizes, strides, offset, self._storage_of(typename))
+        tensor = self._view(facts, mark).named(facts)
         self._remember(index, tensor, mark)
         return tensor
 
@@ -307,7 +287,8 @@ class Reader:
             index = stream.int("a storage's index")
             known = self._memo.get(index)
             if known is None:
-                name, version = self._class()
+                name, version = stream.class_name()
+                self._typename = name
                 self.linked = name in STORAGES
                 known = self._storage(index, name, version, mark) if name in STORAGES else None
         if not isinstance(known, TorchStorage) or known.dtype != TENSORS[typename]:
@@ -315,28 +296,27 @@ class Reader:
         return known
 
     def _view(self, facts: TensorFacts, mark: int) -> TorchTensor:
-        dtype, storage, sizes = TENSORS[facts.typename], facts.storage, facts.sizes
+        """The tensor itself, once it is known that each of its elements is in its storage."""
+        typename, _, sizes, strides, offset, storage = facts
+        dtype = TENSORS[typename]
         if storage is None and any(sizes):
-            raise FormatError(f"a {facts.typename} of sizes {sizes} without a storage", offset=mark)
-        if min(sizes, default=0) < 0 or min(facts.strides, default=0) < 0:
-            raise FormatError(f"a {facts.typename} of sizes {sizes}, strides {facts.strides}", offset=mark)
-        if not sizes or storage is None:
-            return TorchTensor(sizes or (0,), dtype, b"").named(facts)
-        return self._checked(facts, storage, dtype, mark).named(facts)
-
-    def _checked(self, facts: TensorFacts, storage: TorchStorage, dtype: np.dtype[Any], mark: int) -> TorchTensor:
-        size = dtype.itemsize
-        last = facts.offset + sum((n - 1) * s for n, s in zip(facts.sizes, facts.strides, strict=True))
-        if 0 not in facts.sizes and not 1 <= facts.offset <= last <= len(storage):
-            text = f"offset {facts.offset}, sizes {facts.sizes}, strides {facts.strides}"
-            raise FormatError(f"a {facts.typename} outside its storage of {len(storage)} elements: {text}", offset=mark)
-        if 0 in facts.sizes:
-            return TorchTensor(facts.sizes, dtype, b"")
+            raise FormatError(f"a {typename} of sizes {sizes} without a storage", offset=mark)
+        last, empty = offset, not sizes
+        for size, stride in zip(sizes, strides, strict=True):
+            if size < 0 or stride < 0:
+                raise FormatError(f"a {typename} of sizes {sizes}, strides {strides}", offset=mark)
+            last += (size - 1) * stride
+            empty = empty or not size
+        if empty or storage is None:
+            return TorchTensor(sizes or (0,), dtype, b"")
+        if not 1 <= offset <= last <= len(storage):
+            text = f"offset {offset}, sizes {sizes}, strides {strides}"
+            raise FormatError(f"a {typename} outside its storage of {len(storage)} elements: {text}", offset=mark)
         try:
-            strides = tuple(size * step for step in facts.strides)
-            return TorchTensor(facts.sizes, dtype, cast(Array, storage), size * (facts.offset - 1), strides)
+            steps = [dtype.itemsize * stride for stride in strides]
+            return TorchTensor(sizes, dtype, cast(Array, storage), dtype.itemsize * (offset - 1), steps)
         except (ValueError, OverflowError):
-            raise FormatError(f"a {facts.typename} too large: sizes {facts.sizes}", offset=mark) from None
+            raise FormatError(f"a {typename} too large: sizes {sizes}", offset=mark) from None
 
     def _located(self, error: FormatError) -> FormatError:
         *outer, last = self._frames or [_Frame(0, list[Any].clear)]

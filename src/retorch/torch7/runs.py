@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from retorch.torch7.binary import BinaryStream
 from retorch.torch7.objects import Array, LuaTable, TorchObject
-from retorch.torch7.stream import BOOLEAN, NUMBER, STRING, TABLE, BinaryStream, decode, number
+from retorch.torch7.stream import BOOLEAN, NUMBER, STRING, TABLE, decode, number
 
 _MOST_VALUES = 32
 _EXACT = 2.0**53

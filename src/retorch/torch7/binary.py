@@ -1,0 +1,156 @@
+"""The binary encoding."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any, Literal
+
+import numpy as np
+
+from retorch.errors import FormatError
+from retorch.torch7.objects import TorchStorage
+from retorch.torch7.stream import (
+    BOOLEAN,
+    DONE,
+    LEGACY_RECURSIVE,
+    LONGEST_NAME,
+    NIL,
+    NUMBER,
+    RECURSIVE,
+    STRING,
+    TABLE,
+    TORCH,
+    Buffer,
+    ByteOrder,
+    Dialect,
+    Stream,
+    missing,
+    number,
+    own,
+)
+
+_WITH_INDEX = frozenset((TABLE, TORCH, LEGACY_RECURSIVE, RECURSIVE))
+_LONG = np.dtype("i8")
+
+
+class BinaryStream(Stream):
+    """A binary file of either byte order and long size."""
+
+    def __init__(self, buffer: Buffer, byte_order: ByteOrder, long_size: Literal[8, 4]) -> None:
+        super().__init__(buffer)
+        self.dialect = Dialect("binary", long_size, byte_order)
+        self.order: Literal["<", ">"] = "<" if byte_order == "little" else ">"
+        self._long = "q" if long_size == 8 else "i"
+        self.unpack_int = struct.Struct(self.order + "i").unpack_from
+        self._unpack_two = struct.Struct(self.order + "ii").unpack_from
+        self._unpack_double = struct.Struct(self.order + "d").unpack_from
+        self._unpack_class = struct.Struct(self.order + "i3si").unpack_from
+
+    def int(self, what: str) -> int:
+        """A 4-byte integer."""
+        pos = self.pos
+        if pos + 4 > self.end:
+            raise missing(what, 4, self.end - pos, pos)
+        self.pos = pos + 4
+        return self.unpack_int(self.buffer, pos)[0]
+
+    def longs(self, count: int, what: str) -> tuple[int, ...]:
+        """``count`` longs."""
+        self.met_long = True
+        pos, size = self.pos, count * self.dialect.long_size
+        if count < 0 or pos + size > self.end:
+            raise missing(what, size, self.end - pos, pos)
+        self.pos = pos + size
+        return struct.unpack_from(f"{self.order}{count}{self._long}", self.buffer, pos)
+
+    def raw(self, count: int, what: str) -> bytes:
+        """``count`` bytes as they stand."""
+        pos = self.pos
+        if count < 0:
+            raise FormatError(f"{what} of {count} bytes", offset=pos)
+        if pos + count > self.end:
+            raise missing(what, count, self.end - pos, pos)
+        self.pos = pos + count
+        return self.buffer[pos : pos + count]
+
+    def class_name(self) -> tuple[str, int | None]:
+        """As in any stream, but at once for version 1 of a class that was met before."""
+        pos, buffer = self.pos, self.buffer
+        if pos + 11 <= self.end:
+            _, version, size = self._unpack_class(buffer, pos)
+            if version == b"V 1" and size <= LONGEST_NAME:
+                stop = pos + 11 + size
+                name = self.names.get(buffer[pos + 11 : stop])
+                if name is not None and len(name) == size:
+                    self.pos = stop
+                    return name, 1
+        return super().class_name()
+
+    def elements(self, dtype: np.dtype[Any], count: int) -> TorchStorage:
+        """``count`` elements: a view of the file where it has this machine's byte order and sizes, else a copy."""
+        stored = self._stored(dtype)
+        pos, size = self.pos, count * stored.itemsize
+        if count < 0:
+            raise FormatError(f"a storage of {count} elements", offset=pos)
+        if pos + size > self.end:
+            raise missing(f"the {count} elements of a storage", size, self.end - pos, pos)
+        self.pos = pos + size
+        if stored is dtype:
+            return TorchStorage((count,), dtype, self.buffer, pos)
+        return own(np.ndarray((count,), stored, self.buffer, pos).astype(dtype))
+
+    def _stored(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """How an element of ``dtype`` stands in the file; ``dtype`` itself where it needs no conversion."""
+        if dtype == _LONG and self.dialect.long_size == 4:
+            return np.dtype(f"{self.order}i4")
+        return dtype if self.dialect.byte_order == sys.byteorder else dtype.newbyteorder(self.order)
+
+    def scalars(self, items: list[Any], need: int) -> int:
+        """Append values to ``items`` until there are ``need``, or a table, object or function comes: return its tag."""
+        buffer, pos, end = self.buffer, self.pos, self.end
+        unpack_int, unpack_two, unpack_double = self.unpack_int, self._unpack_two, self._unpack_double
+        strings, append = self._strings, items.append
+        try:
+            for _ in range(need - len(items)):
+                tag = unpack_int(buffer, pos)[0]
+                if tag == STRING:
+                    start = pos + 8
+                    stop = start + unpack_int(buffer, pos + 4)[0]
+                    if stop > end or stop < start:
+                        break
+                    raw = buffer[start:stop]
+                    append(strings[raw] if raw in strings else self.text(raw))
+                    pos = stop
+                elif tag == NUMBER:
+                    value = unpack_double(buffer, pos + 4)[0]
+                    append(number(value) if value.is_integer() else value)
+                    pos += 12
+                elif tag == BOOLEAN and 0 <= (flag := unpack_two(buffer, pos)[1]) <= 1:
+                    append(flag == 1)
+                    pos += 8
+                elif tag == NIL:
+                    append(None)
+                    pos += 4
+                elif tag in _WITH_INDEX:
+                    self.mark, self.pos = pos, pos + 4
+                    return tag
+                else:
+                    break
+            else:
+                self.pos = pos
+                return DONE
+        except struct.error:
+            pass  # the file ends inside a scalar: the slow way below says in which
+        self.pos = pos
+        return self._object_or_error()
+
+    def _object_or_error(self) -> int:
+        tag = self.tag()
+        if tag == STRING:
+            self.raw(self.int("a string length"), "a string")
+        elif tag == NUMBER:
+            raise missing("a number", 8, self.end - self.pos, self.pos)
+        elif tag == BOOLEAN:
+            self.boolean()
+        return tag
