@@ -317,12 +317,13 @@ class Builder:
 
     @contextmanager
     def fresh_clones(self) -> Generator[None]:
-        """One time step: Torch runs each on a clone of the module, which owns buffers of its own."""
-        outer, self._buffers = self._buffers, {}
+        """One clone of a module: it owns buffers, and states of its own."""
+        outer = self._buffers, self.memory
+        self._buffers, self.memory = {}, {}
         try:
             yield
         finally:
-            self._buffers = outer
+            self._buffers, self.memory = outer
 
     @contextmanager
     def _scope(self, module: Layer) -> Generator[None]:

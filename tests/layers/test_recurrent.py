@@ -65,6 +65,14 @@ def alone(rng: np.random.Generator) -> Rows:
         yield name, bind(stepper(name, inner, h)), x, steps(step, [x], [np.zeros((*lead, h))] * count)[0]
 
 
+def clones(rng: np.random.Generator) -> Rows:
+    """MapTable runs clones: each has a state of its own."""
+    inner, step = gru(rng, 2, 3)
+    x, zeros = noise(rng, 3, 2, 2), [np.zeros((2, 3))]
+    cell = stepper("nn.GRU", inner, 3)
+    yield "", bind(torch_object("nn.MapTable", module=cell, modules=[cell])), list(x), [step(v, *zeros)[0] for v in x]
+
+
 def sequences(rng: np.random.Generator) -> Rows:
     """Tables of steps, and tensors with the steps first."""
     for (name, make, count), as_table, _ in itertools.product(STEPS, (True, False), range(4)):
@@ -136,12 +144,13 @@ def recurrences(rng: np.random.Generator) -> Rows:
         inner = seq(plain("JoinTable", dimension=1, nInputDims=1), linear(w, b), plain("Tanh"))
         net = torch_object(name, modules=[inner], recurrentModule=inner, outputSize=size, nInputDim=1)
         for lead in ((), (2,)):
-            x = noise(rng, 3, *lead, 4)
-            ys, y = [], np.zeros((*lead, 3))
-            for v in x.astype(float):
-                y = np.tanh(np.concatenate([v, y], -1) @ w.T + b)
-                ys.append(y)
-            yield name, bind(sequencer(net)), list(x), ys
+            for y in (np.zeros((*lead, 3), np.float32), noise(rng, *lead, 3)):
+                net["userPrevOutput"] = y if y.any() else np.zeros(0, np.float32)
+                x, ys = noise(rng, 3, *lead, 4), []
+                for v in x.astype(float):
+                    y = np.tanh(np.concatenate([v, y], -1) @ w.T + b)
+                    ys.append(y)
+                yield name, bind(sequencer(net)), list(x), ys
 
 
 def recurrences_of_tables(rng: np.random.Generator) -> Rows:
@@ -205,6 +214,7 @@ def remembering(rng: np.random.Generator) -> Rows:
 
 ROWS = named(
     alone,
+    clones,
     sequences,
     given_states,
     stacks,
@@ -239,6 +249,12 @@ def test_every_pass_starts_from_forgotten_states() -> None:
     inner, _ = fast_lstm(rng, 2, 3)
     net, x = bind(stepper("nn.FastLSTM", inner, 3)), noise(rng, 2, 2)
     assert np.array_equal(reference(net, x)[0], reference(net, x)[0])
+
+
+def test_a_layer_that_remembers_says_that_it_starts_anew() -> None:
+    inner = plain("Identity")
+    net = bind(sequencer(inner, _remember="both"))
+    assert net.notes == ("(root) nn.Sequencer: goes on where its last sequence ended; here it starts anew",)
 
 
 def test_an_initial_state_for_another_batch_is_refused() -> None:

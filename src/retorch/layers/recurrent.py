@@ -1,4 +1,4 @@
-"""The package rnn: modules that are called once per time step, and modules that call them for every step.
+"""The package rnn: modules that are called once per time step.
 
 At evaluation rnn runs every step on one and the same inner module, and sequencers copy each step's output, as here.
 """
@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
-from retorch.layers.recurrent_state import (
-    Remembers,
-    check_batch,
-    first_tensor,
-    forget,
-    keep,
-    keep_value,
-    stored,
-    zeros_for,
-)
+from retorch.layers.recurrent_state import Remembers, check_batch, first_tensor, stored, zeros_for
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer, memory
 from retorch.torch7 import LuaTable
 
@@ -185,20 +176,30 @@ class Recurrence(Step):
 
     def setup(self, bind: Binder) -> None:
         self.sizes = _state_sizes(self.outputSize)
-        if self.userPrevOutput is not None:
-            raise Refusal("holds an initial state set by the user")
+        given = self.userPrevOutput
+        if given is not None and not isinstance(given, np.ndarray):
+            raise Refusal("holds a table as its initial state")
+        self.given = stored(cast("Array | None", given))
 
     def _batch(self, rank: int) -> bool:
         if rank not in (self.nInputDim, self.nInputDim + 1):
             raise Refusal(f"takes inputs of {self.nInputDim} dimensions, or {self.nInputDim + 1} with a batch")
         return rank > self.nInputDim
 
+    def _start(self, batch: Sizes) -> Array | None:
+        if self.given is not None:
+            if isinstance(self.sizes, list):
+                raise Refusal("holds a tensor as its initial state, and gives tables")
+            check_batch(self.given, (*batch, *self.sizes))
+        return self.given
+
     def forward(self, x: Nested) -> Nested:
         y = memory().get(id(self))
         if y is None:
             first = cast("Array", first_tensor(x))
             batch = first.shape[:1] if self._batch(first.ndim) else ()
-            y = _zeros(self.sizes, batch, np.result_type(first, np.float32))
+            y = self._start(batch)
+            y = _zeros(self.sizes, batch, np.result_type(first, np.float32)) if y is None else y
         y = memory()[id(self)] = self.inner([x, y])
         return y
 
@@ -206,7 +207,10 @@ class Recurrence(Step):
         y = op.memory.get(id(self))
         if y is None:
             first = cast("Value", first_tensor(x))
-            y = _zero_values(op, self.sizes, first if self._batch(first.rank) else None)
+            batched = self._batch(first.rank)
+            start = self._start(first.shape[:1] if batched else ())
+            given = None if start is None else op.weight(start, "h0")
+            y = _zero_values(op, self.sizes, first if batched else None) if given is None else given
         y = op.memory[id(self)] = op.call(self.inner, [x, y])
         return y
 
@@ -260,135 +264,3 @@ class CopyGrad(Layer):
 
     def lower(self, op: Builder, x: Values) -> Values:
         return x
-
-
-class Sequencing(Layer):
-    """What the modules share that call a module for every step: the module, and their own copies of its outputs."""
-
-    container = True
-
-    modules: list[Layer]
-    module: Layer | None = None
-
-    @property
-    def inner(self) -> Layer:
-        """The module that is called for every step."""
-        return self.modules[0] if self.module is None else self.module
-
-    def children(self) -> Iterable[Layer]:
-        return [self.inner]
-
-
-@layer("nn.Sequencer", kind="sequencer")
-class Sequencer(Sequencing):
-    """{module(x[1]), …, module(x[T])} from forgotten states; x is a table, or a tensor with the steps first"""
-
-    ignored = TRACES | {"tableoutput", "tablegradInput", "tablegradinput", "isRecurrent"} - {"module"}
-
-    _remember: str = "neither"
-
-    def _forget(self, states: dict[int, object]) -> None:
-        if self._remember not in ("eval", "both"):
-            forget(states, self.inner)
-
-    def forward(self, x: Nested) -> Nested:
-        self._forget(memory())
-        own = memory().setdefault(id(self), {})
-        steps = [keep(own, i, self.inner(step)) for i, step in enumerate(x)]
-        if isinstance(x, list):
-            return steps
-        return keep(own, len(steps), np.stack(cast("list[Array]", steps)))
-
-    def lower(self, op: Builder, x: Values) -> Values:
-        self._forget(op.memory)
-        own = op.memory.setdefault(id(self), {})
-        given = x if isinstance(x, list) else [op.select(x, 0, i) for i in range(x.shape[0])]
-        steps = [keep_value(own, i, op.call(self.inner, step)) for i, step in enumerate(given)]
-        if isinstance(x, list):
-            return steps
-        if any(isinstance(step, list) for step in steps):
-            raise Refusal("is given a tensor, but its module gives tables")
-        joined = op.Concat(*[op.Unsqueeze(cast("Value", step), [0]) for step in steps], axis=0)
-        return keep_value(own, len(steps), joined)
-
-
-@layer("nn.Repeater", kind="repeater")
-class Repeater(Sequencing):
-    """{module(x), module(x), …}, ``rho`` times, from forgotten states"""
-
-    ignored = TRACES - {"rho", "module"}
-
-    rho: int
-
-    def forward(self, x: Nested) -> Nested:
-        forget(memory(), self.inner)
-        own = memory().setdefault(id(self), {})
-        return [keep(own, i, self.inner(x)) for i in range(self.rho)]
-
-    def lower(self, op: Builder, x: Values) -> Values:
-        forget(op.memory, self.inner)
-        own = op.memory.setdefault(id(self), {})
-        return [keep_value(own, i, op.call(self.inner, x)) for i in range(self.rho)]
-
-
-@layer(
-    "nn.BiSequencer",
-    "nn.SeqBRNN",
-    "nn.SeqBLSTM",
-    "nn.SeqBGRU",
-    "nn.ReverseUnreverse",
-    kind="bisequencer",
-)
-class BiSequencer(Sequencing):
-    """merge{forward over x, backward over reversed x, reversed}, as the network of containers inside says"""
-
-    ignored = TRACES | frozenset(
-        """forwardModule backwardModule mergeModule fwdSeq bwdSeq mergeSeq merge dim _remember _zeroMask
-        _range""".split()
-    )
-
-    def forward(self, x: Nested) -> Nested:
-        return self.inner(x)
-
-    def lower(self, op: Builder, x: Values) -> Values:
-        return op.call(self.inner, x)
-
-
-@layer("nn.BiSequencerLM", kind="bisequencer")
-class BiSequencerLM(Layer):
-    """merge{{0, f[1], …, f[T-1]}, {b[2], …, b[T], 0}} of f = modules[1](x[1…T-1]) and b = modules[2](x[2…T])"""
-
-    container = True
-    ignored = TRACES | frozenset(
-        """forwardModule backwardModule mergeModule fwdSeq bwdSeq mergeSeq _fwd _bwd _merge _fwdOutput _bwdOutput
-        _firstStep _lastStep _mergeInput _mergeGradInput _fwdGradInput _bwdGradInput _remember""".split()
-    )
-
-    modules: list[Layer]
-
-    def children(self) -> Iterable[Layer]:
-        return self.modules
-
-    def setup(self, bind: Binder) -> None:
-        if len(self.modules) != 3:
-            raise Refusal("should hold three modules: forward, backward, merge")
-
-    def forward(self, x: list[Nested]) -> Nested:
-        ahead, back, merge = self.modules
-        f, b = cast("list[Nested]", ahead(x[:-1])), cast("list[Nested]", back(x[1:]))
-        return merge([[_nothing(f[0]), *f], [*b, _nothing(b[0])]])
-
-    def lower(self, op: Builder, x: list[Values]) -> Values:
-        if len(x) < 2:
-            raise Refusal("takes at least two steps")
-        ahead, back, merge = self.modules
-        f, b = cast("list[Values]", op.call(ahead, x[:-1])), cast("list[Values]", op.call(back, x[1:]))
-        return op.call(merge, [[_nothing_value(op, f[0]), *f], [*b, _nothing_value(op, b[0])]])
-
-
-def _nothing(x: Nested) -> Nested:
-    return [_nothing(item) for item in x] if isinstance(x, list) else np.zeros_like(x)
-
-
-def _nothing_value(op: Builder, x: Values) -> Values:
-    return [_nothing_value(op, item) for item in x] if isinstance(x, list) else op.Clip(x, 0.0, 0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.recurrent_cells import Cell, operator, scan
-from retorch.layers.recurrent_state import check_batch, stored
+from retorch.layers.recurrent_state import check_batch, remembers, stored
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class RNN(Layer):
             raise Refusal("feeds its input to the gates as it is, but has another size than they")
         self.directions = 2 if self.bidirectional == "CUDNN_BIDIRECTIONAL" else 1
         self.stack = self._unpack()
+        if self.rememberStates:
+            bind.notes.append(remembers(self))
         # states left over from the last sequence are forgotten, those that the user set are not
         kept = (None, None) if self.rememberStates else (stored(self.hiddenInput), stored(self.cellInput))
         self.h0, self.c0 = kept

@@ -8,7 +8,7 @@ import numpy as np
 
 from retorch.layers.recurrent import TRACES, FastLSTM, RecGRU
 from retorch.layers.recurrent_cells import Cell, Scanned, operator, scan, unrolled
-from retorch.layers.recurrent_state import Remembers, check_batch, stored, zeros_for
+from retorch.layers.recurrent_state import Remembers, check_batch, remembers, stored, zeros_for
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer, memory
 
 if TYPE_CHECKING:
@@ -158,8 +158,11 @@ class RnnWeights(Sequence):
         inputs, recurrent = ((part * (g / length)).T for part, g, length in zip(parts, self.g, lengths, strict=True))
         return inputs, recurrent
 
-    def check_mask(self) -> None:
-        """Later versions are told by the program which steps are empty."""
+    def check(self, bind: Binder) -> None:
+        """What stands in the way, and what a person should know."""
+        if self.layout[1]:
+            bind.notes.append(remembers(self))
+        # later versions are told by the program which steps are empty
         if self.maskzero and self.v2 and self.zeroMask is not False:
             raise Refusal("takes the mask of its empty steps from outside the network")
 
@@ -190,7 +193,7 @@ class SeqLSTM(RnnSequence):
     weightO: Array | None = None
 
     def setup(self, bind: Binder) -> None:
-        self.check_mask()
+        self.check(bind)
         self.make("LSTM", "ifog", self.weightO)
 
     def states(self) -> States:
@@ -202,7 +205,7 @@ class SeqGRU(RnnSequence):
     """r, z = σ(W·{x, h} + b), n = tanh(W·{x, r·h} + b), h = (1 - z)·n + z·h; x is (T, N, D), or as SeqLSTM"""
 
     def setup(self, bind: Binder) -> None:
-        self.check_mask()
+        self.check(bind)
         self.make("GRU", "rzn")
 
     def states(self) -> States:
@@ -216,6 +219,11 @@ class TorchRnnSequence(Sequence):
 
     remember_states: bool = False
 
+    def check(self, bind: Binder) -> None:
+        """What a person should know."""
+        if self.remember_states:
+            bind.notes.append(remembers(self))
+
     def forward(self, x: Nested) -> Array:
         return np.ascontiguousarray(self.run(x, True, self.remember_states, False))
 
@@ -228,6 +236,7 @@ class VanillaRNN(TorchRnnSequence):
     """h = tanh(W·{x, h} + b); x is (N, T, D), the output (N, T, H)"""
 
     def setup(self, bind: Binder) -> None:
+        self.check(bind)
         self.make("TANH", "")
 
 
@@ -237,8 +246,9 @@ class TwoMeanings(TorchRnnSequence):
     modules: list[Layer] | None = None
     recurrentModule: Layer | None = None
 
-    def choose(self, kind: str, gates: str) -> None:
+    def choose(self, kind: str, gates: str, bind: Binder) -> None:
         """Tell by the fields which one it is."""
+        self.check(bind)
         self.whole = self.weight is not None and self.recurrentModule is None
         if self.whole:
             self.make(kind, gates)
@@ -253,7 +263,7 @@ class LSTM(TwoMeanings, FastLSTM):
     modules: list[Layer] | None = None  # type: ignore[assignment]
 
     def setup(self, bind: Binder) -> None:
-        self.choose("LSTM", "ifog")
+        self.choose("LSTM", "ifog", bind)
 
     def children(self) -> list[Layer]:
         return [] if self.whole else [self.inner]
@@ -275,7 +285,7 @@ class GRU(TwoMeanings, RecGRU):
     modules: list[Layer] | None = None  # type: ignore[assignment]
 
     def setup(self, bind: Binder) -> None:
-        self.choose("GRU", "rzn")
+        self.choose("GRU", "rzn", bind)
 
     def children(self) -> list[Layer]:
         return [] if self.whole else [self.inner]

@@ -37,6 +37,11 @@ def forget(memory: Memory, module: Layer) -> None:
         stack.extend(at.children())
 
 
+def remembers(module: Layer) -> str:
+    """What a person should know of a layer whose states outlive a sequence in Torch."""
+    return f"{module.path or '(root)'} {module.typename}: goes on where its last sequence ended; here it starts anew"
+
+
 def stored(state: Array | None) -> Array | None:
     """A state that the user set, unless it was cleared."""
     return None if state is None or state.size == 0 else state

@@ -35,7 +35,7 @@ class StepLSTM(RnnWeights):
     weightO: Array | None = None
 
     def setup(self, bind: Binder) -> None:
-        self.check_mask()
+        self.check(bind)
         self.make("LSTM", "ifog", self.weightO)
 
     def forward(self, x: list[Array]) -> list[Array]:
@@ -60,7 +60,7 @@ class StepGRU(RnnWeights):
     """{x, h} to h by the formula of SeqGRU; x is (N, D)"""
 
     def setup(self, bind: Binder) -> None:
-        self.check_mask()
+        self.check(bind)
         self.make("GRU", "rzn")
 
     def forward(self, x: list[Array]) -> Array:

@@ -69,16 +69,17 @@ def memory() -> dict[int, Any]:
 
 @contextmanager
 def fresh_clones() -> Generator[None]:
-    """One time step: Torch runs each on a clone of the module, which owns buffers of its own."""
+    """One clone of a module: it owns buffers, and states of its own."""
     run = _current_run.get()
     if run is None:
         yield
         return
-    outer, run.buffers = run.buffers, {}
+    outer = run.buffers, run.memory
+    run.buffers, run.memory = {}, {}
     try:
         yield
     finally:
-        run.buffers = outer
+        run.buffers, run.memory = outer
 
 
 def tensors(x: Nested) -> Iterator[Array]:
