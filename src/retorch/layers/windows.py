@@ -150,10 +150,11 @@ def spread(
     geometry = list(zip(ins, stride, kernel, dilation, extra, pad, strict=True))
     full = [(n - 1) * s + (k - 1) * d + 1 + a for n, s, k, d, a, _ in geometry]
     y = np.zeros((x.shape[0], weight.shape[1], *full), dtype)
+    flat = x.reshape(*x.shape[:2], -1)
     for at in product(*map(range, kernel)):
         cut = [slice(i * d, i * d + (n - 1) * s + 1, s) for i, (n, s, _, d, _, _) in zip(at, geometry, strict=True)]
-        part = np.tensordot(x, weight[(slice(None), slice(None), *at)], axes=(1, 0))
-        y[(..., *cut)] += np.moveaxis(part, -1, 1)
+        part = weight[(slice(None), slice(None), *at)].T @ flat
+        y[(..., *cut)] += part.reshape(*part.shape[:2], *ins)
     y = y[(..., *(slice(p, n - p) for n, (*_, p) in zip(full, geometry, strict=True)))]
     if 0 in y.shape[2:]:
         raise Refusal(f"an input of {'x'.join(map(str, ins))} is too small for its padding")
