@@ -15,7 +15,7 @@ from caffe2.nets import row
 from retorch import onnxfile
 from retorch.caffe2 import files
 from retorch.caffe2.parse import NeedsShapeError
-from retorch.errors import EngineError, FormatError, UsageError
+from retorch.errors import ConversionError, EngineError, FormatError, UsageError
 from retorch.network import Network, fix_sizes
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def graph_of(text: str, **weights: Array) -> ir.Model:
     """A model from ONNX's text form; weights are added as initializers."""
     proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
-    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array[:0], name) for name, array in weights.items())
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array.reshape(-1)[:0], name) for name, array in weights.items())
     model = ir.from_proto(proto)
     for name, array in weights.items():
         value = model.graph.initializers[name]
@@ -177,6 +177,18 @@ def test_an_onnx_network_becomes_caffe2_files(tmp_path: Path) -> None:
     written = network.save(tmp_path)
     assert {path.name for path in written} == {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"}
     np.testing.assert_allclose(Network.load(tmp_path).run(A)[0], np.maximum(A @ weight.T + np.arange(4), 0), rtol=1e-5)
+
+
+def test_a_batch_that_caffe2_needs_as_a_number_is_the_one_converted_with(tmp_path: Path) -> None:
+    model = graph_of("g (float[N,2] x) => (float[N,2] y) { y = CumSum(x, axis) }", axis=np.array(0, np.int64))
+    network = Network(model)
+    with pytest.raises(ConversionError, match="batch"):
+        network.save(tmp_path / "none")
+    model.metadata_props["retorch.example_shapes"] = "[[5, 2]]"
+    network.save(tmp_path / "out")
+    assert network.notes == ("Caffe2 can express this network for a batch of 5 only",)
+    x = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
+    np.testing.assert_allclose(Network.load(tmp_path / "out").run(x)[0], x.cumsum(0), atol=1e-5)
 
 
 def test_caffe2_nets_take_other_ranks_and_types(tmp_path: Path) -> None:

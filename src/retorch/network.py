@@ -280,6 +280,7 @@ class _Variant:
         self._session: Session | None = None
 
     def ready(self) -> Session:
+        """The session, made at the first run."""
         if self._session is None:
             self._session = Session(self.model)
         return self._session

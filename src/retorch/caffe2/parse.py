@@ -106,6 +106,7 @@ class _Walk:
         return value
 
     def model(self) -> ir.Model:
+        """Say every operator, then assemble what came of it; all refusals in one error."""
         for index, operator in enumerate(self.net.predict.op):
             self._operator(index, operator)
         if self.problems:
