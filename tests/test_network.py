@@ -24,7 +24,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def graph_of(text: str, **weights: Array) -> ir.Model:
     """A model from ONNX's text form; weights are added as initializers."""
     proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
-    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array.reshape(-1)[:0], name) for name, array in weights.items())
+    proto.graph.initializer.extend(
+        onnx.numpy_helper.from_array(array.reshape(-1)[:0], name) for name, array in weights.items()
+    )
     model = ir.from_proto(proto)
     for name, array in weights.items():
         value = model.graph.initializers[name]
