@@ -49,7 +49,9 @@ def find(folder: Path, count: int, family: str | None = None) -> list[Path]:
     paths = [folder / f"modelL{min(level, top)}{suffix}.t7" for level in range(1, count + 1)]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
-        hint = f"`--levels` asks for fewer; sets in this folder: {named}" if there else "models are named modelL1_F.t7 …"
+        hint = (
+            f"`--levels` asks for fewer; sets in this folder: {named}" if there else "models are named modelL1_F.t7 …"
+        )
         raise UsageError(f"{folder}: {count} levels are needed and these are missing: {', '.join(missing)}", hint=hint)
     return paths
 

@@ -1,7 +1,7 @@
 """The computation: two frames, a pyramid of images, and a flow that grows finer level by level.
 
-Facts of Ranjan & Black, "Optical Flow Estimation using a Spatial Pyramid Network" (CVPR 2017), as its Torch7 code ran on
-GPUs. Images are float32 arrays of shape (C, H, W); a flow has shape (2, H, W), u to the right and v down, in pixels.
+Facts of Ranjan & Black, "Optical Flow Estimation using a Spatial Pyramid Network" (CVPR 2017), as its Torch7 code ran
+on GPUs. Images are float32 arrays of shape (C, H, W); a flow has shape (2, H, W), u to the right and v down, in pixels.
 """
 
 from __future__ import annotations
