@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +46,7 @@ class BinaryStream(Stream):
         self.unpack_int = struct.Struct(self.order + "i").unpack_from
         self._unpack_two = struct.Struct(self.order + "ii").unpack_from
         self._unpack_double = struct.Struct(self.order + "d").unpack_from
+        self._unpack_longs: dict[int, Callable[[Buffer, int], tuple[int, ...]]] = {}
         self._unpack_class = struct.Struct(self.order + "i3si").unpack_from
 
     def int(self, what: str) -> int:
@@ -62,7 +64,10 @@ class BinaryStream(Stream):
         if count < 0 or pos + size > self.end:
             raise missing(what, size, self.end - pos, pos)
         self.pos = pos + size
-        return struct.unpack_from(f"{self.order}{count}{self._long}", self.buffer, pos)
+        unpack = self._unpack_longs.get(count)
+        if unpack is None:
+            unpack = self._unpack_longs[count] = struct.Struct(f"{self.order}{count}{self._long}").unpack_from
+        return unpack(self.buffer, pos)
 
     def raw(self, count: int, what: str) -> bytes:
         """``count`` bytes as they stand."""

@@ -54,8 +54,10 @@ from retorch.torch7.runs import describe, read_rows
 from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
 
 _MOST_DIMENSIONS = 32
-_ENOUGH = 32  # entries, below which a run is not worth the search
+_ENOUGH = 128  # keys and values that are to come, below which a run is not worth the search
 _MOST_AT_ONCE = 8192
+_OWN_ENTRIES = ("tds.Hash", "tds.Vec")
+_NO_FIELDS = LuaTable()  # what an object has until its table of fields comes
 
 
 class _Frame:
@@ -213,7 +215,7 @@ class Reader:
         elif typename in STORAGES:
             items.append(self._storage(index, typename, version, mark))
         else:
-            value = TorchObject(typename, version=version)
+            value = TorchObject(typename, LuaTable() if typename in _OWN_ENTRIES else _NO_FIELDS, version=version)
             self._remember(index, value, mark)
             self._body(value, mark)
             items.append(value)
@@ -259,7 +261,7 @@ class Reader:
 
     def _storage(self, index: int, typename: str, version: int | None, mark: int) -> TorchStorage:
         stream = self.stream
-        (count,) = stream.longs(1, f"the size of a {typename}")
+        (count,) = stream.longs(1, "the size of a storage")
         storage = stream.elements(STORAGES[typename], count).named(StorageFacts(typename, version))
         self._remember(index, storage, mark)
         return storage
@@ -267,10 +269,10 @@ class Reader:
     def _tensor(self, index: int, typename: str, version: int | None, mark: int) -> TorchTensor:
         stream = self.stream
         self._memo[index] = ()  # taken, though the tensor can only be made when its storage is known
-        dimensions = stream.int(f"the number of dimensions of a {typename}")
+        dimensions = stream.int("the number of dimensions of a tensor")
         if not 0 <= dimensions <= _MOST_DIMENSIONS:
             raise FormatError(f"a {typename} of {dimensions} dimensions", offset=stream.pos)
-        longs = stream.longs(2 * dimensions + 1, f"the sizes, strides and offset of a {typename}")
+        longs = stream.longs(2 * dimensions + 1, "the sizes, strides and offset of a tensor")
         sizes, strides, offset = longs[:dimensions], longs[dimensions:-1], longs[-1]
         facts = TensorFacts(typename, version, sizes, strides, offset, self._storage_of(typename))
         tensor = self._view(facts, mark).named(facts)
@@ -299,20 +301,19 @@ class Reader:
         """The tensor itself, once it is known that each of its elements is in its storage."""
         typename, _, sizes, strides, offset, storage = facts
         dtype = TENSORS[typename]
-        if storage is None and any(sizes):
-            raise FormatError(f"a {typename} of sizes {sizes} without a storage", offset=mark)
         last, empty = offset, not sizes
         for size, stride in zip(sizes, strides, strict=True):
             if size < 0 or stride < 0:
                 raise FormatError(f"a {typename} of sizes {sizes}, strides {strides}", offset=mark)
             last += (size - 1) * stride
             empty = empty or not size
-        if empty or storage is None:
-            return TorchTensor(sizes or (0,), dtype, b"")
-        if not 1 <= offset <= last <= len(storage):
+        if not empty and not (storage is not None and 1 <= offset <= last <= len(storage)):
             text = f"offset {offset}, sizes {sizes}, strides {strides}"
-            raise FormatError(f"a {typename} outside its storage of {len(storage)} elements: {text}", offset=mark)
+            count = 0 if storage is None else len(storage)
+            raise FormatError(f"a {typename} outside its storage of {count} elements: {text}", offset=mark)
         try:
+            if empty:
+                return TorchTensor(sizes or (0,), dtype, b"")
             steps = [dtype.itemsize * stride for stride in strides]
             return TorchTensor(sizes, dtype, cast(Array, storage), dtype.itemsize * (offset - 1), steps)
         except (ValueError, OverflowError):

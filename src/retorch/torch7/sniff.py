@@ -139,6 +139,6 @@ def refuse_foreign(head: bytes) -> None:
 
 def _may_be_torch7(head: bytes) -> bool:
     """Whether a type tag stands first: 0 to 8 as a 4-byte integer of either order, or as a line of ASCII."""
-    if re.match(rb"\s*[0-8](?:\r?\n|[ \t]|\Z)", head):
-        return True
-    return (head[0] <= 8 and head[1:4] == bytes(len(head[1:4]))) or (head[:3] == bytes(3) and head[3] <= 8)
+    if head[0] <= 8:
+        return head[1:4] == bytes(len(head[1:4])) or (head[:3] == bytes(3) and head[3] <= 8)
+    return re.match(rb"\s*[0-8](?:\r?\n|[ \t]|\Z)", head) is not None
