@@ -11,7 +11,6 @@ from typing import Any, Literal, Self, TypeAlias, cast
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
-from onnx_ir.passes.common import ShapeInferencePass
 
 from retorch import onnxfile
 from retorch.caffe2 import files
@@ -20,6 +19,7 @@ from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import NeedsShapeError, parse
 from retorch.errors import ConversionError, UsageError
 from retorch.session import Session
+from retorch.sizes import fix_sizes, inferred
 
 Array: TypeAlias = NDArray[Any]
 #: What ``run`` takes for an input: an array, a list of such, or arrays by name.
@@ -171,24 +171,26 @@ class Network:
         format: Literal["caffe2", "onnx", "predictor"] = "caffe2",
         *,
         options: EmitOptions | None = None,
-        packed: bool = True,
+        packed: bool | None = None,
         init: Literal["pb", "minidb"] = "pb",
     ) -> tuple[Path, ...]:
         """Write the network: Caffe2 files into the folder ``path``, one ``.onnx`` file, or a predictor container.
 
-        ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`. Returns the files. What the user
-        should know stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network,
-        UsageError where the files cannot be written.
+        ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`; None packs unless ``options`` ask for
+        what ``brew`` would have written. Returns the files. What the user should know, of sizes that old builds refuse
+        among it, stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network or
+        read files of its size, UsageError where the files cannot be written.
         """
         target = Path(path)
         if format == "onnx":
             onnxfile.save(self.model, target)
             return (target,)
         net = self.caffe2(options)
+        brew = options is not None and options.brew
         if format == "predictor":
             written = files.write_container(target, net, _known_shapes((*self.inputs, *self.outputs)))
         else:
-            written = files.write(target, net, packed=packed, init=init)
+            written = files.write(target, net, packed=not brew if packed is None else packed, init=init, named=not brew)
         self.notes += written.warnings
         return written.files
 
@@ -201,21 +203,21 @@ class Network:
         if self._source is not None and options is None:
             return self._source
         settings = EmitOptions() if options is None else options
-        model = _inferred(self.model)
+        model = inferred(self.model)
         try:
-            return self._described(emit(model, settings))
+            return self._described(emit(model, settings), settings)
         except ConversionError:
             fixed = fix_sizes(model)
             if fixed is None:
                 raise
-        net = self._described(emit(fixed, settings))
+        net = self._described(emit(fixed, settings), settings)
         batch = fixed.graph.inputs[0].shape
         self.notes += (f"Caffe2 can express this network for a batch of {batch[0] if batch else '?'} only",)
         return net
 
-    def _described(self, net: Caffe2Net) -> Caffe2Net:
+    def _described(self, net: Caffe2Net, options: EmitOptions) -> Caffe2Net:
         """The net with the nesting and shapes of its inputs as arguments of its own, which Caffe2 passes over."""
-        for key in DESCRIPTION:
+        for key in () if options.brew else DESCRIPTION:
             text = self.model.metadata_props.get(key)
             if text is not None:
                 net.predict.arg.add(name=key, s=text.encode())
@@ -318,41 +320,6 @@ def _check(port: Port, shape: tuple[int, ...]) -> None:
     if port.shape is not None and not _fits(shape, port.shape):
         got = "×".join(map(str, shape)) or "a single number"
         raise UsageError(f"input {port} does not take {got}")
-
-
-def _inferred(model: ir.Model) -> ir.Model:
-    """The model with the shapes of all its values, which files from elsewhere often lack."""
-    if all(value.shape is not None and value.type is not None for node in model.graph for value in node.outputs):
-        return model
-    return ShapeInferencePass(check_type=False)(model.clone()).model
-
-
-def fix_sizes(model: ir.Model) -> ir.Model | None:
-    """The model at the sizes it was converted with; None where it has no varying sizes or does not know them."""
-    stored = model.metadata_props.get("retorch.example_shapes")
-    if stored is None:
-        return None
-    fixed = model.clone()
-    known: dict[str, int] = {}
-    for value, shape in zip(fixed.graph.inputs, cast("list[list[int]]", json.loads(stored)), strict=True):
-        if value.shape is None or len(value.shape) != len(shape):
-            return None
-        known.update((str(dim), size) for dim, size in zip(value.shape, shape, strict=True) if not isinstance(dim, int))
-        value.shape = ir.Shape(shape)
-    if not known:
-        return None
-    for value in [output for node in fixed.graph for output in node.outputs]:
-        if value.shape is not None and not value.shape.is_static():
-            value.shape = ir.Shape([_fixed(dim, known) for dim in value.shape])
-    return ShapeInferencePass(check_type=False)(fixed).model
-
-
-def _fixed(dim: int | ir.SymbolicDim, known: Mapping[str, int]) -> int | ir.SymbolicDim:
-    """A size, or a multiple of a named one (``4*N``), as a number."""
-    if isinstance(dim, int) or dim.value is None:
-        return dim
-    times, _, name = str(dim.value).rpartition("*")
-    return known[name] * int(times or 1) if name in known else ir.SymbolicDim(None)
 
 
 def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:

@@ -41,11 +41,13 @@ class EmitOptions:
 
     ``age``: "1.0" writes what is right on the Caffe2 of torch 1.0.0 and of 1.10.2 alike, "1.10" may use operators that
     only the latter has. ``nnpack`` picks the NNPACK engine where it is right. ``in_place`` reuses blobs where safe.
+    ``brew`` writes operators as ``brew`` and ``mobile_exporter`` would (see ``brew.py``).
     """
 
     age: Literal["1.0", "1.10"] = "1.0"
     nnpack: bool = False
     in_place: bool = False
+    brew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,45 @@
+"""The sizes of a model's values: inferred where they are missing, and fixed where they vary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+
+def inferred(model: ir.Model) -> ir.Model:
+    """The model with the shapes of all its values, which files from elsewhere often lack."""
+    if all(value.shape is not None and value.type is not None for node in model.graph for value in node.outputs):
+        return model
+    return ShapeInferencePass(check_type=False)(model.clone()).model
+
+
+def fix_sizes(model: ir.Model) -> ir.Model | None:
+    """The model at the sizes it was converted with; None where it has no varying sizes or does not know them."""
+    stored = model.metadata_props.get("retorch.example_shapes")
+    if stored is None:
+        return None
+    fixed = model.clone()
+    known: dict[str, int] = {}
+    for value, shape in zip(fixed.graph.inputs, cast("list[list[int]]", json.loads(stored)), strict=True):
+        if value.shape is None or len(value.shape) != len(shape):
+            return None
+        known.update((str(dim), size) for dim, size in zip(value.shape, shape, strict=True) if not isinstance(dim, int))
+        value.shape = ir.Shape(shape)
+    if not known:
+        return None
+    for value in [output for node in fixed.graph for output in node.outputs]:
+        if value.shape is not None and not value.shape.is_static():
+            value.shape = ir.Shape([_fixed(dim, known) for dim in value.shape])
+    return ShapeInferencePass(check_type=False)(fixed).model
+
+
+def _fixed(dim: int | ir.SymbolicDim, known: Mapping[str, int]) -> int | ir.SymbolicDim:
+    """A size, or a multiple of a named one (``4*N``), as a number."""
+    if isinstance(dim, int) or dim.value is None:
+        return dim
+    times, _, name = str(dim.value).rpartition("*")
+    return known[name] * int(times or 1) if name in known else ir.SymbolicDim(None)
