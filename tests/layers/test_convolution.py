@@ -51,7 +51,8 @@ def dilated(rng: np.random.Generator) -> Rows:
         sizes = [(k - 1) * d + 1 + n for k, d, n in zip(kernel, dilation, pick(rng, 0, 4), strict=True)]
         x, weight, bias = noise(rng, 2, 3, *sizes), noise(rng, 2, 3, *kernel), noise(rng, 2)
         fields = named_fields("kH kW dH dW padH padW dilationH dilationW", [*kernel, *stride, *pad, *dilation])
-        net = module(("nn" if i % 2 else "cudnn") + ".SpatialDilatedConvolution", weight=weight, bias=bias, **fields)
+        kind = "nn.SpatialDilatedConvolution" if i % 2 else "cudnn.SpatialDilatedConvolution"
+        net = module(kind, weight=weight, bias=bias, **fields)
         expected = convolved(x, weight, bias, stride, pad, dilation)
         yield f"{dilation}", net, *maybe_batched(x, expected, i % 3 != 0)
 
@@ -197,7 +198,8 @@ def full_volumes(rng: np.random.Generator) -> Rows:
         if min(expected.shape) < 1:
             continue
         fields = named_fields(VOLUME + " adjT adjH adjW", [*kernel, *stride, *pad, *extra])
-        net = module("nn.VolumetricFullConvolution", weight=weight, bias=bias, **fields)
+        kind = "nn.VolumetricFullConvolution" if i % 3 else "cudnn.VolumetricFullConvolution"
+        net = module(kind, weight=weight, bias=bias, **fields)
         yield f"{x.shape}", net, *maybe_batched(x, expected, i % 2 == 0)
 
 

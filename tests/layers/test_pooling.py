@@ -141,6 +141,19 @@ def other_libraries(rng: np.random.Generator) -> Rows:
         x,
         windowed(x, 2, [4, 4], [2, 3], [2, 2], [0, 0], largest),
     )
+    volume, cube = (
+        noise(rng, 2, 2, 4, 5, 6),
+        named_fields("kT kH kW dT dH dW padT padH padW", [2, 3, 2, 2, 2, 1, 1, 0, 1]),
+    )
+    out, sides = [3, 2, 7], ([2, 3, 2], [2, 2, 1], [1, 0, 1])
+    yield (
+        "cudnn-volume-max",
+        module("cudnn.VolumetricMaxPooling", **cube),
+        volume,
+        windowed(volume, 3, out, *sides, largest),
+    )
+    mean = average(volume, out, *sides, True)
+    yield "cudnn-volume", module("cudnn.VolumetricAveragePooling", **cube), volume, mean
     clipped = average(x, [4, 4], [2, 3], [2, 2], [0, 0], True)
     yield "inn", module("inn.SpatialAveragePooling", **square), x, clipped
 
@@ -269,7 +282,8 @@ def unpooled(rng: np.random.Generator) -> Rows:
         fields = named_fields(names, [*kernel, *kernel, *pad])
         pool = torch_object(f"nn.{family}MaxPooling", ceil_mode=i % 4 > 1, **fields)
         double = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
-        undo = torch_object(f"nn.{family}MaxUnpooling", pooling=pool)
+        undone = "nn.VolumetricMaxUnpooling" if rank == 3 else "nn.SpatialMaxUnpooling"
+        undo = torch_object(undone, pooling=pool)
         net = sequential(pool, double, undo)
         yield f"{sizes}k{kernel}p{pad}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
 

@@ -87,8 +87,11 @@ class SpatialFullConvolution(FullConvolution):
     adjH: int = 0
     dilationW: int = 1
     dilationH: int = 1
+    groups: int = 1
 
     def setup(self, bind: Binder) -> None:
+        if self.groups != 1:
+            raise Refusal("is grouped, which Torch's transposed convolutions are not")
         self.weight = self.weight.reshape(self.weight.shape[0], -1, self.kH, self.kW)
 
 

@@ -149,7 +149,8 @@ class FractionalMaxPooling(Layer):
         if self.randomSamples is None:
             raise Refusal("draws its windows at random, and the file holds no draw")
         if self.raw.get("newRandomPool") is not True:
-            bind.notes.append(f"{self.path} {self.typename}: draws its windows at random; those in the file are used")
+            where = self.path or "(root)"
+            bind.notes.append(f"{where} {self.typename}: draws its windows at random; those in the file are used")
 
     def outs(self, sizes: Sequence[int]) -> list[int]:
         """The output's sizes: as given, or a share of the input's."""

@@ -59,7 +59,9 @@ class BilinearSamplerBHWD(Layer):
 
     def setup(self, bind: Binder) -> None:
         self._network = bind.layers
-        bind.notes.append(f"{self.path} {self.typename}: grids are (x, y), next to AffineGridGeneratorBHWD (y, x)")
+        bind.notes.append(
+            f"{self.path or '(root)'} {self.typename}: grids are (x, y), next to AffineGridGeneratorBHWD (y, x)"
+        )
 
     def horizontal(self) -> int:
         """Which of the two coordinates is the horizontal one."""
