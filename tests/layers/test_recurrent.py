@@ -212,8 +212,37 @@ def remembering(rng: np.random.Generator) -> Rows:
         yield remember, bind(concat(once, once)), list(x), [ys, ys]
 
 
+def attention(rng: np.random.Generator) -> Rows:
+    """Every step's output is one tensor: at evaluation the table holds the last one, again and again."""
+    for count, forwards in ((1, False), (3, False), (1, True)):
+        n, d, h, _ = sizes(rng)
+        (wa, ba), (wr, br) = (noise(rng, 2, h), noise(rng, 2)), (noise(rng, h, d + 2), noise(rng, h))
+        action = seq(linear(wa, ba), plain("Tanh"), plain("ReinforceNormal", stdev=0.1))
+        rnn = seq(plain("JoinTable", dimension=2), linear(wr, br), plain("Sigmoid"))
+        fields = {"nStep": count, "hiddenSize": [h], "forwardActions": forwards}
+        net = bind(torch_object("nn.RecurrentAttention", rnn=rnn, action=action, **fields))
+        x, y = noise(rng, n, d), np.zeros((n, h))
+        for _ in range(count):
+            where = np.tanh(y @ wa.T + ba)
+            y = sigmoid(np.hstack([x, where]) @ wr.T.astype(float) + br)
+        yield "", net, x, [[y, where] if forwards else y] * count
+
+
+def small_ones(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3)
+    yield "element", module("nngraph.JustElement"), [x], x
+    yield "table", module("nngraph.JustTable"), x, [x]
+    for name in ("nn.ReinforceCategorical", "nn.ReinforceBernoulli", "nn.ReinforceNormal"):
+        yield name, module(name), x, x
+    yield "mean and deviation", module("nn.ReinforceNormal"), [x, x + 1], x
+    yield "rows", module("nn.ExpandAs"), [x, x[:, :1]], [x, np.repeat(x[:, :1], 3, 1)]
+    yield "columns", module("nn.ExpandAs"), [x, x[:1]], [x, np.repeat(x[:1], 2, 0)]
+
+
 ROWS = named(
     alone,
+    attention,
+    small_ones,
     clones,
     sequences,
     given_states,
@@ -273,6 +302,7 @@ def test_an_initial_state_for_another_batch_is_refused() -> None:
         (module("nn.FastLSTM", outputSize=3), "lacks its field 'modules'"),
         (module("nn.LSTM", outputSize=3), "neither the class of the package rnn nor that of torch-rnn"),
         (module("nn.BiSequencerLM", modules=[]), "should hold three modules"),
+        (module("nn.ReinforceCategorical", stochastic=True), "draws samples at evaluation too"),
         (module("nn.Recurrence", modules=[plain("Identity")], outputSize="x", nInputDim=1), "size of its output"),
     ],
 )
