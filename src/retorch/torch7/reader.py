@@ -307,15 +307,18 @@ class Reader:
                 raise FormatError(f"a {typename} of sizes {sizes}, strides {strides}", offset=mark)
             last += (size - 1) * stride
             empty = empty or not size
-        if not empty and not (storage is not None and 1 <= offset <= last <= len(storage)):
-            text = f"offset {offset}, sizes {sizes}, strides {strides}"
-            count = 0 if storage is None else len(storage)
-            raise FormatError(f"a {typename} outside its storage of {count} elements: {text}", offset=mark)
-        try:
-            if empty:
-                return TorchTensor(sizes or (0,), dtype, b"")
+        if storage is None and any(sizes):
+            raise FormatError(f"a {typename} of sizes {sizes} without a storage", offset=mark)
+        if empty or storage is None:
+            held, steps, first = b"", None, 0
+        elif 1 <= offset <= last <= len(storage):
+            held, first = cast(Array, storage), dtype.itemsize * (offset - 1)
             steps = [dtype.itemsize * stride for stride in strides]
-            return TorchTensor(sizes, dtype, cast(Array, storage), dtype.itemsize * (offset - 1), steps)
+        else:
+            text = f"offset {offset}, sizes {sizes}, strides {strides}"
+            raise FormatError(f"a {typename} outside its storage of {len(storage)} elements: {text}", offset=mark)
+        try:
+            return TorchTensor(sizes or (0,), dtype, held, first, steps)
         except (ValueError, OverflowError):
             raise FormatError(f"a {typename} too large: sizes {sizes}", offset=mark) from None
 
