@@ -59,6 +59,7 @@ class Network:
         self._source = source
         self._first = None if model is None else _Variant(model)
         self._variants: dict[object, _Variant] = {}
+        self._emitted: dict[EmitOptions, Caffe2Net] = {}
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -203,6 +204,11 @@ class Network:
         if self._source is not None and options is None:
             return self._source
         settings = EmitOptions() if options is None else options
+        if settings not in self._emitted:
+            self._emitted[settings] = self._emit(settings)
+        return self._emitted[settings]
+
+    def _emit(self, settings: EmitOptions) -> Caffe2Net:
         model = inferred(self.model)
         try:
             return self._described(emit(model, settings), settings)

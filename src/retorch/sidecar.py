@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import retorch
+from retorch.caffe2.files import Caffe2Net
 from retorch.errors import FormatError
 from retorch.network import Network
 
@@ -92,10 +93,10 @@ def running_file(target: Path) -> Path:
     return target / "predict_net.pb" if target.is_dir() else target
 
 
-def layer_maps(network: Network, caffe2: bool) -> tuple[LayerMap, ...]:
-    """The layer map of a network: Caffe2's operators, or ONNX's."""
-    if caffe2:
-        made = [(op.type, list(op.output)) for op in network.caffe2().predict.op]
+def layer_maps(network: Network, net: Caffe2Net | None) -> tuple[LayerMap, ...]:
+    """The layer map of a network: the operators of the Caffe2 net it became, or ONNX's."""
+    if net is not None:
+        made = [(op.type, list(op.output)) for op in net.predict.op]
     else:
         made = [(node.op_type, [str(v.name) for v in node.outputs]) for node in network.model.graph]
     entries: list[tuple[str, str, list[str]]] = json.loads(network.model.metadata_props.get("retorch.layers", "[]"))

@@ -108,7 +108,8 @@ def write(
     ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ``init="minidb"`` puts the
     weights into ``init_net.minidb``, of any size, and ``init_net.pb`` loads them from there: by the folder's full path,
     as Caffe2 wants it, so that the folder must stay where it is. ``named=False`` writes an init net without a name, as
-    Caffe2's own exporter does. Same net, same bytes. ConversionError where the init net would be too large to load; UsageError where the folder cannot be written.
+    Caffe2's own exporter does. Same net, same bytes. ConversionError where the init net would be too large to load;
+    UsageError where the folder cannot be written.
     """
     target = Path(folder)
     database = Path(os.path.realpath(target)) / MINIDB if init == "minidb" else None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.style import Caffe2Style, Style
 from retorch.cli.terminal import console, print_json
-from retorch.errors import UsageError
 
 if TYPE_CHECKING:
+    from retorch.caffe2.files import Caffe2Net
     from retorch.module import Module
     from retorch.network import Network
     from retorch.verification import Report
@@ -33,30 +34,31 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder (Caffe2) or a file (ONNX).")],
-    to: Annotated[str, typer.Option(help="caffe2 or onnx; by default what OUTPUT looks like.")] = "",
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder (Caffe2) or a file (ONNX, predictor).")],
+    to: Annotated[str, typer.Option("--to", "--format", help="caffe2, onnx or predictor; by default by OUTPUT.")] = "",
     input: Annotated[list[str] | None, typer.Option("--input", help="The input's shape, 1x8x384x512.")] = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
+    init: Annotated[str, typer.Option(help="Caffe2's weights as pb, or as minidb: of any size.")] = "pb",
+    unpacked: Annotated[bool, typer.Option("--unpacked", help="Weights as protobuf itself writes them.")] = False,
+    caffe2: Annotated[str, typer.Option(help="1.0: right on every Caffe2; 1.10: its operators too.")] = "1.0",
+    nnpack: Annotated[bool, typer.Option("--nnpack", help="The NNPACK engine where it is right.")] = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Use blobs again where it is safe.")] = False,
+    brew: Annotated[bool, typer.Option("--brew", help="What brew and mobile_exporter would write.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import conversion, guess
-    from retorch.verification import verify
-
-    kind = _kind(to, output)
+    style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew))
+    target = style.target(output)
     net = load_module(file, at, plugin)
-    with about(file):
-        assumed = guess.input_shape(net) if not input else None
-        made = conversion.convert(net, assumed.shape if assumed else example(input or []), fold=not no_fold)
-    target = output / "model.onnx" if kind == "onnx" and output.suffix != ".onnx" else output
+    made, assumed = _converted(file, net, input or [], fold=not (no_fold or brew))
     with about(output):
-        made.save(target, format=kind)
-    notes = [*net.notes, *made.notes, *([assumed.note] if assumed else [])]
-    report = None if no_verify else verify(net, target)
+        written = style.save(made, target)
+    notes = [*net.notes, *made.notes, *assumed]
+    report = None if no_verify else _verified(net, target)
     with about(output):
-        _write_sidecar(file, net, made, target, report, notes)
+        _write_sidecar(file, net, made, written, target, report, notes)
     if as_json:
         print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
     else:
@@ -64,10 +66,21 @@ def convert(
     raise typer.Exit(DONE if report is None or report.ok else DIFFERS)
 
 
-def _kind(to: str, output: Path) -> Literal["caffe2", "onnx"]:
-    if to not in {"", "caffe2", "onnx"}:
-        raise UsageError(f"--to {to}: there are caffe2 and onnx")
-    return "onnx" if to == "onnx" or (not to and output.suffix == ".onnx") else "caffe2"
+def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tuple[Network, list[str]]:
+    """The network for inputs of these shapes, or of a shape found out; and what was assumed for that."""
+    from retorch import conversion, guess
+
+    with about(file):
+        if shapes:
+            return conversion.convert(net, example(shapes), fold=fold), []
+        assumed = guess.input_shape(net)
+        return conversion.convert(net, assumed.shape, fold=fold), [assumed.note]
+
+
+def _verified(net: Module, target: Path) -> Report:
+    from retorch.verification import verify
+
+    return verify(net, target)
 
 
 def _show(target: Path, notes: list[str], report: Report | None) -> None:
@@ -82,7 +95,13 @@ def _show(target: Path, notes: list[str], report: Report | None) -> None:
 
 
 def _write_sidecar(
-    file: Path, net: Module, made: Network, target: Path, report: Report | None, notes: list[str]
+    file: Path,
+    net: Module,
+    made: Network,
+    written: Caffe2Net | None,
+    target: Path,
+    report: Report | None,
+    notes: list[str],
 ) -> None:
     from retorch import sidecar
 
@@ -93,7 +112,7 @@ def _write_sidecar(
         at=net.at,
         network_sha256=sidecar.digest(sidecar.running_file(target)),
         inputs=inputs,
-        layers=sidecar.layer_maps(made, caffe2=target.is_dir()),
+        layers=sidecar.layer_maps(made, written),
         tolerance=report.tolerance if report else None,
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
