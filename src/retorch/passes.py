@@ -26,16 +26,16 @@ _FOLDED_ELEMENTS = 1 << 20
 
 def simplify(model: ir.Model, *, fold: bool = True) -> ir.Model:
     """All passes, in order; without ``fold`` only those that drop nodes without effect."""
-    tidy: list[Callable[[_Rewrite], None]] = [drop_identities, cancel_squeezes, merge_reshapes, merge_transposes]
-    merging: list[Callable[[_Rewrite], None]] = [fold_constants, fold_padding, fold_batch_norm]
-    rewrite = _Rewrite(model)
+    tidy: list[Callable[[Rewrite], None]] = [drop_identities, cancel_squeezes, merge_reshapes, merge_transposes]
+    merging: list[Callable[[Rewrite], None]] = [fold_constants, fold_padding, fold_batch_norm]
+    rewrite = Rewrite(model)
     for each in [*tidy, *(merging if fold else []), *(tidy if fold else [])]:
         each(rewrite)
     rewrite.finish()
     return model
 
 
-class _Rewrite:
+class Rewrite:
     """A model being rewritten, and what became of the values that layers made."""
 
     def __init__(self, model: ir.Model) -> None:
@@ -104,7 +104,7 @@ class _Rewrite:
         self.model.metadata_props["retorch.layers"] = json.dumps(kept)
 
 
-def drop_identities(rewrite: _Rewrite) -> None:
+def drop_identities(rewrite: Rewrite) -> None:
     """Identity(x) is x."""
     for node in rewrite.nodes("Identity"):
         source = node.inputs[0]
@@ -119,19 +119,19 @@ def _through(node: ir.Node, *op_types: str) -> ir.Node | None:
     return before if before is not None and before.op_type in op_types else None
 
 
-def _bypass(rewrite: _Rewrite, node: ir.Node, before: ir.Node) -> None:
+def _bypass(rewrite: Rewrite, node: ir.Node, before: ir.Node) -> None:
     """Both undo each other: read what stood before them."""
     source = before.inputs[0]
     if source is not None and rewrite.replace(node.outputs[0], source) and not before.outputs[0].uses():
         _drop_if_unread(rewrite, before)
 
 
-def _drop_if_unread(rewrite: _Rewrite, node: ir.Node) -> None:
+def _drop_if_unread(rewrite: Rewrite, node: ir.Node) -> None:
     if not any(out.uses() or out in rewrite.graph.outputs for out in node.outputs):
         rewrite.graph.remove(node, safe=True)
 
 
-def cancel_squeezes(rewrite: _Rewrite) -> None:
+def cancel_squeezes(rewrite: Rewrite) -> None:
     """Unsqueeze after Squeeze of the same axes, and the other way round."""
     for node in rewrite.nodes("Squeeze", "Unsqueeze"):
         before = _through(node, "Squeeze" if node.op_type == "Unsqueeze" else "Unsqueeze")
@@ -142,7 +142,7 @@ def cancel_squeezes(rewrite: _Rewrite) -> None:
             _bypass(rewrite, node, before)
 
 
-def merge_reshapes(rewrite: _Rewrite) -> None:
+def merge_reshapes(rewrite: Rewrite) -> None:
     """A Reshape of a Reshape is the second alone; one that changes nothing goes."""
     for node in rewrite.nodes("Reshape"):
         before = _through(node, "Reshape", "Squeeze", "Unsqueeze", "Flatten")
@@ -161,7 +161,7 @@ def _known(value: ir.Value) -> bool:
     return value.shape is not None and len(unknown) <= 1 and all(str(d) == "N" for d in unknown)
 
 
-def merge_transposes(rewrite: _Rewrite) -> None:
+def merge_transposes(rewrite: Rewrite) -> None:
     """A Transpose of a Transpose is one, or none."""
     for node in rewrite.nodes("Transpose"):
         before = _through(node, "Transpose")
@@ -176,7 +176,7 @@ def merge_transposes(rewrite: _Rewrite) -> None:
             rewrite.replace(node.outputs[0], node.inputs[0])
 
 
-def fold_constants(rewrite: _Rewrite) -> None:
+def fold_constants(rewrite: Rewrite) -> None:
     """Nodes that read weights only are computed now."""
     for node in list(rewrite.graph):
         inputs = [rewrite.constant(v) for v in node.inputs]
@@ -204,7 +204,7 @@ def fold_constants(rewrite: _Rewrite) -> None:
         rewrite.graph.remove(node, safe=True)
 
 
-def fold_padding(rewrite: _Rewrite) -> None:
+def fold_padding(rewrite: Rewrite) -> None:
     """Zeros around a convolution's input are its own ``pads``."""
     for node in rewrite.nodes("Conv"):
         pad = _through(node, "Pad")
@@ -228,7 +228,7 @@ def fold_padding(rewrite: _Rewrite) -> None:
         rewrite.graph.remove(pad, safe=True)
 
 
-def fold_batch_norm(rewrite: _Rewrite) -> None:
+def fold_batch_norm(rewrite: Rewrite) -> None:
     """Batch norm after a convolution, full convolution or linear layer scales that layer's weights (in float64)."""
     for node in rewrite.nodes("BatchNormalization"):
         before = _through(node, "Conv", "ConvTranspose", "Gemm")
@@ -253,7 +253,7 @@ def fold_batch_norm(rewrite: _Rewrite) -> None:
 
 
 def _scale_weights(
-    rewrite: _Rewrite, node: ir.Node, weight: Array, bias: Array | None, norm: list[Array], epsilon: float
+    rewrite: Rewrite, node: ir.Node, weight: Array, bias: Array | None, norm: list[Array], epsilon: float
 ) -> None:
     scale, shift, mean, var = norm
     factor = scale / np.sqrt(var + epsilon)
@@ -274,7 +274,7 @@ def _scale_weights(
     node.replace_input_with(2, new_bias)
 
 
-def _take_over(rewrite: _Rewrite, norm: ir.Node, before: ir.Node) -> None:
+def _take_over(rewrite: Rewrite, norm: ir.Node, before: ir.Node) -> None:
     """The layer before now gives what the batch norm gave."""
     rewrite.forget(str(before.outputs[0].name))
     rewrite.replace(norm.outputs[0], before.outputs[0])

@@ -72,6 +72,9 @@ class LookupTableMaskZero(LookupTable):
         self.weight = np.array(self.weight)
         self.weight[0] = 0
 
+    def index_limit(self) -> int | None:
+        return len(self.weight) - 1
+
     def forward(self, x: Array) -> Array:
         return picked(self.weight, x.astype(np.int64))
 
