@@ -240,13 +240,14 @@ class SpatialAveragePooling(AveragePooling):
     ignored = KEPT
 
     def setup(self, bind: Binder) -> None:
+        if self.ceil_mode is None:
+            self.padW = self.padH = 0
+            self.count_include_pad = True
         if self.typename.startswith("nn."):
-            if self.ceil_mode is None:
-                self.padW = self.padH = 0
-                self.count_include_pad = True
             return
-        self.divide = True
-        self.count_include_pad = True
+        if self.raw.get("divide") is False:
+            raise Refusal("asks for sums, which only nn.SpatialAveragePooling gives")
+        self.divide = self.count_include_pad = True
         if self.typename.startswith("inn."):
             self.ceil_mode = True
 
