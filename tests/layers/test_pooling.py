@@ -141,6 +141,11 @@ def other_libraries(rng: np.random.Generator) -> Rows:
         x,
         windowed(x, 2, [4, 4], [2, 3], [2, 2], [0, 0], largest),
     )
+    clipped = average(x, [4, 4], [2, 3], [2, 2], [0, 0], True)
+    yield "inn", module("inn.SpatialAveragePooling", **square), x, clipped
+
+
+def cudnn_volumes(rng: np.random.Generator) -> Rows:
     volume, cube = (
         noise(rng, 2, 2, 4, 5, 6),
         named_fields("kT kH kW dT dH dW padT padH padW", [2, 3, 2, 2, 2, 1, 1, 0, 1]),
@@ -154,8 +159,6 @@ def other_libraries(rng: np.random.Generator) -> Rows:
     )
     mean = average(volume, out, *sides, True)
     yield "cudnn-volume", module("cudnn.VolumetricAveragePooling", **cube), volume, mean
-    clipped = average(x, [4, 4], [2, 3], [2, 2], [0, 0], True)
-    yield "inn", module("inn.SpatialAveragePooling", **square), x, clipped
 
 
 def adaptive(rng: np.random.Generator) -> Rows:
@@ -288,7 +291,18 @@ def unpooled(rng: np.random.Generator) -> Rows:
         yield f"{sizes}k{kernel}p{pad}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
 
 
-ROWS = named(maxima, averages, volumes, dilated_volumes, other_libraries, adaptive, fractional, sequences, features)
+ROWS = named(
+    maxima,
+    averages,
+    volumes,
+    dilated_volumes,
+    other_libraries,
+    cudnn_volumes,
+    adaptive,
+    fractional,
+    sequences,
+    features,
+)
 ROWS += named(top_frames, unpooled, pyramids)
 
 
@@ -370,3 +384,8 @@ def test_cudnn_has_no_result_for_a_window_in_the_padding() -> None:
     net = module("cudnn.SpatialMaxPooling", kW=2, kH=2, dW=3, dH=3, padW=1, padH=1, ceil_mode=True)
     with pytest.raises(UnsupportedError, match="cuDNN"):
         through_onnx(net, np.zeros((1, 1, 5, 5), np.float32))
+
+
+def test_sums_are_not_cudnns() -> None:
+    net = module("cudnn.SpatialAveragePooling", kW=2, kH=2, divide=False)
+    assert "sums" in net.problems[0].reason
