@@ -6,7 +6,7 @@ A box is a row (image, x1, y1, x2, y2); images and pixels count from 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -202,9 +202,10 @@ class ModelParallelTable(Concat):
 
 
 @layer("nn.DeepMask", kind="deepmask")
-class DeepMask(Container):
+class DeepMask(Layer):
     """{maskBranch(trunk(x)), scoreBranch(trunk(x))}: a mask of x's centre, and how likely an object is there"""
 
+    container: ClassVar[bool] = True
     trunk: Layer
     maskBranch: Layer
     scoreBranch: Layer
@@ -223,12 +224,13 @@ class DeepMask(Container):
 
 
 @layer("nn.SharpMask", kind="sharpmask")
-class SharpMask(Container):
+class SharpMask(Layer):
     """refs[n]({t_n, … refs[1]({t_1, refs[0](trunk(x))})}), t_k what ``skpos[k]``-th module of the trunk gives
 
     The score is not part of it: scoreBranch(trunk(x)).
     """
 
+    container: ClassVar[bool] = True
     trunk: Layer
     refs: object
     skpos: Sizes

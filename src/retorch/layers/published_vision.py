@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
 from retorch.layers.activation import LeakyReLU, settle
-from retorch.layers.container import Container, Joined, tensor, value
+from retorch.layers.container import Joined, tensor, value
 from retorch.layers.convolution import SpatialConvolution, check_rank
 from retorch.layers.linear import Affine
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
@@ -185,9 +185,10 @@ class MultiSkipAdd(Layer):
 
 
 @layer("nn.DenseConnectLayerCustom", kind="dense")
-class DenseConnectLayerCustom(Container):
+class DenseConnectLayerCustom(Layer):
     """{x1, …, xn} ↦ {x1, …, xn, net2(net1(x1, …, xn joined along the planes))}, of DenseNet; x alone is {x}"""
 
+    container: ClassVar[bool] = True
     net1: Layer
     net2: Layer
     ignored = frozenset({"modules", "opt", "input_c", "saved_bn_running_mean", "saved_bn_running_var"})
