@@ -132,6 +132,11 @@ def _why_not(obj: TorchObject, cls: type[Layer]) -> str:
         if isinstance(obj.get(method), LuaFunction) and method not in cls.ignored:
             return f"a Lua function stored in the file overrides its {method}"
     if cls is Unknown:
+        functions = sorted(str(k) for k in obj if isinstance(obj.get(k), LuaFunction))
+        if functions:
+            return (
+                f"unknown class, with Lua functions of its own in the file ({', '.join(functions)}), which are not run"
+            )
         fields = ", ".join(sorted(str(k) for k in obj if str(k) not in BOOKKEEPING)) or "none"
         return f"unknown class (fields: {fields})"
     return ""
