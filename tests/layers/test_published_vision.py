@@ -100,6 +100,7 @@ def elementwise(rng: np.random.Generator) -> Rows:
         yield f"print-{rank}", module("w2nn.Print"), x, x
         old = (np.abs(wide) + wide) / 2 - 0.5 * 0.3 * (np.abs(wide) - wide)
         yield f"leaky-{rank}", module("w2nn.LeakyReLU", negative_scale=0.3, negative=noise(rng, 1)), x, old
+        yield f"leaky-nn-{rank}", module("nn.LeakyReLU", negative_scale=0.3, negative=noise(rng, 1)), x, old
         yield f"leaky-new-{rank}", module("w2nn.LeakyReLU", negval=0.3, inplace=True), x, old
 
 

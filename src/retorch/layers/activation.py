@@ -92,12 +92,17 @@ class Threshold(Layer):
         return op.result(x, above(op, x, self.threshold, self.val), self.inplace)
 
 
-@layer("nn.LeakyReLU", kind="leakyrelu")
+@layer("nn.LeakyReLU", "w2nn.LeakyReLU", kind="leakyrelu")
 class LeakyReLU(Layer):
-    """max(x, 0) + negval · min(x, 0)"""
+    """max(x, 0) + negval · min(x, 0); waifu2x had a class of this name before nn, and called it negative_scale"""
 
     negval: float = 0.01
+    negative_scale: float | None = None
     inplace: bool = False
+    ignored = frozenset({"negative"})
+
+    def setup(self, bind: Binder) -> None:
+        self.negval = self.negval if self.negative_scale is None else self.negative_scale
 
     def forward(self, x: Array) -> Array:
         return settle(x, np.where(x > 0, x, self.negval * x), self.inplace)

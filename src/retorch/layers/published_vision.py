@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.activation import LeakyReLU, settle
+from retorch.layers.activation import settle
 from retorch.layers.container import Joined, tensor, value
 from retorch.layers.convolution import SpatialConvolution, check_rank
 from retorch.layers.linear import Affine
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.rule import Array, Layer, Nested, Refusal, layer
 from retorch.layers.table import CAddTable
 from retorch.layers.windows import Window, slide, taps
 
@@ -205,17 +205,6 @@ class DenseConnectLayerCustom(Layer):
         parts = x if isinstance(x, list) else [x]
         joined = op.Concat(*(value(part) for part in parts), axis=1) if isinstance(x, list) else x
         return [*parts, op.call(self.net2, op.call(self.net1, joined))]
-
-
-@layer("w2nn.LeakyReLU", kind="leakyrelu")
-class W2LeakyReLU(LeakyReLU):
-    """max(x, 0) + negative_scale · min(x, 0), of waifu2x; newer ones call it negval"""
-
-    negative_scale: float | None = None
-    ignored = frozenset({"negative"})
-
-    def setup(self, bind: Binder) -> None:
-        self.negval = self.negval if self.negative_scale is None else self.negative_scale
 
 
 @layer("w2nn.EdgeFilter", kind="conv")
