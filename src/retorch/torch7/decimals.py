@@ -58,20 +58,6 @@ class _Digits:
         return words
 
 
-def _mark(text: Array, code: int, starts: Array, stops: Array) -> tuple[Array, Array | None]:
-    """Where ``code`` stands in each token, its end where it does not; which tokens have it, None where none does."""
-    found = np.flatnonzero(text == code)
-    if not len(found):
-        return stops, None
-    if len(found) == len(stops) and ((found >= starts) & (found < stops)).all():
-        return found, np.ones(len(stops), np.bool_)
-    owners = np.searchsorted(stops, found)
-    places, has = stops.copy(), np.zeros(len(stops), np.bool_)
-    places[owners] = found
-    has[owners] = True
-    return places, has
-
-
 def parse_decimals(text: bytes, dtype: np.dtype[Any]) -> tuple[Array, Array, Array, Array]:
     """The numbers in ``text``, separated by single spaces.
 
@@ -84,38 +70,61 @@ def parse_decimals(text: bytes, dtype: np.dtype[Any]) -> tuple[Array, Array, Arr
     negative = codes[begins] == ord("-")
     starts = begins + negative
     digits = _Digits(padded, len(stops))
-    ends, has_exponent = _mark(codes, ord("e"), starts, stops)
-    points, _ = _mark(codes, ord("."), starts, ends)
-    whole, fraction = points - starts, np.maximum(ends - points - 1, 0)
-    power = fraction if has_exponent is None else fraction - _exponents(codes, digits, ends, stops, has_exponent)
-    digits.good &= (whole >= 1) & (whole <= 8) & (fraction <= 24) & (ends <= stops) & (points <= ends)
-    mantissa = _mantissas(digits, points, ends, whole, fraction)
-    digits.good &= (power >= 0) & (power <= (_LARGEST_TEN if dtype == np.float64 else 22))
+    ends, exponents = _exponents(codes, digits, starts, stops)
+    points = _points(codes, starts, ends)
+    fraction = np.maximum(ends - points - 1, 0)
+    mantissa = _mantissas(digits, codes, points, ends, points - starts, fraction)
+    power = fraction if exponents is None else fraction - exponents
+    digits.good &= (fraction <= 24) & (power >= 0) & (power <= (_LARGEST_TEN if dtype == np.float64 else 22))
     values = _scale(mantissa, np.where(digits.good, power, 0), dtype, digits)
     with np.errstate(over="ignore"):
         values = np.where(negative, -values, values).astype(dtype)
     return values, digits.good, begins - _MARGIN, stops - _MARGIN
 
 
-def _exponents(codes: Array, digits: _Digits, ends: Array, stops: Array, has: Array) -> Array:
-    """The exponents after ``ends``, 0 where there is none."""
-    counts = np.where(has, stops - ends - 2, 0)
-    sign = codes[np.minimum(ends + 1, stops)]
-    digits.good &= ~has | ((counts >= 1) & (counts <= 3) & ((sign == ord("-")) | (sign == ord("+"))))
-    size = digits.read(stops, np.clip(counts, 0, 8)).astype(np.int64)
-    return np.where(sign == ord("-"), -size, size)
+def _exponents(codes: Array, digits: _Digits, starts: Array, stops: Array) -> tuple[Array, Array | None]:
+    """Where the digits end, and the exponents after that, which C writes with two digits; None where there is none."""
+    places = np.flatnonzero((codes[stops - 4] == ord("e")) & (stops - 4 > starts))
+    if not len(places):
+        return stops, None
+    ends, exponents = stops.copy(), np.zeros(len(stops), np.int64)
+    ends[places] -= 4
+    after = stops[places]
+    signs, tens, ones = codes[after - 3], codes[after - 2] - ord("0"), codes[after - 1] - ord("0")
+    digits.good[places] &= ((signs == ord("-")) | (signs == ord("+"))) & (tens < 10) & (ones < 10)
+    sizes = 10 * tens.astype(np.int64) + ones
+    exponents[places] = np.where(signs == ord("-"), -sizes, sizes)
+    return ends, exponents
 
 
-def _mantissas(digits: _Digits, points: Array, ends: Array, whole: Array, fraction: Array) -> Array:
+def _points(codes: Array, starts: Array, ends: Array) -> Array:
+    """Where the decimal point of each token stands; its end, where it has none."""
+    second = starts + 1
+    if (codes[second] == ord(".")).all():
+        return second
+    found = np.flatnonzero(codes == ord("."))
+    owners = np.searchsorted(ends, found)
+    inside = owners < len(ends)
+    points = ends.copy()
+    points[owners[inside]] = found[inside]
+    return points
+
+
+def _mantissas(digits: _Digits, codes: Array, points: Array, ends: Array, whole: Array, fraction: Array) -> Array:
     """All digits as one integer; tokens whose digits do not fit are marked."""
     value = digits.read(ends, np.minimum(fraction, 8))
     if (longest := int(fraction.max(initial=0))) > 8:
-        value = value + digits.read(ends - 8, np.clip(fraction - 8, 0, 8)) * _U8(10**8)
+        value += digits.read(ends - 8, np.clip(fraction - 8, 0, 8)) * _U8(10**8)
     if longest > 16:
         high = digits.read(ends - 16, np.clip(fraction - 16, 0, 8))
         digits.good &= high < 1000  # 19 digits always fit
-        value = value + high * _U8(10**16)
-    before = digits.read(points, np.clip(whole, 0, 8))
+        value += high * _U8(10**16)
+    if (whole == 1).all():
+        before = codes[points - 1] - ord("0")
+        digits.good &= before < 10
+    else:
+        before = digits.read(points, np.clip(whole, 0, 8))
+        digits.good &= (whole >= 1) & (whole <= 8) & (points <= ends)
     digits.good &= (before == 0) | (whole + fraction <= 19)
     return value + before * _TENS[np.minimum(fraction, 19)]
 

@@ -18,6 +18,7 @@ from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from retorch.errors import FormatError, UsageError
 from retorch.torch7.binary import BinaryStream
+from retorch.torch7.mending import mend
 from retorch.torch7.reader import Reader
 from retorch.torch7.sniff import refuse_foreign
 from retorch.torch7.stream import RECURSIVE, Buffer, ByteOrder, Dialect, Stream
@@ -36,7 +37,7 @@ class Document:
 
     ``size`` and ``trailing`` are bytes (unpacked, where the file was gzip), ``trailing`` those after the value.
     ``offsets`` holds, by ``id`` of the table, object, tensor, storage or function, the byte at which its type tag
-    stands, where it was asked for.
+    stands, where it was asked for. ``damage`` says which numbers the file has lost (see ``mending``).
     """
 
     root: Any
@@ -45,6 +46,7 @@ class Document:
     size: int
     trailing: int
     offsets: Mapping[int, int] = field(default_factory=dict[int, int], repr=False)
+    damage: tuple[str, ...] = ()
 
 
 def read(source: Source) -> Any:
@@ -88,6 +90,11 @@ def _first_that_fits(name: str, buffer: Buffer, offsets: bool) -> Document:
             break
     if found and found[0].dialect.long_size == 8:
         return found[0]
+    places = {} if offsets else None
+    mended = mend(lambda: _candidates(buffer)[0], places)
+    if mended is not None:
+        root, stream, damage = mended
+        return Document(root, name, stream.dialect, len(buffer), len(buffer) - stream.pos, places or {}, damage)
     raise max(errors, key=lambda error: error[0])[1]
 
 
