@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,7 +20,7 @@ from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers import registered
 from retorch.layers.binding import ObjectBinder, Unknown
 from retorch.layers.rule import Array, Layer, Nested, Refusal, forward_pass
-from retorch.torch7 import LuaTable, TorchObject, read
+from retorch.torch7 import LuaTable, TorchObject, open_file
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
@@ -164,12 +164,12 @@ def load(source: Source, *, at: str | None = None) -> Module:
         FormatError: the file is not a readable ``.t7``.
         UsageError: there is no network in it, or not at that path.
     """
-    root = read(source)
+    document = open_file(source)
     name = Path(os.fspath(source)).name.partition(".")[0] if isinstance(source, (str, os.PathLike)) else "network"
-    net = pick(root, name=name, at=at)
+    net = pick(document.root, name=name, at=at)
     if net is None:
         raise UsageError("there is no network in this file", hint="`retorch inspect` shows what is in it")
-    return net
+    return replace(net, notes=(*document.damage, *net.notes))
 
 
 @cache

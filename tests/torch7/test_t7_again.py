@@ -12,7 +12,7 @@ from retorch.torch7 import encode, open_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Made by cutting "V 1" out of every place that looked like it, elements of storages included: what follows has moved.
-DAMAGED = {"legacy_Residual_1": 1502, "legacy_net_lenet": 44056}
+DAMAGED = {"legacy_Residual_1", "legacy_net_lenet"}
 
 
 def again(path: Path) -> bytes:
@@ -26,9 +26,9 @@ def again(path: Path) -> bytes:
 @pytest.mark.parametrize("path", sorted(GOLDEN.rglob("*.t7")), ids=lambda path: path.stem)
 def test_golden(path: Path) -> None:
     if path.stem in DAMAGED:
-        with pytest.raises(FormatError) as caught:
-            open_file(path)
-        assert caught.value.offset == DAMAGED[path.stem]
+        # what was lost cannot be written again: the mended file is longer by just that
+        lost = sum(int(note.split(" lost ")[1].split()[0]) for note in open_file(path).damage)
+        assert len(again(path)) == path.stat().st_size + lost > path.stat().st_size
     else:
         assert again(path) == path.read_bytes()
 

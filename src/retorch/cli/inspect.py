@@ -75,6 +75,8 @@ def _file_json(document: Document) -> dict[str, Any]:
 def _show_file(screen: Console, document: Document) -> None:
     trailing = f", {document.trailing} bytes after the value" if document.trailing else ""
     screen.print(f"[bold]{document.name}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
+    for damage in document.damage:
+        screen.print(f"[red]damaged:[/red] {damage}")
 
 
 def _show_network(screen: Console, net: Module, document: Document) -> None:
