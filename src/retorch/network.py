@@ -191,7 +191,7 @@ class Network:
         if format == "predictor":
             written = files.write_container(target, net, _known_shapes((*self.inputs, *self.outputs)))
         else:
-            written = files.write(target, net, packed=not brew if packed is None else packed, init=init, named=not brew)
+            written = files.write(target, net, packed=not brew if packed is None else packed, init=init, exporter=brew)
         self.notes += written.warnings
         return written.files
 

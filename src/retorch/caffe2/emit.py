@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from retorch.caffe2.brew import as_brew
 from retorch.caffe2.emission import (
     activation,
     convolution,
@@ -188,4 +189,5 @@ def _finished(draft: Draft, graph: ir.Graph) -> Caffe2Net:
         external_input=[*inputs, *params],
         external_output=outputs,
     )
-    return Caffe2Net(net, params, tuple(inputs))
+    found = Caffe2Net(net, params, tuple(inputs))
+    return as_brew(found) if draft.options.brew else found

@@ -57,21 +57,22 @@ class Written:
 
 
 def init_chunks(
-    net: Caffe2Net, *, packed: bool = True, database: Path | None = None, named: bool = True
+    net: Caffe2Net, *, packed: bool = True, database: Path | None = None, exporter: bool = False
 ) -> tuple[int, Chunks]:
     """The serialised init net: its size in bytes and its content, piece by piece.
 
     One fill per parameter in order, or one ``Load`` of all from ``database``; then a 1x1 zero for every data blob,
-    which makes it known to the workspace. ``named=False`` leaves the name of the net away.
+    which makes it known to the workspace. ``exporter`` writes it as
+    Caffe2's ``mobile_exporter`` does: without a name of the net, with an empty one of each operator.
     """
-    name = b"" if not named else wire.delimited(fills.NET_NAME, _init_name(net.predict.name))
+    name = b"" if exporter else wire.delimited(fills.NET_NAME, _init_name(net.predict.name))
     placeholder = np.zeros((1, 1), np.float32)
     plan: list[fills.Fill] = []
     if database is not None and net.params:
         name += wire.delimited(fills.NET_OP, _load(list(net.params), database).SerializeToString())
     elif database is None:
-        plan += [fills.encode(blob, array, packed=packed) for blob, array in net.params.items()]
-    plan += [fills.encode(blob, placeholder, packed=packed) for blob in net.inputs]
+        plan += [fills.encode(blob, array, packed=packed, unnamed=exporter) for blob, array in net.params.items()]
+    plan += [fills.encode(blob, placeholder, packed=packed, unnamed=exporter) for blob in net.inputs]
 
     def chunks() -> Chunks:
         yield name
@@ -101,19 +102,19 @@ def write(
     *,
     packed: bool = True,
     init: Literal["pb", "minidb"] = "pb",
-    named: bool = True,
+    exporter: bool = False,
 ) -> Written:
     """Writes the three files into ``folder``, which is made where it is missing, as one set (see ``swap``).
 
     ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ``init="minidb"`` puts the
     weights into ``init_net.minidb``, of any size, and ``init_net.pb`` loads them from there: by the folder's full path,
-    as Caffe2 wants it, so that the folder must stay where it is. ``named=False`` writes an init net without a name, as
-    Caffe2's own exporter does. Same net, same bytes. ConversionError where the init net would be too large to load;
-    UsageError where the folder cannot be written.
+    as Caffe2 wants it, so that the folder must stay where it is. ``exporter`` writes the init net as Caffe2's own
+    ``mobile_exporter`` does (its bytes, where not packed). Same net, same bytes. ConversionError where the init net
+    would be too large to load; UsageError where the folder cannot be written.
     """
     target = Path(folder)
     database = Path(os.path.realpath(target)) / MINIDB if init == "minidb" else None
-    size, chunks = init_chunks(net, packed=packed, database=database, named=named)
+    size, chunks = init_chunks(net, packed=packed, database=database, exporter=exporter)
     if size >= LIMIT:
         raise ConversionError(
             f"init_net.pb would have {size:,} bytes, and protobuf reads less than {LIMIT:,}",

@@ -18,7 +18,7 @@ from retorch.errors import ConversionError
 
 # Field numbers of caffe2.proto.
 NET_NAME, NET_OP = 1, 2
-OP_INPUT, OP_OUTPUT, OP_TYPE, OP_ARG = 1, 2, 4, 5
+OP_INPUT, OP_OUTPUT, OP_NAME, OP_TYPE, OP_ARG = 1, 2, 3, 4, 5
 ARG_NAME, ARG_F, ARG_I, ARG_S, ARG_FLOATS, ARG_INTS, ARG_STRINGS = 1, 2, 3, 4, 5, 6, 7
 
 Chunk = bytes | memoryview
@@ -46,8 +46,11 @@ class Fill:
     chunks: Callable[[], Iterator[Chunk]]
 
 
-def encode(name: str, array: Array, *, packed: bool = True) -> Fill:
-    """The NetDef field that fills blob ``name``; ConversionError for a type that no fill stores exactly."""
+def encode(name: str, array: Array, *, packed: bool = True, unnamed: bool = False) -> Fill:
+    """The NetDef field that fills blob ``name``; ConversionError for a type that no fill stores exactly.
+
+    ``unnamed`` gives the operator an empty name, as Caffe2's Python does, in place of none.
+    """
     little = array.dtype.newbyteorder("<")
     if little not in _BY_DTYPE:
         raise ConversionError(f"blob {name}: Caffe2 has no fill for {array.dtype}")
@@ -57,7 +60,8 @@ def encode(name: str, array: Array, *, packed: bool = True) -> Fill:
     payload = _PAYLOADS[field](array, packed)
     shape = wire.delimited(ARG_NAME, "shape") + b"".join(wire.integer(ARG_INTS, size) for size in array.shape)
     values_name = wire.delimited(ARG_NAME, "values")
-    before = wire.delimited(OP_OUTPUT, name) + wire.delimited(OP_TYPE, kind) + wire.delimited(OP_ARG, shape)
+    before = wire.delimited(OP_OUTPUT, name) + (wire.delimited(OP_NAME, "") if unnamed else b"")
+    before += wire.delimited(OP_TYPE, kind) + wire.delimited(OP_ARG, shape)
     before += wire.head(OP_ARG, len(values_name) + payload.size) + values_name
     start = wire.head(NET_OP, len(before) + payload.size) + before
 
