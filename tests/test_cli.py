@@ -73,8 +73,13 @@ def test_run_by_reference_and_by_files_agree(tmp_path: Path) -> None:
     assert main(["convert", network, "-o", str(tmp_path / "out"), "--input", "3x4"]) == 0
     assert main(["run", network, "--input", given, "-o", str(tmp_path / "a.npz")]) == 0
     assert main(["run", str(tmp_path / "out"), "--input", given, "-o", str(tmp_path / "b.npz")]) == 0
-    a, b = np.load(tmp_path / "a.npz")["output_0"], np.load(tmp_path / "b.npz")["output_0"]
+    reference = ["--engine", "reference"]
+    assert main(["run", str(tmp_path / "out"), "--input", given, "-o", str(tmp_path / "c.npz"), *reference]) == 0
+    assert main(["run", network, "--input", given, "-o", str(tmp_path / "d.npz"), "--engine", "embedded"]) == 0
+    a, b, c, d = (np.load(tmp_path / f"{name}.npz")["output_0"] for name in "abcd")
     np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_array_equal(a, c)
+    np.testing.assert_array_equal(b, d)
 
 
 def test_inspect_as_json_names_every_layer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import retorch
 from retorch.caffe2.files import Caffe2Net
-from retorch.errors import FormatError
+from retorch.errors import FormatError, UsageError
 from retorch.network import Network
 
 NAME = "retorch.json"
@@ -80,6 +80,24 @@ class Sidecar:
             return cls(**stored)
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{path}: not a record of a conversion ({error})") from error
+
+
+def source_of(target: Path) -> tuple[Path, str | None]:
+    """The Torch7 file that files were converted from, and where in it the network stands.
+
+    Raises:
+        UsageError: the record is missing, or its source is, or that is no longer the same file.
+    """
+    record = Sidecar.read(target)
+    hint = "name the Torch7 file too"
+    if record is None:
+        raise UsageError(f"{target}: there is no {NAME} that names the Torch7 file", hint=hint)
+    source = Path(record.source)
+    if not source.exists():
+        raise UsageError(f"{target}: its Torch7 file, {source}, is not there", hint=hint)
+    if digest(source) != record.source_sha256:
+        raise UsageError(f"{target}: {source} is not the file that was converted", hint=hint)
+    return source, record.at or None
 
 
 def digest(path: Path) -> str:

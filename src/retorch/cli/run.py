@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,6 @@ import typer
 from retorch.cli.arguments import arrays, load_module
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, table
-from retorch.errors import UsageError
 
 if TYPE_CHECKING:
     from retorch.layers.rule import Array
@@ -43,10 +43,13 @@ def run(
     which = engine or ("embedded" if written else "reference")
     given = arrays(input)
     with about(network):
-        if which == "reference" or not written:
-            results = _from_torch(network, at, plugin, given, which)
-        else:
+        if written and which != "reference":
             results = _from_files(network, given, which)
+        elif written:
+            source, place = _source(network)
+            results = _from_torch(source, at or place, plugin, given, which)
+        else:
+            results = _from_torch(network, at, plugin, given, which)
     temporary = output.with_name(f".{output.name}.part.npz")
     with about(output):
         named: Any = {f"output_{i}": y for i, y in enumerate(results)}
@@ -69,9 +72,15 @@ def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: li
     x: Any = given[0] if len(given) == 1 else given
     if which == "reference":
         return list(tensors(net.forward(x)))
-    if which == "embedded":
-        return convert(net, x).run(*given)
-    raise UsageError(f"--engine {which} runs what was written", hint="convert first, then run the folder")
+    with tempfile.TemporaryDirectory() as folder:
+        convert(net, x).save(folder)
+        return _from_files(Path(folder), given, which)
+
+
+def _source(written: Path) -> tuple[Path, str | None]:
+    from retorch import sidecar
+
+    return sidecar.source_of(written)
 
 
 def _from_files(path: Path, given: list[Array], which: str) -> list[Array]:
