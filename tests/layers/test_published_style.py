@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from building import module
+from building import module, torch_object
 from layers.rows import Row, every, named, noise, random_shape
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UnsupportedError
@@ -139,7 +139,37 @@ def sequences(rng: np.random.Generator) -> Rows:
     yield "zip", module("nn.ZipAlong"), [x, s], [[t, s] for t in x]
 
 
-ROWS = named(watchers, grams, adain, coordinates, unit_vectors, pairs, one_by_one, sequences)
+def times_batches_channels(rng: np.random.Generator) -> Rows:
+    for kw, pad in ((1, 0), (2, 0), (3, 1), (3, 2), (5, 4)):
+        t, n, c, o = (int(v) for v in rng.integers(1, 5, 4) + np.array([4, 0, 0, 0]))
+        x, weight, bias = noise(rng, t, n, c), noise(rng, kw, c, o), noise(rng, o)
+        y = np.zeros((t - kw + 1 + 2 * pad, n, o))
+        for i, b, k in np.ndindex(len(y), n, o):
+            y[i, b, k] = float(bias[k])
+            for j in range(kw):
+                if 0 <= i + j - pad < t:
+                    y[i, b, k] += sum(float(x[i + j - pad, b, q]) * float(weight[j, q, k]) for q in range(c))
+        fields = {"kw": kw, "pad": pad, "nIn": c, "nOut": o}
+        yield f"{kw}-{pad}", module("nn.TemporalConvolutionTBC", weight=weight, bias=bias, **fields), x, y
+
+
+def opennmt(rng: np.random.Generator) -> Rows:
+    double = torch_object("nn.MulConstant", constant_scalar=2)
+    x, other = noise(rng, 2, 3), noise(rng, 2, 3)
+    for name in ("Network", "LSTM", "GRU", "GlobalAttention", "FeaturesEmbedding"):
+        yield name, module(f"onmt.{name}", net=double, modules=[double]), x, x.astype(float) * 2
+    words = torch_object("nn.LookupTable", weight=noise(rng, 5, 3))
+    picked = np.stack([words["weight"][i] for i in (4, 0)])
+    net = module("onmt.WordEmbedding", net=words, modules=[words], vocabSize=5, fix=False)
+    yield "words", net, np.array([5, 1]), picked
+    made = module("onmt.Generator", net=double, modules=[double], version=2)
+    yield "generator", made, x, x.astype(float) * 2
+    yield "generator-table", made, [x, other], x.astype(float) * 2
+
+
+ROWS = named(
+    watchers, grams, adain, coordinates, unit_vectors, pairs, one_by_one, sequences, times_batches_channels, opennmt
+)
 
 
 @every(ROWS)
@@ -186,3 +216,11 @@ def test_what_has_no_meaning_is_refused(net: Module, reason: str) -> None:
 def test_inputs_that_do_not_fit(net: Module, shapes: tuple[int, ...]) -> None:
     with pytest.raises(UnsupportedError):
         net.forward(np.zeros(shapes, np.float32))
+
+
+def test_losses_of_stereo_matching_are_left_out() -> None:
+    x = np.ones((2, 1, 1, 1), np.float32)
+    for name in ("nn.Margin2", "nn.BCECriterion2"):
+        net = module("nn.Sequential", modules=[torch_object(name, margin=0.2, pow=1)])
+        assert np.array_equal(net.forward(x), x)
+        assert any("loss" in note for note in net.notes)

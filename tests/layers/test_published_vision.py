@@ -146,6 +146,24 @@ def edges(rng: np.random.Generator) -> Rows:
         yield f"{c}", module("w2nn.EdgeFilter", weight=weight, **fields), x, y
 
 
+def binary(rng: np.random.Generator) -> Rows:
+    for rank in (3, 4):
+        for _ in range(3):
+            n, c, o = random_shape(rng, 3, 3)
+            h, w = (int(v) for v in rng.integers(3, 6, 2))
+            x, weight = noise(rng, n, c, h, w), noise(rng, o, c, 3, 2)
+            weight.flat[0] = 0
+            y = np.zeros((n, o, h, w - 1))
+            padded = np.pad(x.astype(float), ((0, 0), (0, 0), (1, 1), (0, 0)))
+            for i, k, a, b in np.ndindex(*y.shape):
+                ones = [1.0 if v >= 0 else -1.0 for v in weight[k].ravel()]
+                alpha = sum(abs(float(v)) for v in weight[k].ravel()) / weight[k].size
+                y[i, k, a, b] = alpha * (padded[i, :, a : a + 3, b : b + 2].ravel() * ones).sum()
+            fields = {"kW": 2, "kH": 3, "dW": 1, "dH": 1, "padW": 0, "padH": 1, "nInputPlane": c, "nOutputPlane": o}
+            net = module("nn.SpatialBinaryConvolution", weight=weight, alphas=noise(rng, o), **fields)
+            yield f"{rank}", net, x if rank == 4 else x[0], y if rank == 4 else y[0]
+
+
 def rows_of_numbers(rng: np.random.Generator) -> Rows:
     for shape in ((3, 4), (1, 4), (4,)):
         x, weight = noise(rng, *shape), noise(rng, 5, 4)
@@ -177,7 +195,7 @@ def dense(rng: np.random.Generator) -> Rows:
             yield "tensor", whole, x[0], [*x, made]
 
 
-ROWS = named(affine, means, stochastic, pyramids, elementwise, tables, depth, edges, rows_of_numbers, dense)
+ROWS = named(affine, means, stochastic, pyramids, elementwise, tables, depth, edges, binary, rows_of_numbers, dense)
 
 
 @every(ROWS)

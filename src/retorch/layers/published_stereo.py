@@ -8,6 +8,7 @@ import numpy as np
 
 from retorch.layers.convolution import Convolution, check_rank, planes
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.layers.wrapper import Criterion
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -78,3 +79,10 @@ class SpatialConvolution1Fw(Convolution):
 
     def offsets(self) -> Array | None:
         return self._offsets
+
+
+@layer("nn.Margin2", "nn.BCECriterion2", kind="criterion")
+class Margin2(Criterion):
+    """x: what measures a loss has no part in the output"""
+
+    ignored = frozenset({"margin", "pow", "tmp", "weights", "sizeAverage"})

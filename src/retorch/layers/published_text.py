@@ -1,16 +1,18 @@
-"""Sequences as fairseq published them."""
+"""Sequences as fairseq and OpenNMT published them."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from retorch.layers.convolution import check_rank
+from retorch.layers.convolution import check_rank, lower_convolution, planes
 from retorch.layers.product import MM
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.layers.table import CAddTable
+from retorch.layers.windows import Window, slide, taps
 from retorch.layers.wrapper import Decorator
 
 if TYPE_CHECKING:
@@ -93,3 +95,73 @@ class GradMultiply(Decorator):
     modules: object = None
     module: object = None
     ignored = frozenset({"factor"})
+
+
+@layer("nn.TemporalConvolutionTBC", kind="conv")
+class TemporalConvolutionTBC(Layer):
+    """y[t] = bias + Σ_k x[t + k − pad] · weight[k], zeros outside; x is (T, N, C), weight (kw, C, O)"""
+
+    kw: int
+    pad: int = 0
+    weight: Array
+    bias: Array
+    ignored = frozenset({"nIn", "nOut"})
+
+    def setup(self, bind: Binder) -> None:
+        self._kernel = planes(self.weight.transpose(2, 1, 0))
+
+    def windows(self, x: Array | Value) -> tuple[Window, ...]:
+        check_rank(x, 3)
+        if x.shape[2] != self._kernel.shape[1]:
+            raise Refusal(f"has weights for {self._kernel.shape[1]} features, its input has {x.shape[2]}")
+        return slide(x.shape[:1], (self.kw,), (1,), (self.pad,), drop=False)
+
+    def forward(self, x: Array) -> Array:
+        windows = self.windows(x)
+        y: Array = np.zeros((), x.dtype)
+        for (k,), seen in taps(x.transpose(1, 2, 0), windows):
+            y = y + seen.transpose(2, 0, 1) @ self.weight[k]
+        return y + self.bias
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        windows = self.windows(x)
+        columns = op.Transpose(x, perm=[1, 2, 0])
+        y = lower_convolution(op, columns, op.weight(self._kernel, "w"), op.weight(self.bias, "b"), windows)
+        return op.Transpose(y, perm=[2, 0, 1])
+
+
+@layer("onmt.Network", "onmt.WordEmbedding", "onmt.FeaturesEmbedding", "onmt.LSTM", "onmt.GRU", kind="wrapper")
+class Network(Layer):
+    """net(x): a step of a recurrence or an embedding, of OpenNMT"""
+
+    container: ClassVar[bool] = True
+    net: Layer
+    ignored = frozenset(
+        {"modules", "vocabSize", "fix", "outputSize", "dropout", "numEffectiveLayers", "regularization", "args", "opt"}
+        | {"batchNorm", "eps", "momentum", "affine", "recurrents", "name", "version"}
+    )
+
+    def children(self) -> Iterable[Layer]:
+        return (self.net,)
+
+    def forward(self, x: Nested) -> Nested:
+        return self.net(x)
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return op.call(self.net, x)
+
+
+@layer("onmt.Attention", "onmt.GlobalAttention", "onmt.MaskedSoftmax", kind="wrapper")
+class Attention(Network):
+    """net(x): what a decoder's step looks at, of OpenNMT"""
+
+
+@layer("onmt.Generator", "onmt.FeaturesGenerator", kind="wrapper")
+class Generator(Network):
+    """net(x), of a table net(x1): the scores of words, of OpenNMT"""
+
+    def forward(self, x: Nested) -> Nested:
+        return self.net(x[0] if isinstance(x, list) else x)
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return op.call(self.net, x[0] if isinstance(x, list) else x)

@@ -9,9 +9,9 @@ import numpy as np
 
 from retorch.layers.activation import settle
 from retorch.layers.container import Joined, tensor, value
-from retorch.layers.convolution import SpatialConvolution, check_rank
+from retorch.layers.convolution import SpatialConvolution, check_rank, planes
 from retorch.layers.linear import Affine
-from retorch.layers.rule import Array, Layer, Nested, Refusal, layer
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.layers.table import CAddTable
 from retorch.layers.windows import Window, slide, taps
 
@@ -138,6 +138,28 @@ class BinActiveZ(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.Sign(x)
+
+
+@layer("nn.SpatialBinaryConvolution", kind="conv")
+class SpatialBinaryConvolution(SpatialConvolution):
+    """y[o] = mean |weight[o]| · Σ_c sign(weight[o, c]) ⋆ x[c], of XNOR-Net's paper; the sign of 0 is 1"""
+
+    ignored = (
+        SpatialConvolution.ignored
+        | frozenset({"iwh", "owh", "tempWeight", "gradInputAlphas", "alphas", "wmask"})
+        | frozenset({"_tempAlphas", "_tempAlphasExpanded", "_tempAlphasSamples"})
+        | frozenset({"_tempGradAlphas", "_tempGradAlphasExpanded", "_tempGradAlphasSamples"})
+        | frozenset({"_gradWeightAlphas", "_gradWeightAlphasExpanded", "_gradWeightAlphasSamples"})
+    )
+
+    def setup(self, bind: Binder) -> None:
+        super().setup(bind)
+        scale = np.abs(self.weight).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64)
+        signs = np.greater_equal(self.weight, 0) * 2.0 - 1.0
+        self._kernel = planes((scale * signs).astype(np.float32))
+
+    def dense(self) -> tuple[Array, int]:
+        return self._kernel, self.groups
 
 
 @layer("nn.LinearNB", kind="fc")
