@@ -11,6 +11,7 @@ from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.style import Caffe2Style, Style
 from retorch.cli.terminal import console, print_json
+from retorch.errors import UsageError
 
 if TYPE_CHECKING:
     from retorch.caffe2.files import Caffe2Net
@@ -47,8 +48,11 @@ def convert(
     nnpack: Annotated[bool, typer.Option("--nnpack", help="The NNPACK engine where it is right.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Use blobs again where it is safe.")] = False,
     brew: Annotated[bool, typer.Option("--brew", help="What brew and mobile_exporter would write.")] = False,
+    page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
+    if page is not None:
+        _check_report(page, no_verify)
     style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew))
     target = style.target(output)
     net = load_module(file, at, plugin)
@@ -56,9 +60,11 @@ def convert(
     with about(output):
         written = style.save(made, target)
     notes = [*net.notes, *made.notes, *assumed]
-    report = None if no_verify else _verified(net, target)
+    report = None if no_verify else _verified(net, target, layers=page is not None)
     with about(output):
         _write_sidecar(file, net, made, written, target, report, notes)
+    if page is not None and report is not None:
+        _write_report(page, file, net, target, report)
     if as_json:
         print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
     else:
@@ -77,10 +83,25 @@ def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tup
         return conversion.convert(net, assumed.shape, fold=fold), [assumed.note]
 
 
-def _verified(net: Module, target: Path) -> Report:
+def _verified(net: Module, target: Path, *, layers: bool) -> Report:
     from retorch.verification import verify
 
-    return verify(net, target)
+    return verify(net, target, layers=layers)
+
+
+def _check_report(page: Path, no_verify: bool) -> None:
+    from retorch.report import check
+
+    if no_verify:
+        raise UsageError("--report shows what verification finds", hint="leave out --no-verify")
+    check(page)
+
+
+def _write_report(page: Path, file: Path, net: Module, target: Path, report: Report) -> None:
+    from retorch.report import Subject, write_report
+
+    with about(page):
+        write_report(page, Subject(net, target, file), report)
 
 
 def _show(target: Path, notes: list[str], report: Report | None) -> None:

@@ -23,6 +23,8 @@ EXAMPLES = """
   retorch verify model.t7 out --layers
 
   retorch verify model.t7 out --engine caffe2 --inputs x.npz
+
+  retorch verify model.t7 out --report report.html
 """
 
 
@@ -40,17 +42,30 @@ def verify(
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
+    page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
+    from retorch import report as rendering
     from retorch import verification
 
+    if page is not None:
+        rendering.check(page)
     source, target, place = (file, output, at) if output else _from_sidecar(file, at)
     net = load_module(source, place, plugin)
     given = arrays(inputs) if inputs else None
     with about(target):
         report = verification.verify(
-            net, target, engines=engine or ["embedded"], inputs=given, layers=layers, seed=seed
+            net,
+            target,
+            engines=engine or ["embedded"],
+            inputs=given,
+            layers=layers or page is not None,
+            seed=seed,
+            source=source,
         )
+    if page is not None:
+        options = {"Engines": ", ".join(engine or ["embedded"]), "Seed": str(seed)}
+        rendering.write_report(page, rendering.Subject(net, target, source, options), report)
     if as_json:
         print_json(report.as_dict())
     else:
@@ -82,6 +97,10 @@ def show_report(screen: Console, report: Report) -> None:
     for witness in report.witnesses:
         if witness.failed:
             rows.add_row(witness.engine, witness.trial, "-", f"[red]{witness.failed}[/red]")
+        if not witness.outputs and witness.measures:
+            worst = max(witness.measures, key=lambda m: m.relative)
+            numbers = (f"{worst.max_abs:.2e}", f"{worst.mean_abs:.2e}", f"{worst.scale:.3g}", f"{worst.relative:.2e}")
+            rows.add_row(witness.engine, witness.trial, "-", "worst", *numbers)
         for i, m in enumerate(witness.outputs):
             numbers = (f"{m.max_abs:.2e}", f"{m.mean_abs:.2e}", f"{m.scale:.3g}", f"{m.relative:.2e}")
             rows.add_row(witness.engine, witness.trial, str(i + 1), "x".join(map(str, m.shape)) or "-", *numbers)

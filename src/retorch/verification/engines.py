@@ -1,23 +1,34 @@
-"""Who computes: the reference in NumPy, the written files in onnxruntime, the written files in the real Caffe2."""
+"""Who computes: the formulas in NumPy, the written files in onnxruntime or the real Caffe2, Torch7 itself."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UsageError
+from retorch.layers.rule import tensors
+from retorch.module import Module
 from retorch.network import Network
+from retorch.verification import lua
+from retorch.verification.entries import LayerEntry, Log
+from retorch.verification.inputs import nest
 
 Array = NDArray[Any]
 
 
 class Engine(Protocol):
     """Something that runs the files on disk."""
+
+    #: Whether it runs what was written, rather than the Torch network.
+    runs_files: bool
 
     @property
     def name(self) -> str:
@@ -37,8 +48,46 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A Torch network, what was read from the files, how inputs nest, and which value holds which layer's output."""
+
+    net: Module
+    network: Network
+    nesting: object
+    entries: list[LayerEntry]
+
+
+class Reference:
+    """The formulas in NumPy, in float32: how much of an error is rounding."""
+
+    runs_files = False
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.name = f"reference in float32 (NumPy {version('numpy')})"
+
+    def run(self, tensors: Sequence[Array]) -> list[Array]:
+        return self._run(tensors, None)
+
+    def blobs(self, names: Sequence[str], tensors: Sequence[Array]) -> dict[str, Array]:
+        log = Log()
+        self._run(tensors, log)
+        found = log.by_blob(self.case.entries)
+        return {name: found[name][2] for name in names}
+
+    def _run(self, given: Sequence[Array], log: Log | None) -> list[Array]:
+        narrow = [t.astype(np.float32) if t.dtype.kind == "f" else t for t in given]
+        return list(tensors(self.case.net.forward(nest(self.case.nesting, narrow), log)))
+
+    def close(self) -> None:
+        return None
+
+
 class Embedded:
     """The files, read back from disk, in onnxruntime."""
+
+    runs_files = True
 
     def __init__(self, path: Path) -> None:
         self.network = Network.load(path)
@@ -57,6 +106,8 @@ class Embedded:
 class RealCaffe2:
     """The files in the real Caffe2, in its own interpreter."""
 
+    runs_files = True
+
     def __init__(self, path: Path, age: str | None = None) -> None:
         self.path = path
         self.runtime = Runtime.require(age)
@@ -72,15 +123,39 @@ class RealCaffe2:
         self.runtime.close()
 
 
-def engine(name: str, path: Path) -> Engine:
+class RealTorch:
+    """Torch7 itself, on the file that the network came from."""
+
+    runs_files = False
+
+    def __init__(self, case: Case, source: Path) -> None:
+        self.case = case
+        self.source = source
+        self.program = lua.find()
+        self.name = f"Torch7 ({self.program.name})"
+
+    def run(self, tensors: Sequence[Array]) -> list[Array]:
+        return lua.forward(self.program, self.source, self.case.net.at, nest(self.case.nesting, tensors))
+
+    def blobs(self, names: Sequence[str], tensors: Sequence[Array]) -> dict[str, Array]:
+        # Torch is asked for the outputs only
+        return {}
+
+    def close(self) -> None:
+        return None
+
+
+def engine(name: str, path: Path, case: Case | None = None, source: str | os.PathLike[str] | None = None) -> Engine:
     """The engine of that name on the files at ``path``.
 
     Args:
-        name: ``embedded``, ``caffe2``, or ``caffe2-1.0.0`` for one age.
+        name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one age, ``reference``, ``lua``.
         path: a folder of Caffe2 files, or an ``.onnx`` file.
+        case: the Torch network, for the last two.
+        source: the Torch7 file, for ``lua``.
 
     Raises:
-        UsageError: no engine of that name, or the real Caffe2 is not installed or was given ONNX.
+        UsageError: no engine of that name, or it is not installed, or it was given what it cannot run.
     """
     if name == "embedded":
         return Embedded(path)
@@ -88,4 +163,10 @@ def engine(name: str, path: Path) -> Engine:
         if path.suffix == ".onnx":
             raise UsageError("the real Caffe2 runs Caffe2 files, not ONNX", hint="use --engine embedded")
         return RealCaffe2(path, name.partition("-")[2] or None)
-    raise UsageError(f"there is no engine {name!r}", hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2")
+    if name == "reference" and case is not None:
+        return Reference(case)
+    if name == "lua" and case is not None and source is not None:
+        return RealTorch(case, Path(source))
+    raise UsageError(
+        f"there is no engine {name!r} here", hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2, reference, lua"
+    )

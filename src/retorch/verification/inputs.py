@@ -29,8 +29,8 @@ class Trial:
         return nest(nesting, self.tensors)
 
 
-def nest(nesting: object, tensors: Sequence[Array]) -> Any:
-    """Positions (``[0, [1, 2]]``) replaced by tensors."""
+def nest(nesting: object, tensors: Sequence[object]) -> Any:
+    """Positions (``[0, [1, 2]]``) replaced by tensors, or by whatever stands for them."""
     if isinstance(nesting, list):
         return [nest(item, tensors) for item in cast("list[object]", nesting)]
     return tensors[cast("int", nesting)]

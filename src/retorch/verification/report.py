@@ -47,8 +47,18 @@ class Witness:
     layers: tuple[LayerRow, ...] = ()
 
     def agrees(self, tolerance: float) -> bool:
-        """Whether every output is within the tolerance."""
-        return not self.failed and all(m.within(tolerance) for m in self.outputs)
+        """Whether every output is within the tolerance; of a witness for single layers, every layer."""
+        layers = self.layers if not self.outputs else ()
+        return (
+            not self.failed
+            and all(m.within(tolerance) for m in self.outputs)
+            and not any(row.guilty(tolerance) for row in layers)
+        )
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What the verdict rests on: the outputs, else the layers one by one."""
+        return self.outputs or tuple(row.alone for row in self.layers if row.alone is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +69,13 @@ class Report:
         tolerance: the error allowed, relative to max(1, max|y|) of the float64 reference.
         witnesses: every engine on every input.
         notes: what a person should know.
+        shapes: of the first input's tensors.
     """
 
     tolerance: float
     witnesses: tuple[Witness, ...]
     notes: tuple[str, ...] = field(default=())
+    shapes: tuple[tuple[int, ...], ...] = field(default=())
 
     @property
     def ok(self) -> bool:
@@ -72,8 +84,8 @@ class Report:
 
     @property
     def max_error(self) -> float:
-        """The largest error of any output, relative to max(1, max|y|)."""
-        return max((m.relative for w in self.witnesses for m in w.outputs), default=float("inf"))
+        """The largest error of any output, or of a single layer's own witness, relative to max(1, max|y|)."""
+        return max((m.relative for w in self.witnesses for m in w.measures), default=float("inf"))
 
     @property
     def first_divergence(self) -> LayerRow | None:
@@ -94,10 +106,10 @@ class Report:
             return "Nothing was compared."
         engines = list(dict.fromkeys(w.engine for w in self.witnesses))
         if self.ok:
-            worst = max((m for w in self.witnesses for m in w.outputs), key=lambda m: m.relative)
+            worst = max((m for w in self.witnesses for m in w.measures), key=lambda m: m.relative)
             return f"Same: {', '.join(engines)} within {self.max_error:.1e} of the reference ({worst})."
         bad = next(w for w in self.witnesses if not w.agrees(self.tolerance))
-        what = bad.failed or next(str(m) for m in bad.outputs if not m.within(self.tolerance))
+        what = bad.failed or next(str(m) for m in bad.measures if not m.within(self.tolerance))
         blame = ", ".join(f"{row.path or '(root)'} {row.typename} ({row.blob})" for row in self.culprits[:3])
         return f"Different: {bad.engine} on {bad.trial}: {what}." + (f" To blame: {blame}." if blame else "")
 

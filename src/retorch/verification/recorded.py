@@ -1,0 +1,148 @@
+"""Torch's own word: many files still hold what each module gave in Torch's last forward.
+
+Where a module's recorded input and output can be lined up, its formula runs on the one and must give the other. A
+module's input is what the module before it gave, as long as nobody has written into that tensor since; dropout,
+batch normalization and noise count only where the file says that it was saved at evaluation. A training step changes
+the weights after the forward, so a module with weights testifies only where it agrees, or where it was at evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from retorch.errors import RetorchError
+from retorch.layers.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
+from retorch.layers.rule import Array, Layer, Nested, forward_pass, tensors
+from retorch.module import Module
+from retorch.torch7 import LuaTable
+from retorch.verification.measure import TOLERANCE, Measure, measure
+from retorch.verification.report import LayerRow, Witness
+
+ENGINE = "recorded (Torch's own last forward)"
+
+#: Classes that give something else in training, by part of their name.
+_MOODY = ("Dropout", "BatchNorm", "RReLU", "Noise", "Stochastic", "Whiten")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A layer with the input and the output that Torch recorded."""
+
+    layer: Layer
+    x: Nested
+    y: Nested
+
+
+def recorded(net: Module) -> list[Witness]:
+    """The witness that the file itself holds; an empty list where it holds none."""
+    if net.problems:
+        return []
+    rows: list[LayerRow] = []
+    retrained = foreign = 0
+    for pair in _pairs(net):
+        measures = _compare(pair)
+        foreign += not measures
+        if _retrained(pair.layer, measures):
+            retrained += 1
+        else:
+            rows += [LayerRow(pair.layer.path, pair.layer.typename, "", None, m) for m in measures]
+    if not rows:
+        return []
+    trial = f"{len({row.path for row in rows})} layers, on what they were given then"
+    trial += f"; {retrained} trained on since" if retrained else ""
+    trial += f"; {foreign} of another size than their input asks for" if foreign else ""
+    return [Witness(ENGINE, trial, (), layers=tuple(rows))]
+
+
+def _compare(pair: _Pair) -> list[Measure]:
+    """The formula's outputs against the recorded ones; empty where these do not belong to that input."""
+    try:
+        with forward_pass():
+            made = list(tensors(pair.layer(_wide(pair.x))))
+    except RetorchError:
+        # what was recorded last need not belong to one pass: a batch that was cut, another model's buffers
+        return []
+    wanted = list(tensors(pair.y))
+    if [t.shape for t in made] != [t.shape for t in wanted]:
+        return []
+    return [measure(w, m) for w, m in zip(wanted, made, strict=True)]
+
+
+def _retrained(layer: Layer, measures: Sequence[Measure]) -> bool:
+    """Whether other weights than these may have given the recorded output."""
+    weighted = bool(layer.parameters()) and layer.raw.get("train") is not False
+    return weighted and not all(m.within(TOLERANCE) for m in measures)
+
+
+def _pairs(net: Module) -> Iterator[_Pair]:
+    order = {id(layer): i for i, layer in enumerate(net.layers())}
+    writers = [layer for layer in net.layers() if _writes(layer)]
+    writes = [(order[id(layer)], memory) for layer in writers for memory in _memory(layer)]
+    seen: set[int] = set()
+    stack: list[tuple[Layer, Nested | None]] = [(net.layer, None)]
+    while stack:
+        layer, x = stack.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        stack.extend(_inside(layer, x))
+        y = _stored(layer)
+        if x is None or y is None or layer.container or list(layer.children()) or not _steady(layer):
+            continue
+        later = [memory for i, memory in writes if i >= order[id(layer)]]
+        if not any(np.may_share_memory(t, memory) for t in (*tensors(x), *tensors(y)) for memory in later):
+            yield _Pair(layer, x, y)
+
+
+def _inside(layer: Layer, x: Nested | None) -> list[tuple[Layer, Nested | None]]:
+    """The modules of a container with the inputs that Torch gave them, last first."""
+    modules = list(layer.children())
+    found: list[tuple[Layer, Nested | None]] = []
+    if isinstance(layer, Sequential):
+        for module in modules:
+            found.append((module, x))
+            x = _stored(module)
+    elif isinstance(layer, (Concat, ConcatTable, DepthConcat)):
+        found = [(module, x) for module in modules]
+    elif isinstance(layer, ParallelTable) and isinstance(x, list):
+        found = list(zip(modules, x, strict=False))
+    else:
+        found = [(module, None) for module in modules]
+    return found[::-1]
+
+
+def _writes(layer: Layer) -> bool:
+    return layer.raw.get("inplace") not in (None, False, 0)
+
+
+def _memory(layer: Layer) -> list[Array]:
+    y = _stored(layer)
+    return [] if y is None else list(tensors(y))
+
+
+def _steady(layer: Layer) -> bool:
+    moody = any(part in layer.typename for part in _MOODY)
+    return not moody or layer.raw.get("train") is False
+
+
+def _stored(layer: Layer) -> Nested | None:
+    """What the file holds as a module's output: a tensor or a table of such, none of them empty."""
+    return _nested(layer.raw.get("output"))
+
+
+def _nested(value: object) -> Nested | None:
+    if isinstance(value, np.ndarray):
+        array = cast("Array", value)
+        return array if array.size and array.dtype.kind == "f" else None
+    if isinstance(value, LuaTable):
+        inside = [made for item in value.sequence() if (made := _nested(item)) is not None]
+        return inside if inside and len(inside) == len(value) else None
+    return None
+
+
+def _wide(x: Nested) -> Nested:
+    return [_wide(item) for item in x] if isinstance(x, list) else np.array(x, np.float64)
