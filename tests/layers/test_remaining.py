@@ -1,0 +1,107 @@
+"""Names under which other packages saved what has a family of its own, with networks as those packages build them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from building import module, sequential, torch_object
+from layers.rows import Row, every, named, noise
+from retorch.caffe2.runtime import Runtime
+from retorch.module import Module
+from retorch.torch7 import TorchObject
+
+Rows = Iterator[tuple[str, Module, Any, Any]]
+
+
+def convolution(weight: np.ndarray, bias: np.ndarray, pad: int = 0) -> TorchObject:
+    planes, inside, height, width = weight.shape
+    return torch_object(
+        "nn.SpatialConvolution",
+        weight=weight,
+        bias=bias,
+        nInputPlane=inside,
+        nOutputPlane=planes,
+        kH=height,
+        kW=width,
+        padH=pad,
+        padW=pad,
+    )
+
+
+def slid(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: int = 0) -> np.ndarray:
+    """A convolution of stride 1, tap by tap."""
+    padded = np.pad(x.astype(float), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    height, width = padded.shape[2] - weight.shape[2] + 1, padded.shape[3] - weight.shape[3] + 1
+    y = np.zeros((len(x), len(weight), height, width)) + bias[:, None, None]
+    for i, j in np.ndindex(*weight.shape[2:]):
+        y += np.einsum("oc,nchw->nohw", weight[:, :, i, j].astype(float), padded[:, :, i : i + height, j : j + width])
+    return y
+
+
+def fire_modules(rng: np.random.Generator) -> Rows:
+    """dpnn's: squeeze by 1x1, expand by 1x1 and by 3x3 side by side, each with a ReLU."""
+    for planes, squeezed, wide, size in ((3, 2, 4, 5), (4, 1, 2, 3), (2, 3, 3, 6)):
+        s = noise(rng, squeezed, planes, 1, 1)
+        one, three = noise(rng, wide, squeezed, 1, 1), noise(rng, 2, squeezed, 3, 3)
+        sb, ob, tb = noise(rng, squeezed), noise(rng, wide), noise(rng, 2)
+        expand = torch_object("nn.Concat", dimension=2, modules=[convolution(one, ob), convolution(three, tb, 1)])
+        relus = [torch_object("nn.ReLU", inplace=False) for _ in range(2)]
+        chain = torch_object("nn.Sequential", modules=[convolution(s, sb), relus[0], expand, relus[1]])
+        fields = {"nInputPlane": planes, "s1x1": squeezed, "e1x1": wide, "e3x3": 2, "activation": "ReLU"}
+        x = noise(rng, 2, planes, size, size)
+        small = np.maximum(slid(x, s, sb), 0)
+        expected = np.maximum(np.concatenate([slid(small, one, ob), slid(small, three, tb, 1)], 1), 0)
+        yield f"{planes}", module("nn.FireModule", modules=[chain], module=chain, **fields), x, expected
+
+
+def wrappers(rng: np.random.Generator) -> Rows:
+    for name in ("nn.NoBackprop", "nn.DataParallel"):
+        for count in (1, 3):
+            weight, bias, x = noise(rng, 4, 3), noise(rng, 4), noise(rng, count, 3)
+            inside = torch_object("nn.Linear", weight=weight, bias=bias)
+            # its copies on other processors are left alone: only the first is the network
+            copies = [torch_object("nn.Linear", weight=weight * 0, bias=bias)] if name == "nn.DataParallel" else []
+            net = module(name, modules=[inside, *copies], dimension=1) if copies else module(name, modules=[inside])
+            yield f"{name}-{count}", net, x, x @ weight.T.astype(float) + bias
+
+
+def losses(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3)
+    doubled = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+    yield "", sequential(doubled, torch_object("nn.Criterion")), x, 2 * x.astype(float)
+
+
+def sparse(rng: np.random.Generator) -> Rows:
+    for samples, entries, inputs, outputs in ((1, 2, 5, 3), (3, 4, 7, 2), (2, 1, 3, 4)):
+        weight, bias = noise(rng, outputs, inputs), noise(rng, outputs)
+        keys, values = rng.integers(1, inputs + 1, (samples, entries)), noise(rng, samples, entries)
+        dense = np.zeros((samples, inputs))
+        for n, e in np.ndindex(samples, entries):
+            dense[n, keys[n, e] - 1] += values[n, e]
+        x = np.stack([keys.astype(np.float32), values], 2)
+        net = module("fbnn.SparseLinear", weight=weight, bias=bias, useSparseUpdate=False, numBackward=0)
+        yield f"{samples}", net, x, dense @ weight.T.astype(float) + bias
+
+
+ROWS = named(fire_modules, wrappers, losses, sparse)
+
+
+@every(ROWS)
+def test_formula_is_torchs(row: Row) -> None:
+    row.agrees_by_formula()
+
+
+@every(ROWS)
+def test_conversion_agrees(row: Row) -> None:
+    row.agrees_converted()
+
+
+@pytest.mark.caffe2
+@every(ROWS)
+def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+    row.agrees_in_caffe2(caffe2, tmp_path)
