@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,11 @@ def encode(name: str, array: Array, *, packed: bool = True, unnamed: bool = Fals
         yield from payload.chunks()
 
     return Fill(len(start) + payload.size, chunks)
+
+
+def operator(dtype: np.dtype[Any]) -> str:
+    """The operator that makes a blob of this type; the type's name where there is none."""
+    return _BY_DTYPE.get(dtype.newbyteorder("<"), (dtype.name, 0))[0]
 
 
 def _fits_float32(array: Array) -> bool:

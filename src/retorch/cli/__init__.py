@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from retorch.cli import clean, convert, export, inspect, verify
+from retorch.cli import check, clean, convert, export, inspect, verify
 from retorch.cli import run as run_command
 from retorch.cli.outcome import explain
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 inspect.register(app)
 convert.register(app)
 verify.register(app)
+check.register(app)
 clean.register(app)
 export.register(app)
 run_command.register(app)

@@ -1,0 +1,86 @@
+"""``retorch check``: would an older Caffe2 run what was written?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.terminal import console, print_json, table
+from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.caffe2.ages import Lack, Shapes
+
+RELEASE = "0.8.1"
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch check out --ops 0.8.1
+
+  retorch check squeezenet/predict_net.pb --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="List what an older Caffe2 lacks of a written network.", epilog=EXAMPLES)(check)
+
+
+def check(
+    network: Annotated[Path, typer.Argument(help="A folder of Caffe2 files, or one of them.")],
+    ops: Annotated[str, typer.Option(help="The release: 0.8.1, the mobile builds of 2017.")] = RELEASE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    if ops != RELEASE:
+        raise UsageError(f"--ops {ops}: the operators of {RELEASE} are known")
+    with about(network):
+        found, count = _lacks(network)
+    if as_json:
+        print_json({"network": str(network), "release": ops, "operators": count, "lacks": [asdict(x) for x in found]})
+    else:
+        _show(found, count, ops)
+    raise typer.Exit(DIFFERS if found else DONE)
+
+
+def _lacks(path: Path) -> tuple[list[Lack], int]:
+    """What is missing, and the number of operators that were looked at."""
+    from retorch.caffe2 import ages, files, fills
+
+    predict, init = files.locate(path)
+    net = files.read(predict)
+    kinds = {name: fills.operator(array.dtype) for name, array in net.params.items()}
+    size = 0 if init == predict else init.stat().st_size
+    return ages.lacks(net, _shapes(predict), kinds, size), len(net.predict.op)
+
+
+def _shapes(path: Path) -> Shapes:
+    """The shapes of blobs, where the net can be read as a graph; its operators are checked all the same."""
+    from retorch.errors import ConversionError
+    from retorch.network import Network
+
+    try:
+        graph = Network.load(path).model.graph
+    except ConversionError:
+        return {}
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    return {
+        value.name or "": tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+        for value in values
+        if value.shape is not None
+    }
+
+
+def _show(found: list[Lack], count: int, release: str) -> None:
+    screen = console()
+    if not found:
+        screen.print(f"[green]Caffe2 {release} has all of it[/green] ({count} operators, by its sources)")
+        return
+    rows = table("blob", "operator", f"what Caffe2 {release} lacks", "instead")
+    for lack in found:
+        rows.add_row(lack.blob, lack.operator, lack.what, lack.instead.removeprefix("instead: "))
+    screen.print(rows)
+    screen.print(f"[red]{len(found)} things[/red] that Caffe2 {release} lacks, in {count} operators")
