@@ -184,3 +184,14 @@ def test_inspect_and_help_import_neither_onnx_nor_onnxruntime() -> None:
     for arguments in (["--help"], ["inspect", str(DIGITS)]):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_view_that_drops_a_batch_of_one_leaves_the_batch_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(GOLDEN / "net_densenet.t7"), "-o", str(tmp_path)]) == 0
+    assert "batches of two and more" in " ".join(capsys.readouterr().out.split())
+    network = retorch.Network.load(tmp_path)
+    x = np.random.default_rng(0).standard_normal((3, 3, 16, 16)).astype(np.float32)
+    expected = retorch.load(GOLDEN / "net_densenet.t7").forward(x)
+    np.testing.assert_allclose(network.run(x)[0], expected, atol=1e-5)

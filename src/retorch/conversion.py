@@ -9,6 +9,21 @@ from retorch.network import Network
 from retorch.passes import simplify
 
 
+def convert_for_any_batch(net: Module, shape: tuple[int, ...], *, fold: bool) -> tuple[Network, tuple[str, ...]]:
+    """The network for a batch of one, or for two where only that leaves the batch open; and a note in that case.
+
+    Where Torch itself treats a batch of one as no batch (``nn.View`` without ``numInputDims``), what is made for one is
+    right for one only.
+    """
+    made = convert(net, shape, fold=fold)
+    if shape[0] != 1 or made.batch_is_open:
+        return made, ()
+    pair = convert(net, (2, *shape[1:]), fold=fold)
+    if not pair.batch_is_open:
+        return made, ()
+    return pair, ("for batches of two and more: at one, a layer of this network drops the batch dimension in Torch",)
+
+
 def convert(net: Module, example: Example, *, fold: bool = False) -> Network:
     """Rebuild a Torch network as one that runs today.
 

@@ -108,7 +108,7 @@ def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:
             high = middle
     sizes = list(itertools.takewhile(lambda size: fit(size) is Fit.FITS, range(low, low + _MOST_SIZES)))
     if not sizes:
-        raise UsageError(f"no square image up to {LARGEST} fits this network", hint=_HINT)
+        raise UsageError(f"no square image, or sequence, up to {LARGEST} fits this network", hint=_HINT)
     if len(sizes) == 1:
         return low, "no other square size fits"
     whole = [size for size in sizes if fit(size, whole=True) is Fit.FITS]

@@ -110,6 +110,11 @@ class Network:
         return tuple(_port(value) for value in self.model.graph.outputs)
 
     @property
+    def batch_is_open(self) -> bool:
+        """Whether the first dimension of some input may have any size."""
+        return any(port.shape and not isinstance(port.shape[0], int) for port in self.inputs)
+
+    @property
     def input_nesting(self) -> Nesting:
         """How the inputs make up the argument of Torch's ``forward``."""
         return self._nesting("retorch.inputs", len(self.inputs))

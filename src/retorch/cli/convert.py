@@ -80,7 +80,8 @@ def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tup
         if shapes:
             return conversion.convert(net, example(shapes), fold=fold), []
         assumed = guess.input_shape(net)
-        return conversion.convert(net, assumed.shape, fold=fold), [assumed.note]
+        made, note = conversion.convert_for_any_batch(net, assumed.shape, fold=fold)
+        return made, [assumed.note, *note]
 
 
 def _verified(net: Module, target: Path, *, layers: bool) -> Report:
