@@ -192,6 +192,8 @@ def test_a_view_that_drops_a_batch_of_one_leaves_the_batch_open(
     assert main(["convert", str(GOLDEN / "net_densenet.t7"), "-o", str(tmp_path)]) == 0
     assert "batches of two and more" in " ".join(capsys.readouterr().out.split())
     network = retorch.Network.load(tmp_path)
-    x = np.random.default_rng(0).standard_normal((3, 3, 16, 16)).astype(np.float32)
+    sizes = json.loads((tmp_path / "retorch.json").read_text())["inputs"][0]["shape"]
+    assert sizes[0] == "N"
+    x = np.random.default_rng(0).standard_normal((3, *sizes[1:])).astype(np.float32)
     expected = retorch.load(GOLDEN / "net_densenet.t7").forward(x)
     np.testing.assert_allclose(network.run(x)[0], expected, atol=1e-5)

@@ -15,7 +15,7 @@ from retorch.errors import EngineError
 Array: TypeAlias = NDArray[Any]
 
 #: onnxruntime's levels: 3 is errors only.
-_ERRORS_ONLY = 3
+_SILENT = 4  # what goes wrong is in the exception
 
 
 class Session:
@@ -23,7 +23,7 @@ class Session:
 
     def __init__(self, model: ir.Model) -> None:
         options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _SILENT
         # Threads that wait for work must not take the processor from other programs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
