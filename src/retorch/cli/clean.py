@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, size
+from retorch.cli.terminal import console, print_json, size
 from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.cleaning import Cleaned
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -31,6 +34,7 @@ def clean(
     dtype: Annotated[str, typer.Option(help="float or half: of all floating point tensors.")] = "",
     at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="Write the text form.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch import cleaning
     from retorch.module import follow
@@ -44,10 +48,19 @@ def clean(
     with about(output):
         write(output, done.root, "ascii" if ascii else "binary")
     before, after = file.stat().st_size, output.stat().st_size
+    if as_json:
+        counts = {"host": done.host, "renamed": done.renamed, "emptied": done.emptied, "kept": list(done.kept)}
+        print_json({"output": str(output), "bytes_before": before, "bytes_after": after, **counts})
+    else:
+        _show(output, done, before, after)
+
+
+def _show(output: Path, done: Cleaned, before: int, after: int) -> None:
     screen = console()
     screen.print(
         f"{done.host} tensors from the GPU, {done.renamed} cudnn modules renamed, {done.emptied} buffers emptied"
     )
     for kept in done.kept:
         screen.print(f"[yellow]note:[/yellow] {kept} has no nn twin and stays")
-    screen.print(f"wrote {output}: {size(after)} instead of {size(before)}, {(before - after) / 1e6:.1f} MB saved")
+    saved = f", {size(before - after)} saved" if before > after else ""
+    screen.print(f"wrote {output}: {size(after)} instead of {size(before)}{saved}")

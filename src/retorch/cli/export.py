@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, size
+from retorch.cli.terminal import console, print_json, size
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -29,6 +29,7 @@ def export(
     to: Annotated[str, typer.Option(help="npz, safetensors, json or hdf5; by default by OUTPUT's name.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="By default FILE with another ending.")] = None,
     at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch import cleaning, exporting
     from retorch.module import follow
@@ -41,4 +42,8 @@ def export(
         arrays = dict(cleaning.tensors(follow(root, at) if at else root))
     with about(target):
         exporting.export(arrays, target, kind)
-    console().print(f"wrote {target}: {len(arrays)} tensors, {size(target.stat().st_size)}")
+    if as_json:
+        tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in arrays.items()}
+        print_json({"output": str(target), "tensors": tensors})
+    else:
+        console().print(f"wrote {target}: {len(arrays)} tensors, {size(target.stat().st_size)}")

@@ -10,7 +10,7 @@ import typer
 
 from retorch.cli.arguments import arrays, load_module
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, table
+from retorch.cli.terminal import console, print_json, table
 
 if TYPE_CHECKING:
     from retorch.layers.rule import Array
@@ -36,6 +36,7 @@ def run(
     engine: Annotated[str, typer.Option(help="reference, embedded or caffe2; by default what NETWORK is.")] = "",
     at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     import numpy as np
 
@@ -55,6 +56,14 @@ def run(
         named: Any = {f"output_{i}": y for i, y in enumerate(results)}
         np.savez(temporary, **named)
         temporary.replace(output)
+    if as_json:
+        outputs = {name: {"shape": list(y.shape), "dtype": y.dtype.name} for name, y in named.items()}
+        print_json({"output": str(output), "engine": which, "outputs": outputs})
+    else:
+        _show(output, which, results)
+
+
+def _show(output: Path, which: str, results: list[Array]) -> None:
     rows = table("output", "shape", ">min", ">mean", ">max")
     for i, y in enumerate(results):
         numbers = (f"{y.min():.4g}", f"{y.mean():.4g}", f"{y.max():.4g}") if y.size else ("-",) * 3
