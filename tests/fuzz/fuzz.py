@@ -113,6 +113,8 @@ def main() -> int:
     with Pool(arguments.jobs) as pool:
         for count, faults in pool.imap_unordered(_run, jobs):
             done += count
+            if done % 50_000 == 0:
+                print(f"{done} files, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
             wrong += faults
             for fault in faults:
                 print(fault, flush=True)

@@ -40,12 +40,14 @@ class BinaryStream(Stream):
 
     def __init__(self, buffer: Buffer, byte_order: ByteOrder, long_size: Literal[8, 4]) -> None:
         super().__init__(buffer)
+        self.least = 4
         self.dialect = Dialect("binary", long_size, byte_order)
         self.order: Literal["<", ">"] = "<" if byte_order == "little" else ">"
         self._long = "q" if long_size == 8 else "i"
         self.unpack_int = struct.Struct(self.order + "i").unpack_from
-        self._unpack_two = struct.Struct(self.order + "ii").unpack_from
         self._unpack_double = struct.Struct(self.order + "d").unpack_from
+        unpack_two = struct.Struct(self.order + "ii").unpack_from
+        self._often = (buffer, self.end, unpack_two, self._unpack_double, self.strings)
         self._unpack_longs: dict[int, Callable[[Buffer, int], tuple[int, ...]]] = {}
         self._unpack_class = struct.Struct(self.order + "i3si").unpack_from
 
@@ -111,51 +113,49 @@ class BinaryStream(Stream):
             return np.dtype(f"{self.order}i4")
         return dtype if self.dialect.byte_order == sys.byteorder else dtype.newbyteorder(self.order)
 
+    def double(self, what: str) -> float:
+        """A double."""
+        pos = self.pos
+        if pos + 8 > self.end:
+            raise missing(what, 8, self.end - pos, pos)
+        self.pos = pos + 8
+        return self._unpack_double(self.buffer, pos)[0]
+
     def scalars(self, items: list[Any], need: int) -> int:
-        """Append values to ``items`` until there are ``need``, or a table, object or function comes: return its tag."""
-        buffer, pos, end = self.buffer, self.pos, self.end
-        unpack_int, unpack_two, unpack_double = self.unpack_int, self._unpack_two, self._unpack_double
-        strings, append = self._strings, items.append
+        """As in any stream, but fast; what is not as it should be is left to the slow way, which says why."""
+        buffer, end, unpack_two, unpack_double, strings = self._often
+        pos = self.pos
+        append = items.append
         try:
             for _ in range(need - len(items)):
-                tag = unpack_int(buffer, pos)[0]
+                tag, size = unpack_two(buffer, pos)
                 if tag == STRING:
                     start = pos + 8
-                    stop = start + unpack_int(buffer, pos + 4)[0]
+                    stop = start + size
                     if stop > end or stop < start:
                         break
                     raw = buffer[start:stop]
-                    append(strings[raw] if raw in strings else self.text(raw))
+                    append(strings[raw] if raw in strings else self.new_text(raw))
                     pos = stop
                 elif tag == NUMBER:
                     value = unpack_double(buffer, pos + 4)[0]
-                    append(number(value) if value.is_integer() else value)
+                    append((int(value) or number(value)) if value.is_integer() else value)
                     pos += 12
-                elif tag == BOOLEAN and 0 <= (flag := unpack_two(buffer, pos)[1]) <= 1:
-                    append(flag == 1)
+                elif tag in _WITH_INDEX:
+                    self.mark, self.pos = pos, pos + 4
+                    return tag
+                elif tag == BOOLEAN and 0 <= size <= 1:
+                    append(size == 1)
                     pos += 8
                 elif tag == NIL:
                     append(None)
                     pos += 4
-                elif tag in _WITH_INDEX:
-                    self.mark, self.pos = pos, pos + 4
-                    return tag
                 else:
                     break
             else:
                 self.pos = pos
                 return DONE
         except struct.error:
-            pass  # the file ends inside a scalar: the slow way below says in which
+            pass
         self.pos = pos
-        return self._object_or_error()
-
-    def _object_or_error(self) -> int:
-        tag = self.tag()
-        if tag == STRING:
-            self.raw(self.int("a string length"), "a string")
-        elif tag == NUMBER:
-            raise missing("a number", 8, self.end - self.pos, self.pos)
-        elif tag == BOOLEAN:
-            self.boolean()
-        return tag
+        return super().scalars(items, need)

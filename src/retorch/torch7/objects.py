@@ -92,12 +92,13 @@ class LuaTable(MutableMapping[Any, Any]):
 
     def fill(self, flat: list[Any]) -> None:
         """Replace everything by ``[key, value, key, value, …]``; raises ValueError for a key that Lua has not."""
-        keys = flat[0::2]
-        if _PLAIN.issuperset(map(type, keys)):
-            self._entries = dict(zip(keys, flat[1::2], strict=True))
+        pairs = iter(flat)
+        entries: dict[Any, Any] = dict(zip(pairs, pairs, strict=True))
+        if 2 * len(entries) == len(flat) and _PLAIN.issuperset(map(type, entries)):
+            self._entries = entries
             return
         self._entries = {}
-        for key, value in zip(keys, flat[1::2], strict=True):
+        for key, value in zip(flat[0::2], flat[1::2], strict=True):
             self[key] = value
 
     def _inner(self, key: Any) -> Any:

@@ -63,15 +63,21 @@ _NO_FIELDS = LuaTable()  # what an object has until its table of fields comes
 class _Frame:
     """Something whose values are being read: ``close`` takes them when there are ``need``."""
 
-    __slots__ = ("close", "items", "mark", "name", "need", "pairs", "patience")
+    __slots__ = ("close", "items", "name", "need", "pairs", "patience")
 
-    def __init__(self, need: int, close: Callable[[list[Any]], None], pairs: bool = False, name: str = "") -> None:
-        self.items: list[Any] = []
+    def __init__(
+        self,
+        need: int,
+        close: Callable[[list[Any]], None],
+        pairs: bool = False,
+        name: str = "",
+        items: list[Any] | None = None,
+    ) -> None:
+        self.items: list[Any] = [] if items is None else items
         self.need = need
         self.close = close
         self.pairs = pairs
         self.name = name
-        self.mark = -1  # where the table or object began that these are the pairs of
         self.patience = 3  # how often looking for a run of alike entries may fail
 
     def key(self, *, inner: bool) -> Any:
@@ -93,6 +99,7 @@ class Reader:
         self._memo: dict[int, Any] = {}
         self._frames: list[_Frame] = []
         self._typename = ""
+        self._flat = -1  # where the value began that was just read, if it is a table of scalars or an object of such
         self.linked = False  # whether a tensor was followed by its storage: then the size of a long is right
 
     def read(self) -> Any:
@@ -104,37 +111,43 @@ class Reader:
 
     def _walk(self) -> Any:
         stream, frames = self.stream, self._frames
-        root = frame = _Frame(1, lambda _: None)
-        frames.append(frame)
-        while True:
-            tag = stream.scalars(frame.items, frame.need)
-            if tag == TABLE:
-                self._table(frame.items)
-            elif tag == DONE:
-                frames.pop()
-                try:
-                    frame.close(frame.items)
-                except ValueError as error:
-                    raise FormatError(f"a table in which {error}", offset=stream.pos) from None
-                if not frames:
-                    return root.items[0]
-                if frames[-1].need - len(frames[-1].items) >= _ENOUGH:
-                    self._run(frames[-1], frame)
-            elif tag == TORCH:
-                self._object(frame.items)
-            else:
-                self._function(tag, frame.items)
+        root = _Frame(1, lambda _: None)
+        frames.append(root)
+        tag: int | None = None
+        while frames:
             frame = frames[-1]
+            if tag is None:
+                tag = stream.scalars(frame.items, frame.need)
+            if tag == TABLE:
+                tag = self._table(frame.items)
+            elif tag == DONE:
+                self._fill(frame.close, frame.items)
+                frames.pop()
+                tag = None
+            elif tag == TORCH:
+                tag = self._object(frame.items)
+            else:
+                tag = self._function(tag, frame.items)
+            if self._flat >= 0:
+                self._run(frame)
+                self._flat = -1
+        return root.items[0]
 
-    def _run(self, frame: _Frame, child: _Frame) -> None:
-        """Read the entries of ``frame`` that follow ``child`` and are built alike."""
+    def _fill(self, close: Callable[[list[Any]], None], items: list[Any]) -> None:
+        try:
+            close(items)
+        except ValueError as error:
+            raise FormatError(f"a table in which {error}", offset=self.stream.pos) from None
+
+    def _run(self, frame: _Frame) -> None:
+        """Read the entries of ``frame`` that follow the last one, a table of scalars, and are built alike."""
         stream = self.stream
-        if not isinstance(stream, BinaryStream) or self.offsets is not None or child.mark < 0:
+        if frame.need - len(frame.items) < _ENOUGH or len(frame.items) % 2:
             return
-        if not frame.pairs or not frame.patience or len(frame.items) % 2:
+        if not frame.patience or not frame.pairs or not isinstance(stream, BinaryStream) or self.offsets is not None:
             return
         items, found, chunk = frame.items, 0, _ENOUGH
-        layout = describe(stream, child.mark, items[-2], items[-1])
+        layout = describe(stream, self._flat, items[-2], items[-1])
         while layout:
             wanted = min(chunk, (frame.need - len(items)) // 2)
             keys, values = read_rows(stream, layout, wanted, self._memo)
@@ -150,35 +163,48 @@ class Reader:
         if self.offsets is not None:
             self.offsets[id(value)] = mark
 
-    def _count(self, what: str, *, pairs: bool = True) -> int:
-        # A nil is the smallest value: 4 bytes in a binary file, 2 in an ASCII one.
+    def _checked(self, count: int, values: int, what: str) -> int:
+        """``count``, if the file can still hold that many times ``values``."""
         stream = self.stream
-        count = stream.int(what) if pairs else stream.longs(1, what)[0]
-        least = (2 if pairs else 1) * (4 if stream.dialect.encoding == "binary" else 1)
-        if count < 0 or count * least > stream.end - stream.pos:
+        if count < 0 or count * values * stream.least > stream.end - stream.pos:
             left = stream.end - stream.pos
             raise FormatError(f"{what}: {count}, but only {left} bytes are left", offset=stream.pos)
         return count
 
-    def _table(self, items: list[Any]) -> None:
-        """A table whose tag was read: append it to ``items``, go on with its pairs."""
-        mark, index = self.stream.mark, self.stream.int("a table's index")
+    def _table(self, items: list[Any]) -> int | None:
+        """A table whose tag was read: append it to ``items``, and read it if it holds nothing but scalars.
+
+        Else it gets a frame, and the tag of its first value that is no scalar is returned.
+        """
+        stream = self.stream
+        mark, index = stream.mark, stream.int("a table's index")
         known = self._memo.get(index)
         if known is not None:
             if not isinstance(known, LuaTable):
                 raise FormatError(f"index {index} stands for a table here, but is {known!r}", offset=mark)
             items.append(known)
-            return
-        table = LuaTable()
-        self._remember(index, table, mark)
-        count = self._count("the number of pairs of a table")
+            return None
+        self._memo[index] = table = LuaTable()
+        if self.offsets is not None:
+            self.offsets[id(table)] = mark
+        count = self._checked(stream.int("a number of pairs"), 2, "the number of pairs of a table")
         items.append(table)
-        if count:
-            frame = _Frame(2 * count, table.fill, True)
-            frame.mark = mark
-            self._frames.append(frame)
+        if not count:
+            return None
+        values: list[Any] = []
+        try:
+            tag = stream.scalars(values, 2 * count)
+            if tag == DONE:
+                self._fill(table.fill, values)
+                self._flat = mark
+                return None
+        except FormatError:
+            self._frames.append(_Frame(2 * count, table.fill, True, items=values))  # for the path
+            raise
+        self._frames.append(_Frame(2 * count, table.fill, True, items=values))
+        return tag
 
-    def _function(self, tag: int, items: list[Any]) -> None:
+    def _function(self, tag: int, items: list[Any]) -> int | None:
         """A function whose tag was read: append it to ``items``, go on with its upvalues."""
         stream, mark = self.stream, self.stream.mark
         function = LuaFunction(b"", tag=tag)
@@ -189,7 +215,7 @@ class Reader:
                 if not isinstance(known, LuaFunction):
                     raise FormatError(f"index {index} stands for a function here, but is {known!r}", offset=mark)
                 items.append(known)
-                return
+                return None
             self._remember(index, function, mark)
         function.code = stream.raw(stream.int("the length of a function"), "a function")
         items.append(function)
@@ -198,8 +224,9 @@ class Reader:
             function.upvalues = values[0]
 
         self._frames.append(_Frame(1, close, False, "upvalues"))
+        return None
 
-    def _object(self, items: list[Any]) -> None:
+    def _object(self, items: list[Any]) -> int | None:
         """An object whose tag was read: append it to ``items``, go on with its body."""
         mark, index = self.stream.mark, self.stream.int("an object's index")
         known = self._memo.get(index)
@@ -207,49 +234,57 @@ class Reader:
             if not isinstance(known, TorchObject | TorchTensor | TorchStorage):
                 raise FormatError(f"index {index} stands for an object here, but is {known!r}", offset=mark)
             items.append(known)
-            return
+            return None
         self._typename, version = self.stream.class_name()
         typename = self._typename
         if typename in TENSORS:
             items.append(self._tensor(index, typename, version, mark))
-        elif typename in STORAGES:
+            return None
+        if typename in STORAGES:
             items.append(self._storage(index, typename, version, mark))
-        else:
-            value = TorchObject(typename, LuaTable() if typename in _OWN_ENTRIES else _NO_FIELDS, version=version)
-            self._remember(index, value, mark)
-            self._body(value, mark)
-            items.append(value)
+            return None
+        value = TorchObject(typename, LuaTable() if typename in _OWN_ENTRIES else _NO_FIELDS, version=version)
+        self._remember(index, value, mark)
+        items.append(value)
+        depth = len(self._frames)
+        try:
+            return self._body(value, mark)
+        except FormatError:
+            if len(self._frames) == depth:  # the path of the error ends here, not at the next key
+                items.pop()
+            raise
 
-    def _body(self, value: TorchObject, mark: int) -> None:
+    def _body(self, value: TorchObject, mark: int) -> int | None:
         typename, frames, fill = value.typename, self._frames, value.fields.fill
         if typename == "tds.Hash":
-            count = self._count("the size of a tds.Hash", pairs=False)
-            frames.append(_Frame(2 * count, fill, True, typename))
+            (count,) = self.stream.longs(1, "the size of a tds.Hash")
+            frames.append(_Frame(2 * self._checked(count, 2, "the size of a tds.Hash"), fill, True, typename))
         elif typename == "tds.Vec":
-            count = self._count("the size of a tds.Vec", pairs=False)
+            (count,) = self.stream.longs(1, "the size of a tds.Vec")
+            self._checked(count, 1, "the size of a tds.Vec")
             frames.append(_Frame(count, lambda values: fill(_numbered(values)), False, typename))
         elif typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
             frames.append(_Frame(2, lambda values: self._headed(value, "gpuAssignments", *values)))
         elif typename == "nn.GPU":
             frames.append(_Frame(2, lambda values: self._headed(value, "", *values)))
         else:
-            self._fields(value, mark)
+            return self._fields(value, mark)
+        return None
 
-    def _fields(self, value: TorchObject, mark: int) -> None:
+    def _fields(self, value: TorchObject, mark: int) -> int | None:
         """The table of an ordinary object's fields, read into the object itself."""
-        tag = self.stream.tag()
-        if tag != TABLE:
+        if self.stream.tag() != TABLE:
             raise FormatError(
-                f"{value.typename} has a body of its own, not a table of fields (type tag {tag})",
+                f"{value.typename} has a body of its own, not a table of fields",
                 offset=self.stream.mark,
                 hint="its class wrote itself in a way that only its own code can read",
             )
         holder: list[Any] = []
-        depth = len(self._frames)
-        self._table(holder)
+        tag = self._table(holder)
         value.fields = holder[0]
-        if len(self._frames) > depth:
-            self._frames[-1].mark = mark
+        if self._flat >= 0:
+            self._flat = mark
+        return tag
 
     def _headed(self, value: TorchObject, name: str, header: Any, fields: Any) -> None:
         """A body of two: what stands in front becomes the field ``name``, if it is not one of the fields anyway."""

@@ -56,12 +56,13 @@ class Stream(ABC):
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
-        self.pos = 0
-        self.mark = 0
+        self.pos: int = 0
+        self.mark: int = 0
         self.met_long = False
-        self.end = len(buffer)
+        self.end: int = len(buffer)
+        self.least = 1  # bytes of the smallest value, a nil, at least
         self.names: dict[bytes, str] = {}
-        self._strings: dict[bytes, str | bytes] = {}
+        self.strings: dict[bytes, str | bytes] = {}
 
     @abstractmethod
     def int(self, what: str) -> int:
@@ -80,8 +81,25 @@ class Stream(ABC):
         """``count`` elements: a view of the file where it has this machine's byte order and sizes, else a copy."""
 
     @abstractmethod
+    def double(self, what: str) -> float:
+        """A double."""
+
     def scalars(self, items: list[Any], need: int) -> int:
         """Append values to ``items`` until there are ``need``, or a table, object or function comes: return its tag."""
+        while len(items) < need:
+            tag = self.tag()
+            if tag == STRING:
+                raw = self.raw(self.int("a string length"), "a string")
+                items.append(self.strings[raw] if raw in self.strings else self.new_text(raw))
+            elif tag == NUMBER:
+                items.append(number(self.double("a number")))
+            elif tag == BOOLEAN:
+                items.append(self.boolean())
+            elif tag == NIL:
+                items.append(None)
+            else:
+                return tag
+        return DONE
 
     def tag(self) -> int:
         """A type tag."""
@@ -114,13 +132,11 @@ class Stream(ABC):
         self.names[raw] = name
         return name
 
-    def text(self, raw: bytes) -> str | bytes:
-        """A string; one that came before is the same object again, if it is short."""
-        text = self._strings.get(raw)
-        if text is None:
-            text = decode(raw)
-            if len(raw) <= _LONGEST_CACHED and len(self._strings) < _CACHED_STRINGS:
-                self._strings[raw] = text
+    def new_text(self, raw: bytes) -> str | bytes:
+        """A string that is not among ``strings``, where the short ones are kept to be the same object next time."""
+        text = decode(raw)
+        if len(raw) <= _LONGEST_CACHED and len(self.strings) < _CACHED_STRINGS:
+            self.strings[raw] = text
         return text
 
 

@@ -11,17 +11,11 @@ from retorch.errors import FormatError
 from retorch.torch7.numerals import parse_number, parse_numbers
 from retorch.torch7.objects import TorchStorage
 from retorch.torch7.stream import (
-    BOOLEAN,
-    DONE,
-    NIL,
-    NUMBER,
-    STRING,
     Buffer,
     Dialect,
     Stream,
     decode,
     missing,
-    number,
     own,
 )
 
@@ -105,25 +99,10 @@ class TextStream(Stream):
         values, self.pos = parse_numbers(self.buffer, self.pos, dtype, count)
         return own(values)
 
-    def _number(self) -> float:
-        token = self._token("a number")
+    def double(self, what: str) -> float:
+        """A number."""
+        token = self._token(what)
         try:
-            return number(parse_number(token))
+            return parse_number(token)
         except ValueError:
-            raise FormatError(f"expected a number, found {decode(token)!r}", offset=self._began) from None
-
-    def scalars(self, items: list[Any], need: int) -> int:
-        """Append values to ``items`` until there are ``need``, or a table, object or function comes: return its tag."""
-        while len(items) < need:
-            tag = self.tag()
-            if tag == STRING:
-                items.append(self.text(self.raw(self.int("a string length"), "a string")))
-            elif tag == NUMBER:
-                items.append(self._number())
-            elif tag == BOOLEAN:
-                items.append(self.boolean())
-            elif tag == NIL:
-                items.append(None)
-            else:
-                return tag
-        return DONE
+            raise FormatError(f"expected {what}, found {decode(token)!r}", offset=self._began) from None
