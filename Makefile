@@ -26,10 +26,10 @@ caffe2: $(READY)
 docs: $(READY)
 	$(BIN)/pip install -q -c requirements.lock -e '.[docs]'
 	$(BIN)/python tools/reference.py docs/reference
-	$(BIN)/mkdocs build -q --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q --strict
 
 clean:
-	rm -rf $(VENV) build site
+	rm -rf $(VENV) build site docs/reference
 
 $(READY): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
