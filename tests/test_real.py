@@ -42,6 +42,7 @@ CONVERTIBLE: dict[str, tuple[str, Any]] = {
     "flynn-chen+Torch-RNN-Trained/Adam__Adam_checkpoint_18000.t7": ("model", "words"),
     "jkeefe+torch-rnn/cv__checkpoint_1000@d3216db.t7": ("model", "words"),
     "soumith+cudnn.torch/test__modelTemp@5c89a67.t7": ("", (1, 11, 7, 8, 9)),
+    "studian+torch-mc-cnn/net__net_kitti_fast_-a_train_all.t7": ("[1]", (2, 1, 9, 11)),
     "soumith+torch-android/demos__facedetector_e-lab__assets__face.net.arm": ("", (1, 42, 45)),
 }
 
@@ -68,7 +69,6 @@ LACKING: dict[str, dict[tuple[str, str], int]] = {
         }
         for age in ("51", "52", "53", "JIT")
     },
-    "studian+torch-mc-cnn/net__net_kitti_fast_-a_train_all.t7": {("nn.StereoJoin", "without a partner"): 1},
 }
 
 #: Files in which there is no network: tensors, tables, functions, criterions.
@@ -168,6 +168,11 @@ def test_runs_in_the_real_caffe2(file: str, real: Path, caffe2: Runtime, tmp_pat
     x = example(real, file)
     retorch.convert(net, x).save(tmp_path, format="caffe2")
     check(reference(net, x), caffe2.run(tmp_path, [t.astype(np.float32) for t in flatten(x)]))
+
+
+def test_says_what_it_leaves_out(real: Path) -> None:
+    net = retorch.load(real / "studian+torch-mc-cnn/net__net_kitti_fast_-a_train_all.t7")
+    assert [note for note in net.notes if "nn.StereoJoin: left out" in note]
 
 
 @pytest.mark.parametrize("file", LACKING)

@@ -156,13 +156,15 @@ def times_batches_channels(rng: np.random.Generator) -> Rows:
 def opennmt(rng: np.random.Generator) -> Rows:
     double = torch_object("nn.MulConstant", constant_scalar=2)
     x, other = noise(rng, 2, 3), noise(rng, 2, 3)
-    for name in ("Network", "LSTM", "GRU", "GlobalAttention", "FeaturesEmbedding"):
+    steps = ("Network", "LSTM", "GRU", "FeaturesEmbedding", "Attention", "GlobalAttention", "MaskedSoftmax")
+    for name in steps:
         yield name, module(f"onmt.{name}", net=double, modules=[double]), x, x.astype(float) * 2
     words = torch_object("nn.LookupTable", weight=noise(rng, 5, 3))
     picked = np.stack([words["weight"][i] for i in (4, 0)])
     net = module("onmt.WordEmbedding", net=words, modules=[words], vocabSize=5, fix=False)
     yield "words", net, np.array([5, 1]), picked
     made = module("onmt.Generator", net=double, modules=[double], version=2)
+    yield "features", module("onmt.FeaturesGenerator", net=double, modules=[double]), x, x.astype(float) * 2
     yield "generator", made, x, x.astype(float) * 2
     yield "generator-table", made, [x, other], x.astype(float) * 2
 
@@ -194,7 +196,7 @@ def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
         (module("nn.GenNoise"), "random numbers"),
         (module("nn.GenNoise", num_planes=3, mult=1.0), "random numbers"),
         (module("nn.NoiseFill", num_noise_channels=3, mult=1.0), "random numbers"),
-        (module("nn.StereoJoin", disp_max=1, direction=-1), "undefined"),
+        (module("nn.StereoJoin", disp_max=228, direction=-1), "undefined"),
         (module("nn.BeamableMM", beam=5), "beam of 5"),
     ],
     ids=["old noise", "noise", "fill", "stereo", "beam"],
@@ -224,3 +226,11 @@ def test_losses_of_stereo_matching_are_left_out() -> None:
         net = module("nn.Sequential", modules=[torch_object(name, margin=0.2, pow=1)])
         assert np.array_equal(net.forward(x), x)
         assert any("loss" in note for note in net.notes)
+
+
+def test_the_placeholder_of_stereo_matching_is_left_out() -> None:
+    x = np.ones((2, 3, 1, 1), np.float32)
+    join = torch_object("nn.StereoJoin", disp_max=1, direction=-1)
+    net = module("nn.Sequential", modules=[torch_object("nn.Normalize2"), join])
+    np.testing.assert_allclose(net.forward(x), np.full((2, 3, 1, 1), 1 / math.sqrt(3.00001)), rtol=1e-6)
+    assert ["modules[2] nn.StereoJoin: left out" in note for note in net.notes] == [True]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -54,12 +54,27 @@ class StereoJoin1(Layer):
 
 @layer("nn.StereoJoin", kind="join")
 class StereoJoin(Layer):
-    """Refused: a kernel outside the file compares the pair, and leaves places without a partner as they were"""
+    """x: MC-CNN takes this last module off before it runs the network, and compares the two images by other means
 
-    ignored = frozenset({"direction", "disp_max", "output_L"})
+    It saves its networks with a StereoJoin of one shift (``disp_max`` 1) in that place, and has no code that runs it.
+    """
+
+    disp_max: int = 1
+    container: ClassVar[bool] = True
+    ignored = frozenset({"direction", "output_L"})
 
     def setup(self, bind: Binder) -> None:
-        raise Refusal("compares two images at all shifts, and leaves the places without a partner undefined")
+        if self.disp_max != 1:
+            raise Refusal(
+                f"compares two images at {self.disp_max} shifts, and leaves places without a partner undefined"
+            )
+        bind.notes.append(f"{self.path or '(root)'} {self.typename}: left out, as MC-CNN takes it off before a run")
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return x
 
 
 @layer("nn.SpatialConvolution1_fw", "jzt.SpatialConvolution1_fw", kind="conv")
