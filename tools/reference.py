@@ -20,6 +20,7 @@ from retorch.cli import app
 from retorch.layers import Layer, registered
 from retorch.torch7 import reader
 
+WIDE = 90
 SECTIONS = ("Args", "Returns", "Raises", "Attributes", "Yields")
 
 
@@ -66,8 +67,8 @@ def documented(text: str) -> Iterator[str]:
 
 
 def _entries(text: str) -> Iterator[str]:
-    """``name: what it is``, one to a line, with continuations indented; plain sentences stay sentences."""
-    for entry in re.split(r"\n(?=\S)", text):
+    """``name: what it is``, each over one or more lines; plain sentences stay sentences."""
+    for entry in re.split(r"\n(?=[\w, ]+: )", text):
         flat = " ".join(entry.split())
         named = re.match(r"([\w, ]+): (.*)", flat)
         yield f"- `{named[1]}`: {prose(named[2])}" if named else f"- {prose(flat)}"
@@ -141,7 +142,19 @@ def signature(made: object) -> str:
         return f": {made.fget.__annotations__.get('return', '')}" if made.fget else ""
     said = str(inspect.signature(made)) if callable(made) else ""
     said = re.sub(r"<[^>]*>|dataclass\(.*?\)", "…", said)
-    return re.sub(r"(: |-> )(['\"])(.*?)\2(?=[,)]| =|$)", r"\1\3", said)
+    said = re.sub(r"(: |-> )(['\"])(.*?)\2(?=[,)]| =|$)", r"\1\3", said)
+    return said if len(said) < WIDE else _one_a_line(said)
+
+
+def _one_a_line(said: str) -> str:
+    """A long signature with a line for each parameter."""
+    parameters, arrow, result = said.rpartition(" -> ")
+    depth, made = 0, ""
+    for i, letter in enumerate(parameters[1:-1], start=1):
+        depth += (letter in "([") - (letter in ")]")
+        splits = letter == "," and depth == 0 and parameters[i + 1] == " "
+        made += ",\n   " if splits else letter
+    return f"(\n    {made},\n){arrow}{result}"
 
 
 def classes() -> dict[type[Layer], list[str]]:
