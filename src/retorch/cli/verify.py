@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import arrays, load_module
+from retorch.cli.arguments import load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.terminal import console, print_json, table
+from retorch.cli.trials import Asked
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from retorch.module import Module
     from retorch.verification import Report
 
 EXAMPLES = """
@@ -25,6 +27,8 @@ EXAMPLES = """
   retorch verify model.t7 out --engine caffe2 --inputs x.npz
 
   retorch verify model.t7 out --report report.html
+
+  retorch verify model.t7 out --image cat.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 """
 
 
@@ -36,8 +40,16 @@ def register(app: typer.Typer) -> None:
 def verify(
     file: Annotated[Path, typer.Argument(help="The Torch7 file; or just what was written, which names it.")],
     output: Annotated[Path | None, typer.Argument(help="What was written: a folder, or an .onnx file.")] = None,
-    engine: Annotated[list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0 …")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0, caffe2-all, reference, lua.")
+    ] = None,
     inputs: Annotated[Path | None, typer.Option(help="An .npz or .npy file with the input.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture as the input, scaled to its size.")] = None,
+    mean: Annotated[str, typer.Option(help="Subtracted from the picture's planes, as 0.485,0.456,0.406.")] = "",
+    std: Annotated[str, typer.Option(help="Divided into the picture's planes.")] = "",
+    bgr: Annotated[bool, typer.Option("--bgr", help="The picture's planes with blue first.")] = False,
+    top: Annotated[float, typer.Option("--range", help="The brightest pixel: 1 or 255.")] = 1.0,
+    trials: Annotated[str, typer.Option(help="random; or all: zeros, a constant, large values, batches too.")] = "",
     at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
@@ -45,32 +57,59 @@ def verify(
     page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import report as rendering
-    from retorch import verification
-
-    if page is not None:
-        rendering.check(page)
+    _check_page(page)
     source, target, place = (file, output, at) if output else _from_sidecar(file, at)
     net = load_module(source, place, plugin)
-    given = arrays(inputs) if inputs else None
-    with about(target):
-        report = verification.verify(
-            net,
-            target,
-            engines=engine or ["embedded"],
-            inputs=given,
-            layers=layers or page is not None,
-            seed=seed,
-            source=source,
-        )
+    asked = Asked(inputs, image, mean, std, bgr, top)
+    thorough = layers or page is not None
+    report = _compared(
+        net, source, target, asked, engine or ["embedded"], thorough, _all_trials(trials, thorough), seed
+    )
     if page is not None:
-        options = {"Engines": ", ".join(engine or ["embedded"]), "Seed": str(seed)}
-        rendering.write_report(page, rendering.Subject(net, target, source, options), report)
+        _write_page(page, net, source, target, report, {"Seed": str(seed)})
     if as_json:
         print_json(report.as_dict())
     else:
         show_report(console(), report)
     raise typer.Exit(DONE if report.ok else DIFFERS)
+
+
+def _compared(
+    net: Module, source: Path, target: Path, asked: Asked, engines: list[str], layers: bool, unkind: bool, seed: int
+) -> Report:
+    from retorch import verification
+
+    with about(target):
+        return verification.verify(
+            net,
+            target,
+            engines=engines,
+            inputs=asked.tensors(target),
+            layers=layers,
+            seed=seed,
+            source=source,
+            unkind=unkind,
+        )
+
+
+def _check_page(page: Path | None) -> None:
+    if page is not None:
+        from retorch.report import check
+
+        check(page)
+
+
+def _write_page(page: Path, net: Module, source: Path, target: Path, report: Report, options: dict[str, str]) -> None:
+    from retorch.report import Subject, write_report
+
+    with about(page):
+        write_report(page, Subject(net, target, source, options), report)
+
+
+def _all_trials(trials: str, thorough: bool) -> bool:
+    if trials not in {"", "random", "all"}:
+        raise UsageError(f"--trials {trials}: there are random and all")
+    return trials == "all" or (thorough and not trials)
 
 
 def _from_sidecar(target: Path, at: str | None) -> tuple[Path, Path, str | None]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -17,8 +18,9 @@ from retorch.layers.rule import tensors
 from retorch.module import Module
 from retorch.network import Network
 from retorch.verification.alone import Alone
-from retorch.verification.engines import Case, Engine, engine
+from retorch.verification.engines import Case, Engine, each_engine, engine
 from retorch.verification.entries import Log, layer_entries
+from retorch.verification.further import further_trials
 from retorch.verification.inputs import Trial, positions, random_trial
 from retorch.verification.measure import TOLERANCE, measure
 from retorch.verification.recorded import recorded
@@ -38,12 +40,13 @@ def verify(
     seed: int = 0,
     tolerance: float = TOLERANCE,
     source: str | os.PathLike[str] | None = None,
+    unkind: bool = False,
 ) -> Report:
     """Compare written files with the network they were made from.
 
     Args:
         net: the network; it is the reference, run in float64.
-        path: what was written: a folder of Caffe2 files, or an ``.onnx`` file. It is read from disk.
+        path: the written folder of Caffe2 files, or ``.onnx`` file. It is read from disk.
         engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``reference`` (float32), ``lua`` (Torch7).
         inputs: the input's tensors in order; by default random ones.
         trials: more inputs, with names.
@@ -51,13 +54,10 @@ def verify(
         seed: of the random input.
         tolerance: the error allowed, relative to max(1, max|y|) of the reference.
         source: the Torch7 file, for ``lua``.
+        unkind: try zeros, a constant, large values and other batches too.
 
-    Returns:
-        A report; ``report.ok`` says whether all engines agree.
-
-    Raises:
-        FormatError: the files cannot be read.
-        UsageError: an unknown engine, or inputs that do not fit.
+    Returns a report; ``report.ok`` says whether all agree.
+    Raises FormatError for files that cannot be read, UsageError for an unknown engine or inputs that do not fit.
     """
     target = Path(path)
     network = Network.load(target)
@@ -65,13 +65,30 @@ def verify(
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, nesting, layer_entries(net, target, network, shapes) if layers else [])
-    heard = [w for name in engines for w in _heard(engine(name, target, case, source), case, asked, layers)]
-    return Report(tolerance, (*heard, *recorded(net)), (*net.notes, *network.notes), shapes)
+    more, notes = further_trials(case, target, asked[0], seed, tolerance) if unkind else ([], [])
+    hear = _Hearing(case, layers, tolerance)
+    heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), [*asked, *more])]
+    return Report(tolerance, (*heard, *recorded(net)), (*net.notes, *network.notes, *notes), shapes)
 
 
-def _heard(one: Engine, case: Case, trials: Sequence[Trial], layers: bool) -> list[Witness]:
-    with closing(one):
-        return [_witness(case, one, trial, layers) for trial in trials]
+@dataclass(frozen=True, slots=True)
+class _Hearing:
+    """What every engine is asked."""
+
+    case: Case
+    layers: bool
+    tolerance: float
+
+    def __call__(self, one: Engine, trials: Sequence[Trial]) -> list[Witness]:
+        with closing(one):
+            return [self.ask(one, trial, first=i == 0) for i, trial in enumerate(trials)]
+
+    def ask(self, one: Engine, trial: Trial, *, first: bool) -> Witness:
+        heard = _witness(self.case, one, trial, self.layers and first)
+        if self.layers and not first and not heard.agrees(self.tolerance):
+            # layers cost time: on further inputs only where something is wrong
+            heard = _witness(self.case, one, trial, layers=True)
+        return heard
 
 
 def _given(inputs: Sequence[Any] | None) -> list[Trial]:

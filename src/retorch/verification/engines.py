@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.runtime import AGES, Runtime
 from retorch.errors import UsageError
 from retorch.layers.rule import tensors
 from retorch.module import Module
@@ -145,6 +145,28 @@ class RealTorch:
         return None
 
 
+def _installed(age: str) -> bool:
+    runtime = Runtime.find(age)
+    if runtime is not None:
+        runtime.close()
+    return runtime is not None
+
+
+def each_engine(names: Sequence[str]) -> list[str]:
+    """The names with ``caffe2-all`` replaced by every age that is installed.
+
+    Raises:
+        UsageError: none is.
+    """
+    if "caffe2-all" not in names:
+        return list(names)
+    ages = [age for age in AGES if _installed(age)]
+    if not ages:
+        Runtime.require(AGES[0])
+    found = [one for name in names for one in ([f"caffe2-{a}" for a in ages] if name == "caffe2-all" else [name])]
+    return list(dict.fromkeys(found))
+
+
 def engine(name: str, path: Path, case: Case | None = None, source: str | os.PathLike[str] | None = None) -> Engine:
     """The engine of that name on the files at ``path``.
 
@@ -168,5 +190,6 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
     if name == "lua" and case is not None and source is not None:
         return RealTorch(case, Path(source))
     raise UsageError(
-        f"there is no engine {name!r} here", hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2, reference, lua"
+        f"there is no engine {name!r} here",
+        hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2, caffe2-all, reference, lua",
     )

@@ -77,6 +77,14 @@ def _accepts(net: Module, x: Any) -> bool:
     return True
 
 
+def batches(shapes: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """The same shapes at batches of 1 and 3, where they share a batch that is another."""
+    firsts = {shape[0] for shape in shapes if shape}
+    if len(firsts) != 1 or not all(shapes):
+        return []
+    return [[(batch, *shape[1:]) for shape in shapes] for batch in (1, 3) if batch not in firsts]
+
+
 def unkind_trials(trial: Trial) -> list[Trial]:
     """Zeros, a constant and large values, in the shapes of a trial; tensors of indices stay as they are."""
 

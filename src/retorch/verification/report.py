@@ -94,6 +94,12 @@ class Report:
         return next(rows, None)
 
     @property
+    def first_strange(self) -> LayerRow | None:
+        """The first layer, in order of execution, that gave NaN or infinity."""
+        rows = (row for w in self.witnesses for row in w.layers if row.whole is not None and not row.whole.finite)
+        return next(rows, None)
+
+    @property
     def culprits(self) -> tuple[LayerRow, ...]:
         """The layers that are wrong even when fed the reference's own input."""
         found = {row.path: row for w in self.witnesses for row in w.layers if row.guilty(self.tolerance)}
@@ -111,7 +117,12 @@ class Report:
         bad = next(w for w in self.witnesses if not w.agrees(self.tolerance))
         what = bad.failed or next(str(m) for m in bad.measures if not m.within(self.tolerance))
         blame = ", ".join(f"{row.path or '(root)'} {row.typename} ({row.blob})" for row in self.culprits[:3])
-        return f"Different: {bad.engine} on {bad.trial}: {what}." + (f" To blame: {blame}." if blame else "")
+        strange = self.first_strange
+        return (
+            f"Different: {bad.engine} on {bad.trial}: {what}."
+            + (f" To blame: {blame}." if blame else "")
+            + (f" NaN or infinity first in {strange.path or '(root)'} {strange.typename}." if strange else "")
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -121,6 +132,7 @@ class Report:
             "tolerance": self.tolerance,
             "max_error": self.max_error,
             "witnesses": [asdict(w) for w in self.witnesses],
+            "first_strange": self.first_strange.path if self.first_strange else None,
             "culprits": [row.path for row in self.culprits],
             "notes": list(self.notes),
         }
