@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from retorch.cli import check, clean, convert, export, inspect, verify
+from retorch.cli import check, clean, convert, export, inspect, verify, view
 from retorch.cli import run as run_command
 from retorch.cli.outcome import explain
 
@@ -30,6 +30,7 @@ check.register(app)
 clean.register(app)
 export.register(app)
 run_command.register(app)
+view.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

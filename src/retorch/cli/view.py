@@ -1,0 +1,81 @@
+"""``retorch view``: a network in Netron, in the browser."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from retorch.cli.arguments import example, load_module
+from retorch.cli.outcome import about
+from retorch.cli.terminal import console
+from retorch.errors import UsageError
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch view out
+
+  retorch view model.t7 --input 1x3x224x224
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(help="Look at a network in Netron, in the browser.", epilog=EXAMPLES)(view)
+
+
+def view(
+    network: Annotated[Path, typer.Argument(help="A Torch7 file, a folder of Caffe2 files, or an .onnx file.")],
+    input: Annotated[list[str] | None, typer.Option("--input", help="A Torch7 file's input, 1x8x384x512.")] = None,
+    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    port: Annotated[int, typer.Option(help="Of the local server; 0 picks one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Serve only; open the page yourself.")] = False,
+) -> None:
+    netron = _netron()
+    with tempfile.TemporaryDirectory(prefix="retorch-view-") as folder, about(network):
+        shown = written(network)
+        if shown is None:
+            shown = _converted(network, input or [], at, plugin, Path(folder))
+        address = netron.start(str(shown), ("localhost", port) if port else None, browse=not no_browser)
+        console().print(f"{shown.name} at {_url(address)}; Ctrl-C ends it")
+        netron.wait()
+
+
+def written(path: Path) -> Path | None:
+    """The file to show of what was written; None for a Torch7 file.
+
+    Raises:
+        UsageError: a folder with nothing in it to show.
+    """
+    if path.is_dir():
+        for name in ("predict_net.pb", "predict_net.pbtxt", "model.onnx"):
+            if (path / name).exists():
+                return path / name
+        raise UsageError("there is no predict_net.pb and no model.onnx in this folder")
+    return path if path.suffix in {".onnx", ".pb", ".pbtxt"} else None
+
+
+def _converted(file: Path, shapes: list[str], at: str | None, plugin: list[Path] | None, folder: Path) -> Path:
+    from retorch import conversion, guess
+
+    net = load_module(file, at, plugin)
+    wanted = example(shapes) if shapes else guess.input_shape(net).shape
+    target = folder / f"{file.stem}.onnx"
+    conversion.convert(net, wanted).save(target, format="onnx")
+    return target
+
+
+def _netron() -> Any:
+    try:
+        return importlib.import_module("netron")
+    except ImportError:
+        raise UsageError("`retorch view` needs Netron", hint="pip install 'retorch[view]'") from None
+
+
+def _url(address: Any) -> str:
+    return f"http://{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
