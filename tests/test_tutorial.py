@@ -7,10 +7,14 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import retorch
 from retorch.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -80,3 +84,37 @@ def test_the_readmes_minute_is_true(folder: Path) -> None:
         command, _, listing = part.partition("\n")
         shows(listing, run(command))
     assert {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"} <= {path.name for path in (folder / "out").iterdir()}
+
+
+def listing(page: str, language: str, word: str) -> str:
+    """The listing of a page that holds a word."""
+    found = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    return next(text for kind, text in found if kind == language and word in text)
+
+
+def test_the_layer_of_ones_own_works(folder: Path) -> None:
+    tanh, swish = retorch.TorchObject("nn.Tanh", {}), retorch.TorchObject("my.Swish", {"beta": 2.0})
+    weight = retorch.TorchObject("nn.Linear", {"weight": np.eye(4, dtype=np.float32), "bias": np.ones(4, np.float32)})
+    chain = retorch.TorchObject("nn.Sequential", {"modules": retorch.LuaTable.of(weight, tanh, swish)})
+    retorch.write(folder / "model.t7", chain)
+    # in a process of its own: a class stays registered
+    command = [sys.executable, "-m", "retorch.cli", *shlex.split(listing("plugins.md", "sh", "--plugin"))[1:]]
+    without = subprocess.run(command[: command.index("--plugin")], capture_output=True, text=True, check=False)
+    assert without.returncode == 3
+    assert without.stderr == listing("plugins.md", "text", "error:")
+    (folder / "my_layers.py").write_text(listing("plugins.md", "python", "Swish"), encoding="utf-8")
+    subprocess.run(command, check=True)
+    x = np.array([[-1.5, 0, 0.25, 3]], np.float32)
+    y = np.tanh(x.astype(float) + 1)
+    np.testing.assert_allclose(retorch.Network.load(folder / "out").run(x)[0], y / (1 + np.exp(-2 * y)), atol=1e-6)
+
+
+def test_what_torchfile_did_is_done(folder: Path) -> None:
+    retorch.write(folder / "checkpoint.t7", retorch.LuaTable({"model": retorch.read("digits.t7"), "epoch": 7}))
+    said = play(listing("migrate/torchfile.md", "python", "retorch.read")).splitlines()
+    assert [line.split()[0] for line in said[:3]] == [
+        "nn.SpatialConvolution",
+        "nn.SpatialBatchNormalization",
+        "nn.ReLU",
+    ]
+    assert len(said) == 14

@@ -52,7 +52,7 @@ def input_shape(net: Module) -> Guess:
         UsageError: the network does not say, or several sizes fit.
     """
     if net.problems:
-        raise UnsupportedError(net.problems)
+        raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
     first = next((found for found in _readers(net.layer)), None)
     if first is None:
         raise UsageError("which input this network takes cannot be worked out", hint=_HINT)
