@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import spelled as t7
 
-from retorch.torch7 import LuaFunction, TorchObject, TorchTensor, open_file, read, write
+from retorch.torch7 import Dialect, LuaFunction, TorchObject, TorchTensor, encode, open_file, read, write
 
 ONES = t7.storage(2, "torch.FloatStorage", "f", 1.0, 2.0)
 
@@ -135,6 +136,17 @@ def test_a_gpu_begins_with_its_type_and_device(tmp_path: Path) -> None:
     assert dict(value) == {"_type": "torch.CudaTensor", "device": 3}
     write(tmp_path / "gpu.t7", value)
     assert (tmp_path / "gpu.t7").read_bytes() == raw
+
+
+def test_a_gpu_begins_with_its_device() -> None:
+    header = t7.table(2, t7.num(1), t7.text("torch.FloatTensor"), t7.num(2), t7.num(1))
+    fields = t7.table(3, t7.text("_type"), t7.text("torch.FloatTensor"), t7.text("device"), t7.num(1))
+    raw = t7.new(1, "nn.GPU", header + fields)
+    value = read(raw)
+    assert dict(value) == {"_type": "torch.FloatTensor", "device": 1}
+    file = io.BytesIO()
+    encode(file, value, Dialect())
+    assert file.getvalue() == raw
 
 
 def test_an_old_data_parallel_table_is_as_any_object() -> None:
