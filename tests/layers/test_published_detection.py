@@ -191,12 +191,19 @@ def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
         (module("nn.Foveal"), np.zeros((2, 4))),
         (module("inn.ROIPooling", W=2, H=2), [np.zeros((1, 1, 3, 3)), np.zeros((2, 4))]),
         (module("nn.SequentialSplitBatch", modules=[times(2)], batch_size=3), np.zeros((4, 2))),
+        (module("nn.SelectBoxes"), [np.zeros((2, 3))] * 3),
+        (module("nn.ConvertFrom"), [np.zeros((2, 5))]),
+        (module("nn.SeqMultiply"), [np.zeros((2, 5))]),
+        (module("nn.ZipAlong"), [np.zeros((2, 5)), np.zeros(2)]),
+        (module("nn.SpatialGlimpse", size=2, module=torch_object("nn.SpatialAveragePooling")), [np.zeros((1, 4, 4))]),
     ],
-    ids=["norm", "select", "foveal", "regions", "split"],
+    ids=["norm", "select", "foveal", "regions", "split", "three", "one", "sequence", "zip", "glimpse"],
 )
 def test_inputs_that_do_not_fit(net: Module, x: Any) -> None:
     with pytest.raises(UnsupportedError):
         net.forward(x)
+    with pytest.raises(UnsupportedError):
+        retorch.convert(net, x)
 
 
 def test_a_network_of_regions() -> None:

@@ -253,9 +253,14 @@ def test_who_else_sees_a_write(first: TorchObject, changes: bool) -> None:
         (module("w2nn.DepthExpand2x"), np.zeros((1, 6, 2, 2))),
         (module("w2nn.ScaleTable"), [np.zeros((1, 6, 2, 2)), np.zeros((1, 3, 1, 1))]),
         (module("nn.FeatExpander", n=2), np.zeros((1, 6, 2))),
+        (module("w2nn.ScaleTable"), [np.zeros((1, 3, 2, 2)), np.zeros((1, 3))]),
+        (module("w2nn.AuxiliaryLossTable", i=3), [np.zeros(2), np.zeros(2)]),
+        (module("nn.MultiSkipAdd"), [np.zeros(2), np.zeros(2)]),
     ],
-    ids=["affine", "mean", "depth", "scale", "expand"],
+    ids=["affine", "mean", "depth", "scale", "expand", "spread", "auxiliary", "skip"],
 )
 def test_inputs_that_do_not_fit(net: Module, x: Any) -> None:
     with pytest.raises(UnsupportedError):
         net.forward(x)
+    with pytest.raises(UnsupportedError):
+        retorch.convert(net, x)

@@ -47,6 +47,8 @@ class SpatialGlimpse(Layer):
         self._sizes = [int(size) for size in sizes]
 
     def check(self, x: list[Array] | list[Value]) -> None:
+        if len(x) < 2:
+            raise Refusal("takes an image and a place in it")
         image, place = x[0], x[1]
         check_rank(image, 3, 4)
         if place.shape != (*image.shape[:-3], 2) or min(image.shape[-2:]) < 2:

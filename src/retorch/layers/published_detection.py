@@ -5,7 +5,7 @@ A box is a row (image, x1, y1, x2, y2); images and pixels count from 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -30,6 +30,12 @@ def check_boxes(x: Array | Value, columns: int = 5) -> None:
     check_rank(x, 2)
     if x.shape[1] != columns:
         raise Refusal(f"takes rows of {columns} numbers, not of {x.shape[1]}")
+
+
+def pair(x: Sequence[object]) -> None:
+    """Two entries, or Refusal."""
+    if len(x) != 2:
+        raise Refusal(f"takes a table of 2 entries, not of {len(x)}")
 
 
 @layer("nn.BBoxNorm", kind="boxes")
@@ -66,6 +72,7 @@ class SelectBoxes(Layer):
     ignored = frozenset({"maxvals", "maxids", "ids", "gradInput_classes", "gradInput_boxes"})
 
     def check(self, x: list[Array] | list[Value]) -> None:
+        pair(x)
         classes, boxes = x
         check_rank(classes, 2)
         check_boxes(boxes, 4 * classes.shape[1])
@@ -93,6 +100,7 @@ class ConvertFrom(Layer):
     ignored = frozenset({"gradInput1", "gradInput2"})
 
     def check(self, x: list[Array] | list[Value]) -> None:
+        pair(x)
         check_boxes(x[0])
         check_boxes(x[1], 4)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from retorch.layers.convolution import check_rank, lower_convolution, planes
 from retorch.layers.product import MM
+from retorch.layers.published_detection import pair
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.layers.table import CAddTable
 from retorch.layers.windows import Window, slide, taps
@@ -65,6 +66,7 @@ class SeqMultiply(Layer):
     ignored = frozenset({"scale", "zeroGrads", "grads"})
 
     def factor(self, x: list[Array] | list[Value]) -> float:
+        pair(x)
         check_rank(x[1], *range(2, 9))
         return math.sqrt(x[1].shape[1])
 
@@ -80,9 +82,13 @@ class ZipAlong(Layer):
     """{{x1, …, xn}, y} ↦ {{x1, y}, …, {xn, y}}"""
 
     def forward(self, x: list[Nested]) -> list[Nested]:
+        pair(x)
+        if not isinstance(x[0], list):
+            raise Refusal("takes a table of tables, but is given a table of tensors")
         return [[item, x[1]] for item in x[0]]
 
     def lower(self, op: Builder, x: list[Values]) -> list[Values]:
+        pair(x)
         if not isinstance(x[0], list):
             raise Refusal("takes a table of tables, but is given a table of tensors")
         return [[item, x[1]] for item in x[0]]

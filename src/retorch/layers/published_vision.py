@@ -195,12 +195,18 @@ class MultiSkipAdd(Layer):
 
     inplace: bool = False
 
+    def check(self, x: list[Nested] | list[Values]) -> None:
+        if len(x) != 2 or not isinstance(x[1], list):
+            raise Refusal("takes a tensor and a table of tensors")
+
     def forward(self, x: list[Nested]) -> list[Array]:
+        self.check(x)
         skip, others = x
         added = [tensor(other) for other in others]
         return [settle(other, other + tensor(skip), self.inplace) for other in added]
 
     def lower(self, op: Builder, x: list[Values]) -> list[Value]:
+        self.check(x)
         skip, others = value(x[0]), cast("list[Values]", x[1])
         added = [value(other) for other in others]
         return [op.result(other, op.Add(other, skip), self.inplace) for other in added]
@@ -241,7 +247,8 @@ class ScaleTable(Layer):
     ignored = frozenset({"scale", "grad_tmp"})
 
     def check(self, x: list[Array] | list[Value]) -> None:
-        if len(x) != 2 or any(s not in (1, d) for s, d in zip(x[1].shape, x[0].shape, strict=True)):
+        ranks = {len(t.shape) for t in x}
+        if len(x) != 2 or len(ranks) != 1 or any(s not in (1, d) for s, d in zip(x[1].shape, x[0].shape, strict=True)):
             raise Refusal(f"cannot spread {x[-1].shape} over {x[0].shape}")
 
     def forward(self, x: list[Array]) -> Array:
@@ -271,10 +278,16 @@ class AuxiliaryLossTable(Layer):
     i: int = 1
     ignored = frozenset({"output_table", "output_tensor"})
 
+    def check(self, count: int) -> None:
+        if not 1 <= self.i <= count:
+            raise Refusal(f"takes entry {self.i} of {count}")
+
     def forward(self, x: list[Array]) -> Array:
+        self.check(len(x))
         return x[self.i - 1].copy()
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
+        self.check(len(x))
         return op.Identity(x[self.i - 1])
 
 
