@@ -229,6 +229,7 @@ def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (20, 30)).save(tmp_path / "small.png")
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.png")
     (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes((GOLDEN / "frame1.png").read_bytes()[:5000])
     for name in ("modelL1_F.t7", "modelL1_C.t7"):
         shutil.copy(GOLDEN / "modelL1.t7", tmp_path / name)
     (tmp_path / "broken").mkdir()
@@ -247,11 +248,12 @@ def folder(tmp_path: Path) -> Path:
         ("{golden} --to onnx --size 3", 2, "not a width and a height"),
         ("{golden} --to onnx --size 0x3", 2, "not a width and a height"),
         ("{golden} small.png text.png", 3, "text.png: not a picture"),
-        ("{golden} small.png none.png", 3, "none.png"),
+        ("{golden} small.png cut.png", 3, "cut.png: not a picture"),
+        ("{golden} small.png none.png", 3, "none.png: No such file"),
         ("none small.png small.png", 2, "none: no such folder"),
         (". small.png small.png", 2, "holds several sets"),
         (". small.png small.png --set K", 2, "missing: modelL1_K.t7"),
-        ("broken small.png small.png", 3, "storage|expected|truncated|bytes"),
+        ("broken small.png small.png", 3, "modelL1.t7: the file is cut off"),
         ("{golden} small.png small.png --levels 7", 2, "1 to 6 levels, not 7"),
         ("{golden} small.png small.png --engine lua", 2, "no engine 'lua'"),
         ("{golden} small.png small.png --engine caffe2 --to onnx", 2, "not ONNX"),
@@ -271,12 +273,9 @@ def test_errors_say_what_is_wrong(
     monkeypatch.chdir(folder)
     words = arguments.format(golden=GOLDEN).split()
     assert command(*words, "-o", "out", cache=cache) == code
-    assert_said(capsys.readouterr().err, what)
-
-
-def assert_said(text: str, what: str) -> None:
-    assert text.startswith("error: ")
-    assert any(part in text for part in what.split("|")), text
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert what in said
 
 
 def test_a_set_is_chosen(folder: Path, cache: Path) -> None:

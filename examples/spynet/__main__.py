@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(asked)
     except (RetorchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        print(f"error: {told}", file=sys.stderr)
         if isinstance(error, RetorchError) and error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return UNUSABLE if isinstance(error, UsageError) else UNREADABLE

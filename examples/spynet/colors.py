@@ -38,7 +38,7 @@ def wheel() -> NDArray[np.float64]:
 
 def known(flow: Array) -> NDArray[np.bool_]:
     """Which pixels have a flow: (H, W)."""
-    return (np.abs(np.nan_to_num(flow, nan=np.inf)) <= UNKNOWN).all(axis=0)
+    return np.all(np.abs(np.nan_to_num(flow, nan=np.inf)) <= UNKNOWN, axis=0)
 
 
 def longest(flow: Array) -> float:
@@ -64,7 +64,7 @@ def colored(flow: Array, most: float | None = None) -> NDArray[np.uint8]:
     length = np.hypot(u, v)[..., None]
     # what is a rounding error longer than the longest is not longer
     shade = np.where(length <= 1 + 1e-6, 1 - length * (1 - full), full * _BEYOND)
-    return np.where(there[..., None], np.floor(255 * shade.clip(0, 1)), 0).astype(np.uint8)
+    return np.where(there[..., None], np.floor(255 * np.clip(shade, 0, 1)), 0).astype(np.uint8)
 
 
 def disc(size: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import retorch
 from examples.spynet.pyramid import MOST_LEVELS, Floats
 from retorch.caffe2.emit import EmitOptions
 from retorch.caffe2.runtime import Runtime
-from retorch.errors import UsageError
+from retorch.errors import ConversionError, FormatError, UsageError
 
 #: The sets of models that were published: what ``modelL1_F.t7`` was trained on.
 FAMILIES = {
@@ -70,9 +70,18 @@ def converted(path: Path, cache: Path, options: EmitOptions) -> Path:
     if not (folder / "predict_net.pb").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         # convolutions take any size: the one here only makes the conversion concrete
-        network = retorch.convert(retorch.load(path), (1, 8, 32, 32))
-        network.save(folder, format="caffe2", options=options)
+        network_of(path, 32, 32).save(folder, format="caffe2", options=options)
     return folder
+
+
+def network_of(path: Path, height: int, width: int) -> retorch.Network:
+    """A level's network for images of this size. FormatError and ConversionError say which file they are about."""
+    try:
+        return retorch.convert(retorch.load(path), (1, 8, height, width))
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}", hint=error.hint) from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}", hint=error.hint) from error
 
 
 class Engine(Protocol):

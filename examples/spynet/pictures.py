@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
 from examples.spynet import pyramid
 from examples.spynet.colors import colored, disc, longest
@@ -29,7 +29,9 @@ def read_frame(path: str | Path) -> Array:
             if image.mode.startswith("I"):  # 16 bits of grey
                 return np.repeat(np.asarray(image, np.float32)[..., None] / np.float32(65535), 3, axis=2)
             return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
+    except (OSError, SyntaxError) as error:  # Pillow's words for files that are broken, and the system's for none
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise FormatError(f"{path}: not a picture that can be read") from error
 
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 import retorch
-from examples.spynet import pyramid
+from examples.spynet import levels, pyramid
 from examples.spynet.pyramid import Array
 
 OPSET = 21
@@ -47,6 +47,10 @@ def _floats(name: str, shape: Sequence[int]) -> ir.Value:
     return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
 
 
+def _number(value: float) -> Array:
+    return np.array([value], np.float32)
+
+
 class _Operators:
     """Writes nodes into a graph: ``op("Add", a, b)`` is a node and its output. Arrays become initializers."""
 
@@ -72,12 +76,12 @@ class _Operators:
 
     def embed(self, inner: ir.Graph, prefix: str, data: ir.Value) -> ir.Value:
         """The nodes of a graph with one input and one output, applied to ``data``; their names get the prefix."""
-        known = {
-            value: self.weight(value.const_value.numpy(), prefix + value.name) for value in inner.initializers.values()
-        }
-        known[inner.inputs[0]] = data
+        known = {inner.inputs[0]: data}
+        for value in inner.initializers.values():
+            if value.const_value is not None:
+                known[value] = self.weight(value.const_value.numpy(), f"{prefix}{value.name}")
         for node in inner:
-            outputs = [ir.Value(name=prefix + out.name) for out in node.outputs]
+            outputs = [ir.Value(name=f"{prefix}{out.name}") for out in node.outputs]
             known.update(zip(node.outputs, outputs, strict=True))
             inputs = [None if value is None else known[value] for value in node.inputs]
             self._graph.append(ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs))
@@ -114,10 +118,10 @@ def _level(
     flow: ir.Value | Array = np.zeros((1, 2, rows, columns), np.float32)
     if below is not None:
         larger = _resized(op, below, 2, rows, columns, rows // 2, columns // 2)
-        flow = op("Mul", larger, np.float32([2]))
+        flow = op("Mul", larger, _number(2))
         two = _warped(op, two, flow, rows, columns)
     stack = op("Concat", one, two, flow, axis=1)
-    inner = retorch.convert(retorch.load(file), (1, 8, rows, columns)).model.graph
+    inner = levels.network_of(file, rows, columns).model.graph
     found = op.embed(inner, f"level{level}_", stack)
     return found if below is None else op("Add", found, flow, name=f"flow_level{level}")
 
@@ -128,14 +132,14 @@ def _warped(op: _Operators, image: ir.Value, flow: ir.Value, height: int, width:
     for axis, (length, shape) in enumerate(((width, (1, 1, 1, -1)), (height, (1, 1, -1, 1)))):
         along = op("Slice", flow, np.array([axis]), np.array([axis + 1]), np.array([1]))
         pixel = op("Add", along, np.arange(length, dtype=np.float32).reshape(shape))
-        places.append(op("Sub", op("Mul", pixel, np.float32([2 / (length - 1)])), np.float32([1])))
+        places.append(op("Sub", op("Mul", pixel, _number(2 / (length - 1))), _number(1)))
     grid = op("Transpose", op("Concat", *places, axis=1), perm=[0, 2, 3, 1])
     return op("GridSample", image, grid, mode="linear", padding_mode="border", align_corners=1)
 
 
 def _restored(op: _Operators, flow: ir.Value, height: int, width: int) -> ir.Value:
     """As :func:`pyramid.restored`; the output of the network."""
-    scale = np.float32([width / pyramid.raised(width), height / pyramid.raised(height)]).reshape(1, 2, 1, 1)
+    scale = np.array([width / pyramid.raised(width), height / pyramid.raised(height)], np.float32).reshape(1, 2, 1, 1)
     for axis, size in ((2, height), (3, width)):
         if size != pyramid.raised(size):
             flow = op("Gather", flow, pyramid.picked(size), axis=axis)
