@@ -12,6 +12,7 @@ import pytest
 
 import retorch
 from retorch.cli import main
+from retorch.notebook import html_table
 
 DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "digits.t7"
 
@@ -82,3 +83,27 @@ def test_netron_itself_serves_the_page(
     monkeypatch.setattr(netron, "wait", look)
     assert main(["view", str(DIGITS), "--no-browser"]) == 0
     assert "Netron" in pages[0]
+
+
+def test_a_module_shows_itself_in_a_notebook() -> None:
+    html = retorch.load(DIGITS)._repr_html_()
+    assert "digits: 15 modules, 65,354 parameters" in html
+    assert html.count("<tr>") == 16
+    assert "modules[13]" in html
+    assert '<td style="text-align:right">650</td>' in html
+
+
+def test_a_network_shows_itself_in_a_notebook() -> None:
+    html = retorch.convert(retorch.load(DIGITS), (1, 1, 32, 32))._repr_html_()
+    assert '<td style="text-align:left">data</td>' in html
+    assert "N×1×32×32" in html
+    assert ">Conv</td>" in html
+    assert "×2" in html
+
+
+def test_what_a_file_says_is_text_in_a_notebook_and_long_tables_are_cut() -> None:
+    html = html_table("<b>", ("name", ">count"), [("<script>", i) for i in range(200)])
+    assert "<script>" not in html
+    assert "&lt;b&gt;" in html
+    assert "… 140 more" in html
+    assert html.count("<tr>") == 62

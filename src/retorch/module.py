@@ -20,6 +20,7 @@ from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers import registered
 from retorch.layers.binding import ObjectBinder, Unknown
 from retorch.layers.rule import Array, Layer, Nested, Refusal, forward_pass
+from retorch.notebook import html_table
 from retorch.torch7 import LuaTable, TorchObject, open_file
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
@@ -64,6 +65,23 @@ class Module:
             raise UnsupportedError(self.problems)
         with forward_pass(listen):
             return _settled(self.layer(_own(x)))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, their settings and parameters."""
+        bad = {problem.path: problem.reason for problem in self.problems}
+        rows = [
+            (
+                layer.path or "(root)",
+                layer.typename,
+                " ".join(f"{name}={value}" for name, value in layer.settings().items()),
+                f"{count:,}" if (count := sum(a.size for a in layer.parameters().values())) else "",
+                bad.get(layer.path, ""),
+            )
+            for layer in self.layers()
+        ]
+        total = sum(array.size for array in weights(self))
+        caption = f"{self.name}: {len(rows)} modules, {total:,} parameters"
+        return html_table(caption, ("path", "class", "settings", ">parameters", "problem"), rows)
 
     def layers(self) -> Iterator[Layer]:
         """Every layer once, outermost first, in the order of the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from retorch.caffe2.emit import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import NeedsShapeError, parse
 from retorch.errors import ConversionError, UsageError
+from retorch.notebook import html_table
 from retorch.session import Session
 from retorch.sizes import fix_sizes, inferred
 
@@ -113,6 +115,14 @@ class Network:
     def batch_is_open(self) -> bool:
         """Whether the first dimension of some input may have any size."""
         return any(port.shape and not isinstance(port.shape[0], int) for port in self.inputs)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: inputs, outputs, and how often each operator stands in between."""
+        ports = [("input", p) for p in self.inputs] + [("output", p) for p in self.outputs]
+        kinds = Counter(node.op_type for node in self._model.graph) if self._model else Counter[str]()
+        rows = [(what, *str(port).split(" ")) for what, port in ports]
+        rows += [("operator", kind, "", f"×{count}") for kind, count in kinds.most_common()]
+        return html_table("A network", ("", "name", "type", ">shape or count"), rows)
 
     @property
     def input_nesting(self) -> Nesting:
