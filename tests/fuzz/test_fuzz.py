@@ -14,7 +14,7 @@ import fuzz
 from retorch.errors import FormatError
 from retorch.torch7 import LuaTable, read
 
-SECONDS = 20
+SECONDS = 15
 FEWEST = 200
 
 
@@ -76,4 +76,18 @@ def test_the_check_has_teeth(
         found = fuzz.check(bytes(bytearray(TENSOR)))
     finally:
         tracemalloc.stop()
+    assert found is None if fault is None else fault in str(found)
+
+
+def _huge(raw: bytes) -> Any:
+    bytes(8 * fuzz.LARGEST_GROWTH)
+    return read(raw)
+
+
+@pytest.mark.parametrize(("reader", "fault"), [(read, None), (_huge, "MemoryError")])
+def test_the_fast_check_has_teeth(
+    monkeypatch: pytest.MonkeyPatch, reader: Callable[[bytes], Any], fault: str | None
+) -> None:
+    monkeypatch.setattr(fuzz, "read", reader)
+    found = fuzz.check_fast(bytes(bytearray(TENSOR)))
     assert found is None if fault is None else fault in str(found)
