@@ -75,6 +75,14 @@ def test_every_command_has_an_example_and_json(name: str, capsys: pytest.Capture
     assert ("--json" in shown) == (name != "view")
 
 
+def test_help_shows_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown for name in GROUP.commands)
+    assert "  retorch convert model.t7 -o out" in shown
+    assert "--debug" in shown
+
+
 def test_shells_complete_commands_and_options() -> None:
     def completed(words: str) -> list[str]:
         asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_RETORCH_COMPLETE": "complete_bash"}

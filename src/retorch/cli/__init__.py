@@ -15,9 +15,22 @@ from retorch.cli import check, clean, convert, export, inspect, verify, view
 from retorch.cli import run as run_command
 from retorch.cli.outcome import explain
 
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  retorch inspect model.t7
+
+  retorch convert model.t7 -o out
+
+  retorch verify model.t7 out --layers
+
+--debug, with any command, shows the traceback of an error.
+"""
+
 app = typer.Typer(
     name="retorch",
     help="Open Torch7 models (.t7), look inside, run them, and turn them into Caffe2 or ONNX, with proof.",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
