@@ -231,3 +231,28 @@ def test_flow_comes_back_in_pixels_of_the_frame() -> None:
     found = pyramid.restored(flow, 3, 40)
     np.testing.assert_allclose(found[1, :, 0], np.array([0, 10, 21]) * 3 / 32, rtol=1e-6)
     np.testing.assert_allclose(found[0, 0, :6], np.array([0, 1, 3, 4, 6, 8]) * 40 / 64, rtol=1e-6)
+
+
+# the demonstration: a ball that flies (5, -3) over a ground that glides (-2.5, 1), and a box that turns by five degrees
+
+DEMO = Path(whole.__file__).parent / "demo"
+
+
+def test_the_demonstration_sees_what_moves(cache: Path) -> None:
+    one, two = (read_frame(DEMO / f"frame{i}.png") for i in (1, 2))
+    spynet = SpyNet(DEMO, cache=cache)
+    flow = spynet.flow(one, two)
+    y, x = np.mgrid[:192, :256] + 0.5
+    ball = np.hypot(x - 88, y - 92) < 30
+    ground = (np.hypot(x - 88, y - 92) > 55) & (x > 16) & (x < 130) & (y > 16) & (y < 176)
+    box = (np.abs(x - 186) < 26) & (np.abs(y - 100) < 36)
+    angle = np.deg2rad(5)
+    turn = [
+        (np.cos(angle) - 1) * (x - 186) - np.sin(angle) * (y - 100),
+        np.sin(angle) * (x - 186) + (np.cos(angle) - 1) * (y - 100),
+    ]
+    for where, truth in ((ball, [5, -3]), (ground, [-2.5, 1]), (box, turn)):
+        error = np.hypot(flow[0] - truth[0], flow[1] - truth[1])[where]
+        assert error.mean() < 0.25
+    network = whole.build(spynet.files(4), 192, 256)
+    assert apart(network.run(stacked(one), stacked(two))[0][0], flow) < CLOSE

@@ -20,8 +20,8 @@ from examples.spynet.pyramid import Array
 from examples.spynet.sequence import flow_of_sequence
 from retorch.errors import RetorchError, UsageError
 
-#: How far the whole network may be from the levels one by one, in pixels.
-TOLERANCE = 1e-3
+#: How far the whole network may be from the levels one by one, in pixels: float32 rounds in another order there.
+TOLERANCE = 1e-2
 DONE, DIFFERS, UNUSABLE, UNREADABLE = 0, 1, 2, 3
 
 

@@ -127,14 +127,23 @@ def _level(
 
 
 def _warped(op: _Operators, image: ir.Value, flow: ir.Value, height: int, width: int) -> ir.Value:
-    """As :func:`pyramid.warped`. GridSample counts from -1 at the first pixel's centre to 1 at the last one's."""
+    """As :func:`pyramid.warped`.
+
+    GridSample counts from -1 at the first pixel's centre to 1 at the last one's. The image is padded so that these are
+    a power of two apart: then counting so costs no more digits than pixels do. Nothing reads the padding.
+    """
+    spans = [1 << (length - 2).bit_length() for length in (width, height)]
     places: list[ir.Value] = []
-    for axis, (length, shape) in enumerate(((width, (1, 1, 1, -1)), (height, (1, 1, -1, 1)))):
+    for axis, (length, span, shape) in enumerate(
+        zip((width, height), spans, ((1, 1, 1, -1), (1, 1, -1, 1)), strict=True)
+    ):
         along = op("Slice", flow, np.array([axis]), np.array([axis + 1]), np.array([1]))
         pixel = op("Add", along, np.arange(length, dtype=np.float32).reshape(shape))
-        places.append(op("Sub", op("Mul", pixel, _number(2 / (length - 1))), _number(1)))
+        inside = op("Clip", pixel, np.array(0, np.float32), np.array(length - 1, np.float32))
+        places.append(op("Sub", op("Mul", inside, _number(2 / span)), _number(1)))
     grid = op("Transpose", op("Concat", *places, axis=1), perm=[0, 2, 3, 1])
-    return op("GridSample", image, grid, mode="linear", padding_mode="border", align_corners=1)
+    padded = op("Pad", image, np.array([0, 0, 0, 0, 0, 0, spans[1] + 1 - height, spans[0] + 1 - width]))
+    return op("GridSample", padded, grid, mode="linear", padding_mode="border", align_corners=1)
 
 
 def _restored(op: _Operators, flow: ir.Value, height: int, width: int) -> ir.Value:
