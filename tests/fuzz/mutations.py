@@ -18,7 +18,7 @@ _INTERESTING_LONGS = [*_INTERESTING, 2**31, 2**32, 2**40, 2**61, 2**62, 2**63 - 
 def seeds() -> list[bytes]:
     """The golden files of at most ``LARGEST`` bytes, in every dialect, always in the same order."""
     paths = sorted(GOLDEN.rglob("*.t7"), key=lambda path: path.relative_to(GOLDEN).as_posix())
-    return [path.read_bytes() for path in paths if path.stat().st_size <= LARGEST] + [_alike_records()]
+    return [path.read_bytes() for path in paths if path.stat().st_size <= LARGEST] + [_alike_records(), _vocabulary()]
 
 
 def _alike_records() -> bytes:
@@ -35,6 +35,13 @@ def _alike_records() -> bytes:
         for number in range(1, 101)
     )
     return struct.pack("<iii", 3, 1, 100) + rows
+
+
+def _vocabulary() -> bytes:
+    """A table of two hundred words and numbers, which is read in yet another way."""
+    words = (struct.pack(f"<ii{number % 5}s", 2, number % 5, b"words"[: number % 5]) for number in range(200))
+    rows = b"".join(word + struct.pack("<id", 1, number) for number, word in enumerate(words))
+    return struct.pack("<iii", 3, 1, 200) + rows
 
 
 def _flip_bits(rng: random.Random, raw: bytes, _: list[bytes]) -> bytes:

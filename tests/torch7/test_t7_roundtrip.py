@@ -152,3 +152,27 @@ def test_long_tables_of_alike_records(dialect: Dialect, value: LuaTable) -> None
     raw = written(value, dialect)
     assert_same(value, read(raw))
     assert_same(value, open_file(raw, offsets=True).root)  # reads one value after another
+
+
+@st.composite
+def long_tables(draw: st.DrawFn) -> LuaTable:
+    """A long table of scalars, alike in stretches: a vocabulary, a list of numbers, a set."""
+    pairs: list[tuple[Any, Any]] = []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from([*ROW_VALUES]))
+        samples = [draw(ROW_VALUES[kind]) for _ in range(5)]
+        key = draw(st.sampled_from([lambda n: n, lambda n: n + 0.5, lambda n: "w" * (n % 7) + str(n)]))
+        begin = len(pairs) + 1
+        pairs += [(key(number), samples[number % 5]) for number in range(begin, begin + draw(st.integers(1, 200)))]
+    if draw(st.booleans()):
+        pairs.insert(
+            draw(st.integers(0, len(pairs))), draw(st.sampled_from([(True, None), ("t", LuaTable()), (-7, None)]))
+        )
+    return LuaTable(pairs)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS[:3], ids=str)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(value=long_tables())
+def test_long_tables_of_scalars(dialect: Dialect, value: LuaTable) -> None:
+    assert_same(value, read(written(value, dialect)))

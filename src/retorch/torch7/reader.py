@@ -50,12 +50,13 @@ from retorch.torch7.objects import (
     TorchTensor,
 )
 from retorch.torch7.paths import join
-from retorch.torch7.runs import describe, read_rows
+from retorch.torch7.runs import Layout, describe, describe_pair, read_rows
 from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
 
 _MOST_DIMENSIONS = 32
 _ENOUGH = 128  # keys and values that are to come, below which a run is not worth the search
 _MOST_AT_ONCE = 8192
+_PATIENCE = 3
 _OWN_ENTRIES = ("tds.Hash", "tds.Vec")
 _NO_FIELDS = LuaTable()  # what an object has until its table of fields comes
 
@@ -78,7 +79,7 @@ class _Frame:
         self.close = close
         self.pairs = pairs
         self.name = name
-        self.patience = 3  # how often looking for a run of alike entries may fail
+        self.patience = _PATIENCE  # how often looking for a run of alike entries may fail
 
     def key(self, *, inner: bool) -> Any:
         """The key of the value that is being read; ``inner`` where that value has a frame of its own."""
@@ -146,17 +147,37 @@ class Reader:
             return
         if not frame.patience or not frame.pairs or not isinstance(stream, BinaryStream) or self.offsets is not None:
             return
-        items, found, chunk = frame.items, 0, _ENOUGH
-        layout = describe(stream, self._flat, items[-2], items[-1])
-        while layout:
-            wanted = min(chunk, (frame.need - len(items)) // 2)
+        layout = describe(stream, self._flat, frame.items[-2], frame.items[-1])
+        found = self._rows(stream, layout, frame.items, frame.need) if layout else 0
+        frame.patience = frame.patience - 1 if found < _ENOUGH else _PATIENCE
+
+    def _rows(self, stream: BinaryStream, layout: Layout, items: list[Any], need: int) -> int:
+        """Read entries of ``layout`` as long as there are any; how many there were."""
+        found, chunk = 0, _ENOUGH
+        while len(items) < need:
+            wanted = min(chunk, (need - len(items)) // 2)
             keys, values = read_rows(stream, layout, wanted, self._memo)
             items.extend(chain.from_iterable(zip(keys, values, strict=True)))
             found += len(keys)
-            if len(keys) < wanted or not wanted:
+            if len(keys) < wanted:
                 break
             chunk = min(2 * chunk, _MOST_AT_ONCE)
-        frame.patience = frame.patience - 1 if found < _ENOUGH else 3
+        return found
+
+    def _scalars(self, items: list[Any], need: int) -> int:
+        """As the stream's ``scalars`` from the start of a table, but fast where a long one has pairs that are alike."""
+        stream, patience = self.stream, _PATIENCE
+        if not isinstance(stream, BinaryStream) or self.offsets is not None:
+            return stream.scalars(items, need)
+        while patience and need - len(items) >= _ENOUGH:
+            start = stream.pos
+            tag = stream.scalars(items, len(items) + 2)
+            if tag != DONE:
+                return tag
+            layout = describe_pair(stream, start)
+            found = self._rows(stream, layout, items, need) if layout else 0
+            patience = patience - 1 if found < _ENOUGH else _PATIENCE
+        return stream.scalars(items, need)
 
     def _remember(self, index: int, value: Any, mark: int) -> None:
         self._memo[index] = value
@@ -193,7 +214,7 @@ class Reader:
             return None
         values: list[Any] = []
         try:
-            tag = stream.scalars(values, 2 * count)
+            tag = self._scalars(values, 2 * count) if 2 * count >= _ENOUGH else stream.scalars(values, 2 * count)
             if tag == DONE:
                 self._fill(table.fill, values)
                 self._flat = mark

@@ -1,7 +1,8 @@
 """Many alike: a table of a million small records is read column by column.
 
 The entries of a long table are often built alike: the same keys, the same types, only the values differ. ``describe``
-looks at one entry (a key and a flat table, or an object with one) and tells which of its bytes are fixed; ``read_rows``
+looks at one entry (a key and a flat table, or an object with one; ``describe_pair`` at a key and a scalar) and tells
+which of its bytes are fixed; ``read_rows``
 takes as many of the following entries as match in exactly these bytes. What does not match is left to the reader.
 """
 
@@ -137,9 +138,22 @@ def describe(stream: BinaryStream, mark: int, key: Any, value: Any) -> Layout | 
     )
 
 
+def describe_pair(stream: BinaryStream, start: int) -> Layout | None:
+    """The layout of the key and scalar at ``start``; None where it is not of this kind."""
+    here, stream.pos = stream.pos, start
+    survey = _Survey(stream)
+    try:
+        if not (survey.scalar() and survey.scalar()):
+            return None
+        survey.cut()
+    finally:
+        stream.pos = here
+    return Layout(tuple(survey.segments), tuple(survey.fields), (), "", None)
+
+
 def read_rows(
     stream: BinaryStream, layout: Layout, count: int, memo: dict[int, Any]
-) -> tuple[list[Any], list[LuaTable] | list[TorchObject]]:
+) -> tuple[list[Any], list[LuaTable] | list[TorchObject] | list[Any]]:
     """Up to ``count`` keys and values of ``layout`` from where the stream stands; it then stands behind them."""
     starts = _starts(stream, [len(pattern) for pattern, _ in layout.segments], count)
     source = np.frombuffer(stream.buffer, np.uint8)
@@ -154,7 +168,9 @@ def read_rows(
         if field.kind == BOOLEAN:
             fits &= (column == 0) | (column == 1)
     indices = [column for field, column in zip(layout.fields, raw, strict=True) if field.kind == TABLE]
-    rows = _new_indices(np.stack(indices, axis=1)[: _prefix(fits)], memo)
+    rows = _prefix(fits)
+    if indices:
+        rows = _new_indices(np.stack(indices, axis=1)[:rows], memo)
     if not rows:
         return [], []
     after = starts[rows - 1, -1] + len(layout.segments[-1][0])
@@ -259,7 +275,11 @@ class _Texts:
         return found
 
 
-def _build(layout: Layout, columns: list[list[Any]], memo: dict[int, Any]) -> list[LuaTable] | list[TorchObject]:
+def _build(
+    layout: Layout, columns: list[list[Any]], memo: dict[int, Any]
+) -> list[LuaTable] | list[TorchObject] | list[Any]:
+    if not layout.keys:
+        return columns[0]
     heads = 2 if layout.typename else 1
     tables = LuaTable.rows(layout.keys, columns[heads:])
     memo.update(zip(columns[heads - 1], tables, strict=True))
