@@ -164,6 +164,15 @@ return found;
 """
 
 
+def test_a_layer_run_ten_times_has_its_operators_ten_times(tmp_path: Path) -> None:
+    net = converted(GOLDEN / "net_crnn_like.t7", tmp_path)
+    facts = gather(Subject(net, tmp_path), verify(net, tmp_path, layers=True))
+    recurrent = [layer for layer in facts.layers if layer.path.startswith("modules[10].")]
+    found = {layer.typename: layer.operators for layer in recurrent if layer.operators}
+    assert found["nn.LinearNoBias"] == ("FC ×10",)
+    assert found["nn.Tanh"] == ("Tanh ×10",)
+
+
 def test_sorting_filtering_zooming_and_choosing_work_in_a_browser(tmp_path: Path) -> None:
     page = written_page(DIGITS, tmp_path)
     told = use(page, USE)
@@ -176,7 +185,7 @@ def test_sorting_filtering_zooming_and_choosing_work_in_a_browser(tmp_path: Path
     assert told["count"] == "1 layer"
     assert told["relus"] == ["modules[3]", "modules[7]", "modules[11]"]
     assert told["suspects"] == []
-    assert (told["closer"], told["moved"], told["whole"], told["here"]) == (True, True, [0, 0], 1)
+    assert (told["closer"], told["moved"], told["whole"], told["here"]) == (True, True, [-16, -16], 1)
 
 
 def test_a_wrong_layer_is_marked_in_the_browser(tmp_path: Path) -> None:

@@ -40,11 +40,12 @@ def from_caffe2(net: Caffe2Net) -> list[Operation]:
 
 
 def claim(operations: Sequence[Operation], layers: Sequence[Sequence[str]]) -> list[list[int]]:
-    """For each layer, given by the values that hold its output, the operators that make them.
+    """For each layer, given by the values that it alone makes, the operators between those and other layers' values.
 
-    An operator belongs to the first layer, in order of execution, whose output cannot be made without it.
+    An operator between two layers' inputs belongs to the first of them.
     """
     makers = _makers(operations)
+    known = {value for values in layers for value in values}
     taken: set[int] = set()
     claimed: list[list[int]] = []
     for values in layers:
@@ -55,7 +56,7 @@ def claim(operations: Sequence[Operation], layers: Sequence[Sequence[str]]) -> l
                 if index not in taken:
                     taken.add(index)
                     mine.add(index)
-                    stack.extend(operations[index].inputs)
+                    stack.extend(name for name in operations[index].inputs if name not in known)
         claimed.append(sorted(mine))
     return claimed
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from retorch.report.columns import fold
 from retorch.report.facts import Facts, LayerFacts
 from retorch.report.layout import arrange
 
@@ -14,7 +13,7 @@ BOX_HEIGHT = 40.0
 _CHARACTER = 7.4
 _LONGEST = 24
 _LEAST_WIDTH = 96.0
-_MARGIN = 16.0
+MARGIN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Boxes, arrows as SVG paths, and the size of it all."""
+    """Boxes, arrows as SVG paths, and the size of it all, which a margin surrounds."""
 
     boxes: tuple[Box, ...]
     arrows: tuple[str, ...]
-    width: float
-    height: float
+    margin: int
+    width: int
+    height: int
 
 
 def level(layer: LayerFacts, tolerance: float) -> str:
@@ -65,13 +65,12 @@ def draw(facts: Facts) -> Drawing:
     place = {key: at for at, (*_, key) in enumerate(boxes)}
     edges = [(place[a], place[b]) for a, b in facts.flows if a in place and b in place]
     widths = [max(_LEAST_WIDTH, 16 + _CHARACTER * max(len(title), len(line))) for title, line, *_ in boxes]
-    layout = arrange(widths, BOX_HEIGHT, edges)
+    folded = fold(arrange(widths, BOX_HEIGHT, edges), BOX_HEIGHT)
     made = tuple(
-        Box(round(x + _MARGIN, 1), round(y + _MARGIN, 1), round(width, 1), title, line, colour, row)
-        for (x, y), width, (title, line, colour, row, _) in zip(layout.corners, widths, boxes, strict=True)
+        Box(round(x, 1), round(y, 1), round(width, 1), title, line, colour, row)
+        for (x, y), width, (title, line, colour, row, _) in zip(folded.corners, widths, boxes, strict=True)
     )
-    arrows = tuple(_arrow([(x + _MARGIN, y + _MARGIN) for x, y in route]) for route in layout.routes)
-    return Drawing(made, arrows, math.ceil(layout.width + 2 * _MARGIN), math.ceil(layout.height + 2 * _MARGIN))
+    return Drawing(made, folded.paths, MARGIN, math.ceil(folded.width), math.ceil(folded.height))
 
 
 def _title(layer: LayerFacts) -> str:
@@ -80,22 +79,11 @@ def _title(layer: LayerFacts) -> str:
 
 
 def _line(layer: LayerFacts) -> str:
-    kinds = layer.operators[0] if len(layer.operators) == 1 else f"{len(layer.operators)} operators"
+    count = sum(int(kind.partition(" ×")[2] or 1) for kind in layer.operators)
+    kinds = layer.operators[0] if count == 1 else f"{count} operators"
     shape = layer.shape if len(layer.shape) <= _LONGEST else "several sizes"
     return f"{kinds} {shape}"
 
 
 def _outputs(facts: Facts) -> str:
     return facts.outputs[0] if len(facts.outputs) == 1 else f"{len(facts.outputs)} tensors"
-
-
-def _arrow(route: Sequence[tuple[float, float]]) -> str:
-    """A curve from the lower edge of a box to the upper edge of another, by way of its bends."""
-    half = BOX_HEIGHT / 2
-    (x0, y0), (x1, y1) = route[0], route[-1]
-    points = [(x0, y0 + half), *route[1:-1], (x1, y1 - half)]
-    path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for (ax, ay), (bx, by) in itertools.pairwise(points):
-        middle = (ay + by) / 2
-        path += f"C{ax:.1f} {middle:.1f} {bx:.1f} {middle:.1f} {bx:.1f} {by:.1f}"
-    return path

@@ -99,11 +99,13 @@ def gather(about: Subject, report: Report) -> Facts:
     shaped = network.sized(*report.shapes) if report.shapes else network
     model = with_sizes(shaped.model)
     shapes = {str(v.name): sizes(v) for node in model.graph for v in node.outputs}
-    entries = _in_order(about.net, layer_entries(about.net, about.target, network, report.shapes))
+    entries = layer_entries(about.net, about.target, network, report.shapes)
+    places = _in_order(about.net, entries)
+    owned = _owned(places, entries)
     operations = claims.from_onnx(model)
-    claimed = claims.claim(operations, [entry[2] for entry in entries])
+    claimed = claims.claim(operations, owned)
     written = claims.from_caffe2(network.caffe2()) if _is_caffe2(about.target) else operations
-    written_claims = claims.claim(written, [entry[2] for entry in entries])
+    written_claims = claims.claim(written, owned)
     rows = _rows_by_path(report)
     by_path = {layer.path: layer for layer in about.net.layers()}
     layers = tuple(
@@ -116,7 +118,7 @@ def gather(about: Subject, report: Report) -> Facts:
             rows.get(path, ()),
             report.tolerance,
         )
-        for (path, _, names), mine, theirs in zip(entries, claimed, written_claims, strict=True)
+        for (path, _, names), mine, theirs in zip(places, claimed, written_claims, strict=True)
     )
     begin, end = [str(p.name) for p in shaped.inputs], [str(p.name) for p in shaped.outputs]
     flows = claims.flows(operations, claimed, begin, end)
@@ -143,18 +145,31 @@ def _in_order(net: Module, entries: Sequence[LayerEntry]) -> list[LayerEntry]:
     for path, _, names in entries:
         blobs.setdefault(path, []).extend(n for n in names if n not in blobs[path])
     first = {path: i for i, path in enumerate(blobs)}
-    holders = {layer.path for layer in net.layers() if list(layer.children())}
-    inner = {name for path, _, names in entries if path not in holders for name in names}
+    owner = _owners(entries)
     placed: list[tuple[float, int, LayerEntry]] = []
     last = -1.0
     for position, layer in enumerate(net.layers()):
         children = bool(list(layer.children()))
-        own = [n for n in blobs.get(layer.path, []) if not children or n not in inner]
+        own = [n for n in blobs.get(layer.path, []) if not children or owner[n] == layer.path]
         last = float(first[layer.path]) if layer.path in first and not children else last
         if not children or own:
             at = float(first.get(layer.path, last + 0.5))
             placed.append((at, position, (layer.path, layer.typename, own)))
     return [entry for _, _, entry in sorted(placed, key=lambda p: p[:2])]
+
+
+def _owners(entries: Sequence[LayerEntry]) -> dict[str, str]:
+    """The layer that made each value: the first that gave it; others passed it on."""
+    owner: dict[str, str] = {}
+    for path, _, names in entries:
+        for name in names:
+            owner.setdefault(name, path)
+    return owner
+
+
+def _owned(places: Sequence[LayerEntry], entries: Sequence[LayerEntry]) -> list[list[str]]:
+    owner = _owners(entries)
+    return [[name for name in names if owner[name] == path] for path, _, names in places]
 
 
 def _rows_by_path(report: Report) -> dict[str, tuple[LayerRow, ...]]:

@@ -42,7 +42,8 @@
 
   // The drawing: the view box is what one sees of it.
   const svg = find("graph");
-  const whole = { x: 0, y: 0, w: Number(svg.dataset.width), h: Number(svg.dataset.height) };
+  const [x, y, w, h] = svg.getAttribute("viewBox").split(" ").map(Number);
+  const whole = { x, y, w, h };
   let view = { ...whole };
   const show = () => svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
   const frame = () => svg.getBoundingClientRect();
@@ -62,21 +63,16 @@
     view = { ...whole };
     show();
   };
-  // A tall network is legible from its top; a small one is not blown up.
+  // A large network is legible from where it begins; a small one is not blown up.
   const begin = () => {
     const { width, height } = frame();
     if (!width) return;
     const fit = Math.min(width / whole.w, height / whole.h);
-    const at = Math.min(Math.max(fit, 0.8), 1.4);
-    const w = width / at;
-    view = { x: whole.w / 2 - w / 2, y: 0, w, h: height / at };
-    if (fit > at) view.y = whole.h / 2 - view.h / 2;
-    if (w < whole.w && fit < at) view.x = Math.max(0, middle() - w / 2);
+    const at = fit < 0.55 ? 0.8 : Math.min(fit, 1.3);
+    view = { x: whole.x, y: whole.y, w: width / at, h: height / at };
+    if (view.w > whole.w) view.x -= (view.w - whole.w) / 2;
+    if (view.h > whole.h && at === fit) view.y -= (view.h - whole.h) / 2;
     show();
-  };
-  const middle = () => {
-    const first = svg.querySelector(".box").transform.baseVal[0].matrix;
-    return first.e + Number(svg.querySelector(".box rect").getAttribute("width")) / 2;
   };
   const fingers = new Map();
   let moved = 0;
