@@ -62,8 +62,9 @@ def test_folded_network_agrees_with_torch(case: Case, tmp_path: Path) -> None:
 def test_another_batch_size_agrees_with_the_reference(case: Case) -> None:
     net = retorch.load(case.path)
     network = retorch.convert(net, case.nested("input"))
-    if any(port.shape and isinstance(port.shape[0], str) for port in network.inputs):
-        larger = [np.concatenate([x, x[:1]]) for x in case.flat("input")]
+    if any(isinstance(size, str) for port in network.inputs for size in port.shape or ()):
+        axis = (network.inputs[0].shape or ()).index("N")
+        larger = [np.concatenate([x, np.take(x, [0], axis)], axis) for x in case.flat("input")]
         expected = flatten(net.forward(nest(case, larger)))
         check(expected, network.run(*larger))
     else:

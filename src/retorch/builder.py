@@ -1,13 +1,12 @@
 """What rules build with: values that may be rewritten, ONNX nodes with inferred shapes, and blob names.
 
-Torch's in-place layers write into tensors that other branches may read later. Here a :class:`Value` is what a tensor is
-in Torch: an identity whose content may change. A view (of ``nn.View``, ``nn.Narrow``, …) knows its parent and how to
-write back into it, so that whoever shares storage in Torch shares content here. Nodes are in SSA form as ONNX wants.
+Nodes are in SSA form as ONNX wants; what a tensor is in Torch, a :class:`retorch.values.Value` is here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
@@ -19,78 +18,11 @@ from numpy.typing import NDArray
 from retorch import nodes
 from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers.binding import Unknown
+from retorch.layers.overlap import OVERLAP
 from retorch.layers.rule import Array, Layer, Refusal
+from retorch.values import Value
 
 Nested: TypeAlias = "Value | list[Nested]"
-
-
-class Value:
-    """A Torch tensor during lowering.
-
-    A root holds its content; a view derives it from its parent with ``get`` and writes into it with ``put``.
-    """
-
-    __slots__ = ("_current", "_get", "_put", "_seen", "parent", "version")
-
-    def __init__(
-        self,
-        current: ir.Value,
-        parent: Value | None = None,
-        get: Callable[[Value], Value] | None = None,
-        put: Callable[[Value, Value], Value] | None = None,
-    ) -> None:
-        self._current = current
-        self.parent = parent
-        self._get = get
-        self._put = put
-        self.version = 0
-        self._seen = self.root.version
-
-    @property
-    def root(self) -> Value:
-        """The tensor that owns the storage."""
-        at = self
-        while at.parent is not None:
-            at = at.parent
-        return at
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The sizes, all known."""
-        shape = self._current.shape
-        if shape is None:
-            raise Refusal("the shape of its input is not known")
-        return tuple(int(d) for d in cast("Sequence[int]", shape))
-
-    @property
-    def rank(self) -> int:
-        """How many dimensions."""
-        return len(self.shape)
-
-    @property
-    def is_float(self) -> bool:
-        """Whether the elements are floats (else: integers or booleans)."""
-        return self._current.dtype == ir.DataType.FLOAT
-
-    def read(self) -> ir.Value:
-        """The content as of now."""
-        if self.parent is not None and self._seen != self.root.version and self._get is not None:
-            self._current = self._get(self.parent).read()
-            self._seen = self.root.version
-        return self._current
-
-    def write(self, new: Value) -> None:
-        """Overwrite the content; everyone who shares the storage sees it."""
-        content = new.read()
-        if self.parent is None:
-            self._current = content
-            self.version += 1
-            return
-        if self._put is None:
-            raise Refusal("writes in place into a view that cannot be followed")
-        self.parent.write(self._put(self.parent, new))
-        self._current = content
-        self._seen = self.root.version
 
 
 Operand: TypeAlias = "Value | Array | float | int | Sequence[int] | None"
@@ -122,6 +54,9 @@ class Builder:
         self._prefix: str | None = None
         self._layer: Layer | None = None
         self._buffers: dict[int, Value] = {}
+        # as in rule.Run: the tensor that each module calls its output, and what former ones are by now
+        self._outputs: dict[int, Value] = {}
+        self._moved: dict[int, tuple[Value, Value]] = {}
         #: what recurrent layers keep from one step to the next, by ``id`` of the layer
         self.memory: dict[int, Any] = {}
 
@@ -265,6 +200,7 @@ class Builder:
     # -- the walk
     def call(self, module: Layer, x: Nested) -> Nested:
         """Lower a module inside the one being lowered."""
+        x = self.current(x)
         if self.watch is not None:
             self.watch(module, x)
         with self._scope(module):
@@ -273,9 +209,9 @@ class Builder:
             if not module.container:
                 self._rename(first, y)
                 if isinstance(y, Value):
-                    y = self._settle(module, y, first)
+                    y = self._owned(module, x, self._settle(module, y, first))
         # what each tensor holds now: a later layer may write into it
-        self.finished.append((module, [v.read() for v in flatten(y)]))
+        self.finished.append((module, [v.read() for v in flatten(self.current(y))]))
         return y
 
     def _lower(self, module: Layer, x: Nested) -> Nested:
@@ -283,13 +219,22 @@ class Builder:
             if isinstance(module, Unknown):
                 raise Refusal(module.reason)
             module.check_nesting(x)
-            return cast("Nested", module.lower(self, x))
+            return self._lower_here(module, x)
         except Refusal as refusal:
             self.problems.append(Problem(module.path, module.typename, str(refusal)))
             self.refused = self.refused or (module, x)
             if self.strict:
                 raise UnsupportedError(self.problems) from refusal
             return self._stand_in(module, x)
+
+    def _lower_here(self, module: Layer, x: Nested) -> Nested:
+        last = None if module.container else self._buffers.get(id(module))
+        if last is None or all(v.root is not last.root for v in flatten(x)):
+            return cast("Nested", module.lower(self, x))
+        y = cast("Nested", module.lower_over(self, x, last))
+        if isinstance(y, Value) and math.prod(y.shape) != math.prod(last.shape):
+            raise Refusal(OVERLAP)
+        return y
 
     def _stand_in(self, module: Layer, x: Nested) -> Nested:
         """Something of the right shape after a refusal, so that the walk finds the other problems too."""
@@ -309,21 +254,51 @@ class Builder:
         if y.parent is not None or y.version or producer is None or producer not in self.nodes[first:]:
             return y
         last = self._buffers.get(id(module))
-        if last is None or last.shape != y.shape:
+        if last is None:
             self._buffers[id(module)] = y
+        elif last.shape == y.shape:
+            last.write(y)
+            return last
+        elif math.prod(last.shape) == math.prod(y.shape):
+            # the same memory under other sizes
+            last.write(self.Reshape(y, [-1, *last.shape[1:]]))
+            return self.reshape(last, [-1, *y.shape[1:]])
+        else:
+            # views of what it gave before now see part of this
+            reason = "is used again at another size while a view of its first output is still read"
+            last.root.gone = Problem(module.path, module.typename, reason)
+            self._buffers[id(module)] = y
+        return y
+
+    def _owned(self, module: Layer, x: Nested, y: Value) -> Value:
+        """The tensor that the module calls its output: since it runs again, its last output is this one."""
+        if module.hands_on:
             return y
-        last.write(y)
-        return last
+        if any(y is v for v in flatten(x)):
+            y = Value(y.read(), y, lambda p: p, lambda _, new: new)
+        last = self._outputs.get(id(module))
+        if last is not None and last is not y:
+            self._moved[id(last)] = last, y
+        self._outputs[id(module)] = y
+        return y
+
+    def current(self, x: Nested) -> Nested:
+        """What tensors are by now, as :func:`retorch.layers.rule.current` says it of arrays."""
+        if isinstance(x, list):
+            return [self.current(item) for item in x]
+        while id(x) in self._moved:
+            x = self._moved[id(x)][1]
+        return x
 
     @contextmanager
     def fresh_clones(self) -> Generator[None]:
         """One clone of a module: it owns buffers, and states of its own."""
-        outer = self._buffers, self.memory
-        self._buffers, self.memory = {}, {}
+        outer = self._buffers, self._outputs, self.memory
+        self._buffers, self._outputs, self.memory = {}, {}, {}
         try:
             yield
         finally:
-            self._buffers, self.memory = outer
+            self._buffers, self._outputs, self.memory = outer
 
     @contextmanager
     def _scope(self, module: Layer) -> Generator[None]:

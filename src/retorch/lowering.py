@@ -103,11 +103,11 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
     """
     wanted, nesting = specs(example)
     lowered = _lower_once(root, wanted, nesting)
-    other = _with_other_batch(root, wanted, nesting)
-    polymorphic = other is not None and other.signature() == lowered.signature()
+    variants = ((axis, _with_other_batch(root, wanted, nesting, axis)) for axis in _batch_axes(root))
+    free = next(((axis, v) for axis, v in variants if v is not None and v.signature() == lowered.signature()), None)
     model = _assemble(lowered, name)
-    if polymorphic and other is not None:
-        _free_the_batch(lowered, other)
+    if free is not None:
+        _free_the_batch(lowered, *free)
     model.metadata_props["retorch.inputs"] = json.dumps(nesting)
     model.metadata_props["retorch.example_shapes"] = json.dumps([spec.shape for spec in wanted])
     return model
@@ -116,7 +116,7 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
 def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered:
     op = Builder()
     x, inputs = lower_inputs(op, wanted, nesting)
-    outputs = op.call(root, x)
+    outputs = op.current(op.call(root, x))
     if op.problems:
         raise UnsupportedError(_once_each(op.problems))
     return _Lowered(op, inputs, outputs)
@@ -140,13 +140,27 @@ def _once_each(problems: Sequence[Problem]) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-def _with_other_batch(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered | None:
+def _batch_axes(root: Layer) -> tuple[int, ...]:
+    """Where the inputs' batch may be: in front, or behind the time that some recurrent modules take first."""
+    stack, seen = [root], set[int]()
+    while stack:
+        made = stack.pop()
+        if made.batch_axis() == 1:
+            return 0, 1
+        if id(made) not in seen:
+            seen.add(id(made))
+            stack.extend(made.children())
+    return (0,)
+
+
+def _with_other_batch(root: Layer, wanted: Sequence[InputSpec], nesting: object, axis: int) -> _Lowered | None:
     """The network at one more than the batch size, or nothing where it does not allow that."""
-    if not all(spec.shape for spec in wanted):
+    if not all(len(spec.shape) > axis for spec in wanted):
         return None
-    if len({spec.shape[0] for spec in wanted}) != 1:
+    if len({spec.shape[axis] for spec in wanted}) != 1:
         return None
-    other = [InputSpec((spec.shape[0] + 1, *spec.shape[1:]), spec.integer) for spec in wanted]
+    one = [int(i == axis) for i in range(max(len(spec.shape) for spec in wanted))]
+    other = [InputSpec(tuple(d + i for d, i in zip(spec.shape, one, strict=False)), spec.integer) for spec in wanted]
     try:
         return _lower_once(root, other, nesting)
     except (RetorchError, ValueError, IndexError):
@@ -186,13 +200,13 @@ def _positions(outputs: Values) -> object:
     return visit(outputs)
 
 
-def _free_the_batch(lowered: _Lowered, other: _Lowered) -> None:
+def _free_the_batch(lowered: _Lowered, axis: int, other: _Lowered) -> None:
     """Wherever the two lowerings differ in a size, it is the batch (or a multiple of it)."""
     pairs = list(zip(lowered.inputs, other.inputs, strict=True))
     values = [(a.read(), b.read()) for a, b in pairs]
     for mine, theirs in zip(_live_nodes(lowered), _live_nodes(other), strict=True):
         values += zip(mine.outputs, theirs.outputs, strict=True)
-    batch = pairs[0][0].shape[0]
+    batch = pairs[0][0].shape[axis]
     for mine, theirs in values:
         if mine.shape is None or theirs.shape is None:
             continue

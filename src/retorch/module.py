@@ -19,7 +19,7 @@ import numpy as np
 from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers import registered
 from retorch.layers.binding import ObjectBinder, Unknown
-from retorch.layers.rule import Array, Layer, Nested, Refusal, forward_pass
+from retorch.layers.rule import Array, Layer, Nested, Refusal, current, forward_pass
 from retorch.notebook import html_table
 from retorch.torch7 import LuaTable, TorchObject, open_file
 
@@ -64,7 +64,7 @@ class Module:
         if self.problems:
             raise UnsupportedError(self.problems)
         with forward_pass(listen):
-            return _settled(self.layer(_own(x)))
+            return _settled(current(self.layer(_own(x))))
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the layers, their settings and parameters."""

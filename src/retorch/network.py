@@ -232,8 +232,9 @@ class Network:
             if fixed is None:
                 raise
         net = self._described(emit(fixed, settings), settings)
-        batch = fixed.graph.inputs[0].shape
-        self.notes += (f"Caffe2 can express this network for a batch of {batch[0] if batch else '?'} only",)
+        sizes = zip(model.graph.inputs[0].shape or (), fixed.graph.inputs[0].shape or (), strict=True)
+        batch = next((size for open_size, size in sizes if not isinstance(open_size, int)), "?")
+        self.notes += (f"Caffe2 can express this network for a batch of {batch} only",)
         return net
 
     def _described(self, net: Caffe2Net, options: EmitOptions) -> Caffe2Net:

@@ -98,6 +98,22 @@ def test_the_batch_is_left_open(net: Module, sizes: list[tuple[int, ...]]) -> No
         check(reference(net, x), network.run(*flatten(x)), 1e-5)
 
 
+TIME_FIRST = [
+    module("nn.SeqLSTM", weight=noise(RNG, 7, 12), bias=noise(RNG, 12), inputsize=4, outputsize=3),
+    module("nn.Sequencer", modules=[torch_object("nn.Recursor", module=linear(3, 4), modules=[linear(3, 4)])]),
+]
+
+
+@pytest.mark.parametrize("net", TIME_FIRST, ids=[net.layer.typename for net in TIME_FIRST])
+@pytest.mark.parametrize("example", [1, 2, 3])
+def test_the_batch_behind_the_time_is_left_open(net: Module, example: int) -> None:
+    network = retorch.convert(net, (5, example, 4))
+    assert [port.shape for port in network.inputs] == [(5, "N", 4)]
+    for batch in (1, 2, 4):
+        x = noise(RNG, 5, batch, 4)
+        check(reference(net, x), network.run(x), 1e-5)
+
+
 @pytest.mark.parametrize(("net", "sizes"), CLOSED, ids=[str(n.layer) for n, _ in CLOSED])
 def test_the_batch_is_fixed_where_it_matters(net: Module, sizes: list[tuple[int, ...]]) -> None:
     x = inputs(sizes, 2)

@@ -39,6 +39,7 @@ from retorch.layers import (
     shape,
     softmax,
     table,
+    unpooling,
     upsampling,
     wrapper,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "shape",
     "softmax",
     "table",
+    "unpooling",
     "upsampling",
     "wrapper",
 ]

@@ -129,7 +129,8 @@ def _allows_none(hint: Any) -> bool:
 
 def _why_not(obj: TorchObject, cls: type[Layer]) -> str:
     for method in ("updateOutput", "forward"):
-        if isinstance(obj.get(method), LuaFunction) and method not in cls.ignored:
+        stored = obj.get(method)
+        if isinstance(stored, LuaFunction) and method not in cls.ignored and not cls.computes_the_same(stored):
             return f"a Lua function stored in the file overrides its {method}"
     if cls is Unknown:
         functions = sorted(str(k) for k in obj if isinstance(obj.get(k), LuaFunction))

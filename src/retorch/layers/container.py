@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, fresh_clones, layer
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, current, fresh_clones, layer
 from retorch.layers.shape import axis_of, in_one_piece, reshaped, viewed
 from retorch.layers.table import entries
 
@@ -112,6 +112,16 @@ class Joined(Container):
     container = False
 
 
+def together(op: Builder, made: list[Values]) -> list[Value]:
+    """What modules made, as it is once all have run."""
+    return [value(op.current(y)) for y in made]
+
+
+def all_of(made: list[Nested]) -> list[Array]:
+    """What modules made, as it is once all have run."""
+    return [tensor(current(y)) for y in made]
+
+
 def tensor(y: Nested) -> Array:
     if isinstance(y, list):
         raise Refusal("is given a table where it joins tensors")
@@ -133,11 +143,11 @@ class Concat(Joined):
     ignored = frozenset({"size"})
 
     def forward(self, x: Nested) -> Array:
-        made = [tensor(module(x)) for module in self.modules]
+        made = all_of([module(x) for module in self.modules])
         return np.concatenate(made, axis=axis_of(self.dimension, made[0].ndim))
 
     def lower(self, op: Builder, x: Values) -> Value:
-        made = [value(op.call(module, x)) for module in self.modules]
+        made = together(op, [op.call(module, x) for module in self.modules])
         return op.Concat(*made, axis=axis_of(self.dimension, made[0].rank))
 
 
@@ -150,7 +160,7 @@ class DepthConcat(Joined):
     ignored = frozenset({"size"})
 
     def forward(self, x: Nested) -> Array:
-        made = [tensor(module(x)) for module in self.modules]
+        made = all_of([module(x) for module in self.modules])
         axis = axis_of(self.dimension, made[0].ndim)
         sizes = [max(y.shape[d] for y in made) for d in range(made[0].ndim)]
         sizes[axis] = sum(y.shape[axis] for y in made)
@@ -166,7 +176,7 @@ class DepthConcat(Joined):
         return whole
 
     def lower(self, op: Builder, x: Values) -> Value:
-        made = [value(op.call(module, x)) for module in self.modules]
+        made = together(op, [op.call(module, x) for module in self.modules])
         axis = axis_of(self.dimension, made[0].rank)
         padded: list[Value] = []
         for y in made:
@@ -194,12 +204,12 @@ class Parallel(Joined):
 
     def forward(self, x: Array) -> Array:
         parts = np.moveaxis(x, axis_of(self.inputDimension, x.ndim), 0)
-        made = [tensor(module(part)) for module, part in zip(self.fit(len(parts)), parts, strict=True)]
+        made = all_of([module(part) for module, part in zip(self.fit(len(parts)), parts, strict=True)])
         return np.concatenate(made, axis=axis_of(self.outputDimension, made[0].ndim))
 
     def lower(self, op: Builder, x: Value) -> Value:
         parts = entries(op, x, axis_of(self.inputDimension, x.rank))
-        made = [value(op.call(module, part)) for module, part in zip(self.fit(len(parts)), parts, strict=True)]
+        made = together(op, [op.call(module, part) for module, part in zip(self.fit(len(parts)), parts, strict=True)])
         return op.Concat(*made, axis=axis_of(self.outputDimension, made[0].rank))
 
 

@@ -134,6 +134,20 @@ class SpatialDilatedConvolution(SpatialConvolution):
     dilationW: int = 1
     dilationH: int = 1
 
+    # THNN writes the bias into the output before it reads the input
+    def forward_over(self, x: Array, last: Array) -> Array:
+        over = np.zeros_like(x)
+        return self.forward(over if self.bias is None else over + self.bias.reshape(-1, 1, 1))
+
+    def lower_over(self, op: Builder, x: Value, last: Value) -> Value:
+        over = nothing(op, x)
+        return self.lower(op, over if self.bias is None else op.Add(over, self.bias.reshape(-1, 1, 1)))
+
+
+def nothing(op: Builder, x: Value) -> Value:
+    """Zeros of the sizes of ``x``, whatever its batch."""
+    return op.Clip(x, 0.0, 0.0)
+
 
 def connections(table: Array, weight: Array, shape: tuple[int, int]) -> Array:
     """Dense weights ``shape + (kH, kW)`` of a table of pairs (first, second) from 1; the same pair twice adds."""

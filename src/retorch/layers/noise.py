@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -28,6 +28,8 @@ _INT64 = 7
 )
 class Identity(Layer):
     """x, the same tensor or table"""
+
+    hands_on: ClassVar[bool] = True
 
     ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "lambda", "prefix"})
 

@@ -171,6 +171,9 @@ class SpatialCrossMapLRN(Layer):
             self.k = self.K
 
     def forward(self, x: Array) -> Array:
+        return x * self._scale(x) ** -self.beta
+
+    def _scale(self, x: Array) -> Array:
         planes = x.shape[-3]
         before = (self.size - 1) // 2
         after = self.size - 1 - before
@@ -178,25 +181,33 @@ class SpatialCrossMapLRN(Layer):
             [np.square(x[..., max(c - before, 0) : c + after + 1, :, :]).sum(axis=-3) for c in range(planes)],
             axis=-3,
         )
-        return x * (self.k + self.alpha / self.size * around) ** -self.beta
+        return self.k + self.alpha / self.size * around
 
     def lower(self, op: Builder, x: Value) -> Value:
         batch = op.unsqueeze(x, 0) if x.rank == 3 else x
         if self.size % 2:
             y = op.LRN(batch, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
         else:
-            y = self._even(op, batch)
+            y = op.Mul(batch, op.Pow(self._lower_scale(op, batch), -self.beta))
         return op.Squeeze(y, [0]) if x.rank == 3 else y
 
-    def _even(self, op: Builder, x: Value) -> Value:
+    # SpatialCrossMapLRN.lua puts squares and powers into the output, and multiplies by the input last
+    def forward_over(self, x: Array, last: Array) -> Array:
+        return self._scale(x) ** (-2 * self.beta)
+
+    def lower_over(self, op: Builder, x: Value, last: Value) -> Value:
+        batch = op.unsqueeze(x, 0) if x.rank == 3 else x
+        y = op.Pow(self._lower_scale(op, batch), -2 * self.beta)
+        return op.Squeeze(y, [0]) if x.rank == 3 else y
+
+    def _lower_scale(self, op: Builder, x: Value) -> Value:
         """A convolution adds up the planes: ONNX leaves it open what stands around the middle of an even number."""
         c = np.arange(x.shape[1])
         # from[i, j]: plane j counts for plane i
         offset = c[None, :] - c[:, None]
         counts = (offset >= -((self.size - 1) // 2)) & (offset <= self.size // 2)
         weight = (counts * (self.alpha / self.size)).astype(np.float32)[:, :, None, None]
-        scale = op.Conv(op.Mul(x, x), op.weight(weight, "w"), op.weight(np.full(len(c), self.k, np.float32), "b"))
-        return op.Mul(x, op.Pow(scale, -self.beta))
+        return op.Conv(op.Mul(x, x), op.weight(weight, "w"), op.weight(np.full(len(c), self.k, np.float32), "b"))
 
 
 @layer("nn.Normalize", kind="normalize")

@@ -1,4 +1,4 @@
-"""Pooling over windows of images and volumes: maxima, averages, and putting maxima back where they came from."""
+"""Pooling over windows of images and volumes: maxima and averages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from retorch.layers.container import Sequential
-from retorch.layers.convolution import check_rank
+from retorch.layers.convolution import check_rank, nothing
+from retorch.layers.overlap import OVERLAP
 from retorch.layers.rule import Array, Binder, Layer, Refusal, Sizes, layer
 from retorch.layers.windows import LOWEST, Window, slide, taps
+from retorch.torch7 import LuaFunction
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -67,6 +69,10 @@ def inside(windows: Sequence[Window]) -> list[Window]:
     return [Window(w.size + w.pad + w.tail, w.kernel, w.stride, 0, w.dilation, w.out) for w in windows]
 
 
+#: What the bytecode of SpatialMaxUnpooling.lua's and VolumetricMaxUnpooling.lua's wrapper holds.
+_NOTES_SIZES = (b"iheight", b"iwidth", b"MaxPooling", b"updateOutput", b"dim", b"size")
+
+
 class MaxPooling(Pooling):
     """y = the maximum over each window; of a window that sees nothing, the lowest float."""
 
@@ -95,6 +101,26 @@ class MaxPooling(Pooling):
         self.found = (where, sizes)
         return y
 
+    def _spreading(self, x: Array | Value) -> Array:
+        windows = self.windows(x)
+        if self.asked or len(windows) != 2 or any(w.out != w.size for w in windows):
+            raise Refusal(OVERLAP)
+        return spreading(windows)
+
+    def forward_over(self, x: Array, last: Array) -> Array:
+        flat = x.reshape(*x.shape[:-2], -1)
+        return flat[..., self._spreading(x)].max(axis=-1).reshape(x.shape)
+
+    def lower_over(self, op: Builder, x: Value, last: Value) -> Value:
+        flat = op.Reshape(x, [-1, math.prod(x.shape[-2:])])
+        seen = op.Gather(flat, self._spreading(x), axis=1)
+        return op.Reshape(op.ReduceMax(seen, [2], keepdims=0), [-1, *x.shape[1:]])
+
+    @classmethod
+    def computes_the_same(cls, function: LuaFunction) -> bool:
+        # the unpooling modules of 2016 gave theirs an updateOutput that notes the input's sizes and calls the class's
+        return all(word in function.code for word in _NOTES_SIZES)
+
     def lower(self, op: Builder, x: Value) -> Value:
         windows = self.windows(x)
         if self.asked:
@@ -107,6 +133,25 @@ class MaxPooling(Pooling):
             images, windows = covered(op, images, windows, LOWEST), inside(windows)
         y = op.MaxPool(images, **attributes(windows))
         return y if batched else op.Squeeze(y, [0])
+
+
+def spreading(windows: Sequence[Window]) -> Array:
+    """Which inputs each output of a max pooling depends on that overwrites its input as it goes, as flat positions.
+
+    The places are taken in order, and each sees through its window what those before it have left there.
+    """
+    sizes = [w.size for w in windows]
+    reach: Array = np.eye(math.prod(sizes), dtype=bool)
+    for at, place in enumerate(np.ndindex(*sizes)):
+        seen = [
+            [i for t in range(w.kernel) if 0 <= (i := p * w.stride - w.pad + t * w.dilation) < w.size]
+            for p, w in zip(place, windows, strict=True)
+        ]
+        flat = np.ravel_multi_index(np.ix_(*seen), sizes).ravel()
+        reach[at] = reach[flat].any(axis=0)
+    most = int(reach.sum(axis=1).max())
+    # those that depend on fewer name one of them again
+    return np.stack([np.resize(np.flatnonzero(row), most) for row in reach])
 
 
 #: What poolings keep of their last input.
@@ -208,6 +253,13 @@ class AveragePooling(Pooling):
             y = op.Mul(y, float(self.scale()))
         return y if batched else op.Squeeze(y, [0])
 
+    # THNN clears a plane of the output before it reads the input
+    def forward_over(self, x: Array, last: Array) -> Array:
+        return self.forward(np.zeros_like(x))
+
+    def lower_over(self, op: Builder, x: Value, last: Value) -> Value:
+        return self.lower(op, nothing(op, x))
+
     def _averaged(self, op: Builder, x: Value, windows: Sequence[Window]) -> Value:
         if any(window.beyond for window in windows):
             whole = op.AveragePool(covered(op, x, windows, 0.0), **attributes(inside(windows)))
@@ -277,79 +329,3 @@ class SpatialLPPooling(Sequential):
     """(mean over each window of x^pnorm · kH kW)^(1 / pnorm), as the modules in the file say it"""
 
     ignored = frozenset({"kW", "kH", "dW", "dH", "pnorm", "nInputPlane"})
-
-
-class MaxUnpooling(Layer):
-    """Zeros, with x's elements where the maxima of the pooling layer were; the size of that layer's input."""
-
-    pooling: Layer
-
-    def source(self) -> MaxPooling:
-        """The pooling layer, which is asked to remember."""
-        if not isinstance(self.pooling, MaxPooling):
-            raise Refusal(f"undoes a {self.pooling.typename}, which is not a max pooling")
-        return self.pooling
-
-    def setup(self, bind: Binder) -> None:
-        self.source().asked = True
-
-    def forward(self, x: Array) -> Array:
-        found = self.source().found
-        if found is None or found[0].shape != x.shape:
-            raise Refusal("runs before its pooling layer, or on another size")
-        where, sizes = found
-        outer = x.shape[: -len(sizes)]
-        y = np.zeros((math.prod(outer), math.prod(sizes)), x.dtype)
-        np.put_along_axis(y, where.reshape(len(y), -1), x.reshape(len(y), -1), axis=1)
-        return y.reshape(*outer, *sizes)
-
-    def lower(self, op: Builder, x: Value) -> Value:
-        lowered = self.source().lowered
-        if lowered is None or lowered[0] is not op:
-            raise Refusal("runs before its pooling layer")
-        _, pooled, windows = lowered
-        if x.shape[-len(windows) :] != tuple(w.out for w in windows):
-            raise Refusal("its input is not of the size that its pooling layer gave")
-        if any(w.kernel != w.stride or w.dilation != 1 for w in windows):
-            raise Refusal("undoes a pooling whose windows overlap")
-        tap_first = self._taps(op, pooled, windows)
-        first = op.ArgMax(tap_first, axis=-1, keepdims=1)
-        here = op.Equal(first, list(range(tap_first.shape[-1])))
-        spread = op.Where(here, op.Unsqueeze(op.Reshape(x, [-1, *x.shape[-len(windows) :]]), [len(windows) + 1]), 0.0)
-        return self._image(op, spread, windows, x.shape[1 : -len(windows)])
-
-    def _taps(self, op: Builder, x: Value, windows: Sequence[Window]) -> Value:
-        """(planes, *out, taps): what each window of ``x`` sees, in the order in which THNN looks."""
-        rank = len(windows)
-        if any(w.pad or w.tail for w in windows):
-            x = covered(op, x, windows, LOWEST)
-        x = op.Reshape(x, [-1, *(size for w in windows for size in (w.out, w.kernel))])
-        x = op.Transpose(x, perm=[0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2)])
-        return op.Reshape(x, [0, *(w.out for w in windows), math.prod(w.kernel for w in windows)])
-
-    def _image(self, op: Builder, x: Value, windows: Sequence[Window], planes: Sequence[int]) -> Value:
-        """The inverse of :meth:`_taps`, with zeros where no window reached."""
-        rank = len(windows)
-        x = op.Reshape(x, [0, *(w.out for w in windows), *(w.kernel for w in windows)])
-        x = op.Transpose(x, perm=[0, *(at for i in range(1, rank + 1) for at in (i, i + rank))])
-        x = op.Reshape(x, [-1, *planes, *(w.out * w.kernel for w in windows)])
-        if any(w.pad or w.tail for w in windows):
-            rest = [0] * (x.rank - rank)
-            x = op.Pad(x, [*rest, *(-w.pad for w in windows), *rest, *(-w.tail for w in windows)], 0.0)
-        return x
-
-
-@layer("nn.SpatialMaxUnpooling", kind="unpool")
-class SpatialMaxUnpooling(MaxUnpooling):
-    """Zeros, with x's elements where the maxima of ``pooling`` (a module elsewhere in the network) were"""
-
-    pooling: Layer
-    ignored = frozenset({"indices", "owidth", "oheight"})
-
-
-@layer("nn.VolumetricMaxUnpooling", kind="unpool")
-class VolumetricMaxUnpooling(MaxUnpooling):
-    """Zeros, with x's elements where the maxima of ``pooling`` (a module elsewhere in the network) were"""
-
-    pooling: Layer
-    ignored = frozenset("indices otime owidth oheight dT dW dH padT padW padH".split())

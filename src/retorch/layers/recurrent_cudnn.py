@@ -77,6 +77,9 @@ class RNN(Layer):
     hiddenInput: Array | None = None
     cellInput: Array | None = None
 
+    def batch_axis(self) -> int:
+        return 0 if self.batchFirst else 1
+
     def setup(self, bind: Binder) -> None:
         if self.mode not in _MODES:
             raise Refusal(f"has the unknown mode {self.mode}")

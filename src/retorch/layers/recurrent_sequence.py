@@ -149,6 +149,9 @@ class RnnWeights(Sequence):
     g: Array | None = None
     v: Array | None = None
 
+    def batch_axis(self) -> int:
+        return 0 if self.batchfirst else 1
+
     def normalized(self, weight: Array, rows: int) -> tuple[Array, Array]:
         if self.g is None or self.v is None:
             return super().normalized(weight, rows)

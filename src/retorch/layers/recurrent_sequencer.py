@@ -24,6 +24,9 @@ class Sequencing(Layer):
     modules: list[Layer]
     module: Layer | None = None
 
+    def batch_axis(self) -> int:
+        return 1
+
     @property
     def inner(self) -> Layer:
         """The module that is called for every step."""

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import Problem, UnsupportedError, UsageError
-from retorch.torch7 import LuaTable, TorchObject
+from retorch.layers.overlap import OVERLAP, READ_BEFORE_WRITTEN
+from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 Array: TypeAlias = NDArray[Any]
 #: What Torch passes between modules: a tensor, or a table of such.
@@ -40,6 +41,10 @@ class Run:
     """One forward pass: Torch's module-owned output buffers, what recurrent layers remember, and who listens."""
 
     buffers: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
+    #: The tensor that each module calls its output, by ``id`` of the module.
+    outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
+    #: Arrays, by ``id``, that stood for such a tensor before its module ran again, and what it is since.
+    moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
     listen: Callable[[Layer, Nested, Nested], None] | None = None
     depth: int = 0
@@ -74,12 +79,24 @@ def fresh_clones() -> Generator[None]:
     if run is None:
         yield
         return
-    outer = run.buffers, run.memory
-    run.buffers, run.memory = {}, {}
+    outer = run.buffers, run.outputs, run.memory
+    run.buffers, run.outputs, run.memory = {}, {}, {}
     try:
         yield
     finally:
-        run.buffers, run.memory = outer
+        run.buffers, run.outputs, run.memory = outer
+
+
+def current(x: Nested) -> Nested:
+    """What tensors are by now: a module that runs again makes its last output point at the new one."""
+    run = _current_run.get()
+    if run is None or not run.moved:
+        return x
+    if isinstance(x, list):
+        return [current(item) for item in x]
+    while id(x) in run.moved:
+        x = run.moved[id(x)][1]
+    return x
 
 
 def tensors(x: Nested) -> Iterator[Array]:
@@ -124,6 +141,8 @@ class Layer:
     ignored: ClassVar[frozenset[str]] = frozenset()
     #: Containers pass on what their children made and own no buffer.
     container: ClassVar[bool] = False
+    #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
+    hands_on: ClassVar[bool] = False
     #: The declared fields and their types; filled by :func:`layer`.
     fields: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
 
@@ -133,6 +152,11 @@ class Layer:
     path: str
     typename: str
     raw: TorchObject
+
+    @classmethod
+    def computes_the_same(cls, function: LuaFunction) -> bool:
+        """Whether a function that a file stores in place of ``updateOutput`` does what the class's own does."""
+        return False
 
     def setup(self, bind: Binder) -> None:
         """Called once all fields are read: for what a field alone does not say."""
@@ -149,6 +173,10 @@ class Layer:
             if isinstance(value, (int, float, str)) or (isinstance(value, tuple) and len(cast("Sizes", value)) < 9):
                 shown[name] = value
         return shown
+
+    def batch_axis(self) -> int:
+        """Which dimension of its input is the batch, from 0: some recurrent modules take the time first."""
+        return 0
 
     def index_limit(self) -> int | None:
         """For layers that use their input as indices from 1: the largest that they accept."""
@@ -177,6 +205,18 @@ class Layer:
         """The same in ONNX operators; ``op`` is a :class:`retorch.lowering.Builder`."""
         raise Refusal("cannot be converted")
 
+    def forward_over(self, x: Any, last: Array, /) -> Any:
+        """``forward`` where x lies in the memory of ``last``, the module's own last output, which Torch overwrites."""
+        if self.typename.rpartition(".")[2] in READ_BEFORE_WRITTEN:
+            return self.forward(x)
+        raise Refusal(OVERLAP)
+
+    def lower_over(self, op: Any, x: Any, last: Any, /) -> Any:
+        """The same in ONNX operators."""
+        if self.typename.rpartition(".")[2] in READ_BEFORE_WRITTEN:
+            return self.lower(op, x)
+        raise Refusal(OVERLAP)
+
     def __call__(self, x: Nested) -> Nested:
         """Run the layer as Torch does: into the buffer that the module owns."""
         run = _current_run.get()
@@ -184,8 +224,15 @@ class Layer:
             with forward_pass():
                 return self(x)
         try:
+            x = current(x)
             self.check_nesting(x)
-            y = cast("Nested", self.forward(x))
+            last = None if self.container else run.buffers.get(id(self))
+            if last is not None and any(np.may_share_memory(last, t) for t in tensors(x)):
+                y = cast("Nested", self.forward_over(x, last))
+                if isinstance(y, np.ndarray) and y.size != last.size:
+                    raise Refusal(OVERLAP)
+            else:
+                y = cast("Nested", self.forward(x))
         except Refusal as refusal:
             raise UnsupportedError([Problem(self.path, self.typename, str(refusal))]) from refusal
         except (ValueError, IndexError) as error:
@@ -211,19 +258,43 @@ class Layer:
 
 def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
     """A module used twice writes its second output over its first: the same tensor, in Torch."""
-    if any(np.may_share_memory(y, t) for t in tensors(x)):
+    y = _placed(run, owner, x, y)
+    if owner.hands_on:
         return y
-    if owner_weights_share(owner, y):
+    if any(y is t for t in tensors(x)):
+        # the module's tensor is another one than its input's, on the same memory
+        y = y.view()
+    last = run.outputs.get(id(owner))
+    if last is not None and last is not y:
+        run.moved[id(last)] = last, y
+    run.outputs[id(owner)] = y
+    return y
+
+
+def _placed(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
+    """The output in the memory that the module used before."""
+    last = run.buffers.get(id(owner))
+    mine = last is not None and np.may_share_memory(y, last)
+    if not mine and (any(np.may_share_memory(y, t) for t in tensors(x)) or owner_weights_share(owner, y)):
         return y
     if not y.flags.c_contiguous:
         # Torch's buffers are: a view of one must share its memory
         y = y.copy()
-    last = run.buffers.get(id(owner))
-    if last is None or last.shape != y.shape or last.dtype != y.dtype:
+    if last is None or last.dtype != y.dtype:
         run.buffers[id(owner)] = y
-        return y
-    last[...] = y
-    return last
+    elif last.shape == y.shape:
+        last[...] = y
+        return last
+    elif y.size <= last.size:
+        # the same memory under other sizes
+        flat = last.reshape(-1)[: y.size]
+        flat[...] = y.reshape(-1)
+        return flat.reshape(y.shape)
+    else:
+        # what still looks at the smaller buffer sees the beginning of the larger one
+        last.reshape(-1)[...] = y.reshape(-1)[: last.size]
+        run.buffers[id(owner)] = y
+    return y
 
 
 def owner_weights_share(owner: Layer, y: Array) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -67,6 +67,8 @@ class View(Layer):
 
     ``numInputDims`` says how many dimensions are one example; one -1 in size stands for whatever is left.
     """
+
+    hands_on: ClassVar[bool] = True
 
     size: Sizes
     numInputDims: int | None = None
@@ -242,6 +244,8 @@ class Squeeze(Layer):
 class Unsqueeze(Layer):
     """x with a dimension of size 1 in front of dimension ``pos`` (from 1, after the batch)"""
 
+    hands_on: ClassVar[bool] = True
+
     pos: int
     numInputDims: int | None = None
 
@@ -316,6 +320,8 @@ class Replicate(Layer):
 
     ``ndim`` says how many dimensions there are without the batch. The copies are one memory in Torch.
     """
+
+    hands_on: ClassVar[bool] = True
 
     nfeatures: int
     dim: int = 1

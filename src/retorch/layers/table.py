@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
+from retorch.layers.overlap import OVERLAP
 from retorch.layers.rule import Array, Layer, Nested, Refusal, layer
 from retorch.layers.shape import axis_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from retorch.builder import Builder, Value
     from retorch.builder import Nested as Values
 
@@ -36,9 +35,34 @@ def alike(op: Builder, x: Sequence[Value]) -> list[Value]:
     return [x[0], *(value_with_sizes(op, other, x[0]) for other in x[1:])]
 
 
+class Accumulating(Layer):
+    """Torch copies x1 into the output, and then adds (…) the others to it, one after the other."""
+
+    accumulate: ClassVar[Callable[..., Array]]
+    operator: ClassVar[str]
+
+    def forward_over(self, x: list[Array], last: Array) -> Array:
+        y = last.reshape(x[0].shape)
+        y[...] = x[0]
+        for other in x[1:]:
+            self.accumulate(y, with_sizes(other, y), out=y)
+        return y
+
+    def lower_over(self, op: Builder, x: list[Value], last: Value) -> Value:
+        if last.shape != x[0].shape:
+            raise Refusal(OVERLAP)
+        op.write(last, op.Identity(x[0]))
+        for other in x[1:]:
+            op.write(last, op.many(self.operator, 1, last, value_with_sizes(op, other, last))[0])
+        return last
+
+
 @layer("nn.CAddTable", kind="add")
-class CAddTable(Layer):
+class CAddTable(Accumulating):
     """x1 + x2 + …, in x1's sizes; into x1 where ``inplace``"""
+
+    accumulate = staticmethod(np.add)
+    operator = "Add"
 
     inplace: bool = False
 
@@ -61,8 +85,11 @@ class CAddTable(Layer):
 
 
 @layer("nn.CSubTable", kind="sub")
-class CSubTable(Layer):
+class CSubTable(Accumulating):
     """x1 - x2"""
+
+    accumulate = staticmethod(np.subtract)
+    operator = "Sub"
 
     def forward(self, x: list[Array]) -> Array:
         return x[0] - with_sizes(x[1], x[0])
@@ -72,8 +99,11 @@ class CSubTable(Layer):
 
 
 @layer("nn.CMulTable", kind="mul")
-class CMulTable(Layer):
+class CMulTable(Accumulating):
     """x1 · x2 · …, element by element"""
+
+    accumulate = staticmethod(np.multiply)
+    operator = "Mul"
 
     def forward(self, x: list[Array]) -> Array:
         return reduce(np.multiply, [with_sizes(other, x[0]) for other in x[1:]], x[0].copy())
@@ -84,8 +114,11 @@ class CMulTable(Layer):
 
 
 @layer("nn.CDivTable", kind="div")
-class CDivTable(Layer):
+class CDivTable(Accumulating):
     """x1 / x2"""
+
+    accumulate = staticmethod(np.divide)
+    operator = "Div"
 
     def forward(self, x: list[Array]) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
