@@ -9,6 +9,7 @@ import typer
 
 from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.progress import progress
 from retorch.cli.style import Caffe2Style, Style
 from retorch.cli.terminal import console, print_json
 from retorch.errors import UsageError
@@ -60,7 +61,7 @@ def convert(
     with about(output):
         written = style.save(made, target)
     notes = [*net.notes, *made.notes, *assumed]
-    report = None if no_verify else _verified(net, target, layers=page is not None)
+    report = None if no_verify else _verified(net, made, target, layers=page is not None)
     with about(output):
         _write_sidecar(file, net, made, written, target, report, notes)
     if page is not None and report is not None:
@@ -84,10 +85,16 @@ def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tup
         return made, [assumed.note, *note]
 
 
-def _verified(net: Module, target: Path, *, layers: bool) -> Report:
+def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:
     from retorch.verification import verify
+    from retorch.verification.compare import example_shapes
+    from retorch.verification.inputs import random_trial
 
-    return verify(net, target, layers=layers)
+    # What brew writes does not say which inputs it was made for; the network in the hand does.
+    trial = random_trial(net, example_shapes(made), made.input_nesting)
+
+    with progress() as watch:
+        return verify(net, target, trials=[trial], layers=layers, watch=watch)
 
 
 def _check_report(page: Path, no_verify: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from retorch.cli.arguments import load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.progress import progress
 from retorch.cli.terminal import console, print_json, table
 from retorch.cli.trials import Asked
 from retorch.errors import UsageError
@@ -79,7 +80,7 @@ def _compared(
 ) -> Report:
     from retorch import verification
 
-    with about(target):
+    with about(target), progress() as watch:
         return verification.verify(
             net,
             target,
@@ -89,6 +90,7 @@ def _compared(
             seed=seed,
             source=source,
             unkind=unkind,
+            watch=watch,
         )
 
 

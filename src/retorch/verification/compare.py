@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,18 @@ from retorch.verification.alone import Alone
 from retorch.verification.engines import Case, Engine, each_engine, engine
 from retorch.verification.entries import Log, layer_entries
 from retorch.verification.further import further_trials
-from retorch.verification.inputs import Trial, positions, random_trial
+from retorch.verification.inputs import Trial, random_trial
 from retorch.verification.measure import TOLERANCE, measure
 from retorch.verification.recorded import recorded
 from retorch.verification.report import LayerRow, Report, Witness
 
 Array: TypeAlias = NDArray[Any]
+#: What is being done, how much of it is done, and how much there is.
+Watch: TypeAlias = Callable[[str, int, int], None]
+
+
+def _unwatched(what: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
 
 
 def verify(
@@ -41,8 +47,9 @@ def verify(
     tolerance: float = TOLERANCE,
     source: str | os.PathLike[str] | None = None,
     unkind: bool = False,
+    watch: Watch = _unwatched,
 ) -> Report:
-    """Compare written files with the network they were made from.
+    """Compare written files with the network they were made from; the report's ``ok`` says whether all agree.
 
     Args:
         net: the network; it is the reference, run in float64.
@@ -55,18 +62,17 @@ def verify(
         tolerance: the error allowed, relative to max(1, max|y|) of the reference.
         source: the Torch7 file, for ``lua``.
         unkind: try zeros, a constant, large values and other batches too.
+        watch: told what is being done, how much of it is done and how much there is.
 
-    Returns a report; ``report.ok`` says whether all agree.
     Raises FormatError for files that cannot be read, UsageError for an unknown engine or inputs that do not fit.
     """
     target = Path(path)
     network = Network.load(target)
-    nesting = positions(network.model.metadata_props.get("retorch.inputs"), len(network.inputs))
-    asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), nesting, seed)]
+    asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
-    case = Case(net, network, nesting, layer_entries(net, target, network, shapes) if layers else [])
+    case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
     more, notes = further_trials(case, target, asked[0], seed, tolerance) if unkind else ([], [])
-    hear = _Hearing(case, layers, tolerance)
+    hear = _Hearing(case, layers, tolerance, watch)
     heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), [*asked, *more])]
     return Report(tolerance, (*heard, *recorded(net)), (*net.notes, *network.notes, *notes), shapes)
 
@@ -78,16 +84,21 @@ class _Hearing:
     case: Case
     layers: bool
     tolerance: float
+    watch: Watch
 
     def __call__(self, one: Engine, trials: Sequence[Trial]) -> list[Witness]:
+        heard: list[Witness] = []
         with closing(one):
-            return [self.ask(one, trial, first=i == 0) for i, trial in enumerate(trials)]
+            for i, trial in enumerate(trials):
+                self.watch(f"{one.name}: inputs", i, len(trials))
+                heard.append(self.ask(one, trial, first=i == 0))
+        return heard
 
     def ask(self, one: Engine, trial: Trial, *, first: bool) -> Witness:
-        heard = _witness(self.case, one, trial, self.layers and first)
+        heard = _witness(self.case, one, trial, self.watch, layers=self.layers and first)
         if self.layers and not first and not heard.agrees(self.tolerance):
             # layers cost time: on further inputs only where something is wrong
-            heard = _witness(self.case, one, trial, layers=True)
+            heard = _witness(self.case, one, trial, self.watch, layers=True)
         return heard
 
 
@@ -115,22 +126,22 @@ def example_shapes(network: Network) -> list[tuple[int, ...]]:
     return [tuple(shape) for shape in json.loads(text)]
 
 
-def _witness(case: Case, one: Engine, trial: Trial, layers: bool) -> Witness:
+def _witness(case: Case, one: Engine, trial: Trial, watch: Watch, *, layers: bool) -> Witness:
     log = Log()
     wide = Trial(trial.label, tuple(t.astype(np.float64) if t.dtype.kind == "f" else t for t in trial.tensors))
     expected = list(tensors(case.net.forward(wide.nested(case.nesting), log if layers else None)))
     try:
         got = one.run(trial.tensors)
     except EngineError as error:
-        rows = _rows(case, one, trial, log, broken=True) if layers else ()
+        rows = _rows(case, one, trial, log, watch, broken=True) if layers else ()
         return Witness(one.name, trial.label, (), str(error).splitlines()[0], rows)
     if len(got) != len(expected):
         return Witness(one.name, trial.label, (), f"{len(got)} outputs, the reference gives {len(expected)}")
-    rows = _rows(case, one, trial, log, broken=False) if layers else ()
+    rows = _rows(case, one, trial, log, watch, broken=False) if layers else ()
     return Witness(one.name, trial.label, tuple(measure(e, g) for e, g in zip(expected, got, strict=True)), layers=rows)
 
 
-def _rows(case: Case, one: Engine, trial: Trial, log: Log, *, broken: bool) -> tuple[LayerRow, ...]:
+def _rows(case: Case, one: Engine, trial: Trial, log: Log, watch: Watch, *, broken: bool) -> tuple[LayerRow, ...]:
     present = case.network.value_names()
     wanted = {n: v for n, v in log.by_blob(case.entries).items() if n in present}
     values: dict[str, Array] = {}
@@ -139,7 +150,8 @@ def _rows(case: Case, one: Engine, trial: Trial, log: Log, *, broken: bool) -> t
     truth = {name: array for name, (_, _, array) in wanted.items()}
     alone = Alone(case.network, trial.tensors, truth) if one.runs_files else None
     rows: list[LayerRow] = []
-    for name, (path, typename, expected) in wanted.items():
+    for i, (name, (path, typename, expected)) in enumerate(wanted.items()):
+        watch(f"{one.name}: layers", i, len(wanted))
         whole = measure(expected, values[name]) if name in values else None
         try:
             by_itself = measure(expected, alone.run(name)) if alone else None
