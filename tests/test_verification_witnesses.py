@@ -12,6 +12,7 @@ import pytest
 import retorch
 from building import sequential, torch_object
 from golden_cases import GOLDEN, Case
+from retorch.cli import main
 from retorch.errors import EngineError, UsageError
 from retorch.module import bind
 from retorch.torch7 import TorchObject
@@ -176,3 +177,16 @@ def test_without_torch7_the_way_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="Torch7 is not installed"):
         verify(written(tmp_path), tmp_path / "out", engines=["lua"], source=tmp_path / "net.t7")
+
+
+def test_the_record_beside_folded_files_names_the_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = Path(__file__).parents[1] / "examples" / "digits" / "digits.t7"
+    assert main(["convert", str(digits), "-o", str(tmp_path), "--no-verify"]) == 0
+
+    def no_conversion(*arguments: object, **options: object) -> None:
+        raise AssertionError("the record says it all")
+
+    monkeypatch.setattr("retorch.conversion.convert", no_conversion)
+    report = verify(retorch.load(digits), tmp_path, layers=True)
+    assert [row.blob for row in report.witnesses[0].layers][:4] == ["conv1", "relu1", "pool1", "conv2"]
+    assert report.ok

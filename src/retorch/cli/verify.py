@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from retorch.cli.arguments import load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
@@ -71,7 +72,10 @@ def verify(
     if as_json:
         print_json(report.as_dict())
     else:
-        show_report(console(), report)
+        screen = console()
+        for note in report.notes:
+            screen.print(f"[yellow]note:[/yellow] {escape(note)}")
+        show_report(screen, report)
     raise typer.Exit(DONE if report.ok else DIFFERS)
 
 
