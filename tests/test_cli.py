@@ -197,3 +197,18 @@ def test_a_view_that_drops_a_batch_of_one_leaves_the_batch_open(
     x = np.random.default_rng(0).standard_normal((3, *sizes[1:])).astype(np.float32)
     expected = retorch.load(GOLDEN / "net_densenet.t7").forward(x)
     np.testing.assert_allclose(network.run(x)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "shapes"),
+    [("MM_1", ["2x3x4"]), ("MM_1", ["2x3x4", "2x4x5", "2x5x6"]), ("CAddTable_1", ["3x4"]), ("net_lenet", ["1x3"])],
+)
+def test_an_input_that_does_not_fit_is_one_clear_error(
+    case: str, shapes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [word for shape in shapes for word in ("--input", shape)]
+    assert main(["convert", str(GOLDEN / f"{case}.t7"), "-o", str(tmp_path / "out"), *options]) == 3
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "nn." in message
+    assert not (tmp_path / "out").exists()

@@ -226,6 +226,11 @@ class Builder:
             if self.strict:
                 raise UnsupportedError(self.problems) from refusal
             return self._stand_in(module, x)
+        except (ValueError, IndexError, ZeroDivisionError) as error:
+            # a rule that took its input apart as its layer never gets it: a table of another length, too few dimensions
+            given = " and ".join(str(v.shape) for v in flatten(x))
+            self.problems.append(Problem(module.path, module.typename, f"does not take {given}: {error}"))
+            raise UnsupportedError(self.problems) from error
 
     def _lower_here(self, module: Layer, x: Nested) -> Nested:
         last = None if module.container else self._buffers.get(id(module))
