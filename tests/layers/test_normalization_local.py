@@ -48,7 +48,7 @@ def divided(x: np.ndarray, kernel: np.ndarray, threshold: float, value: float) -
 
 
 def estimator(kernel: np.ndarray, planes: int, age: str) -> TorchObject:
-    """What the modules hold: in 2012 one map per plane and a sum, later one convolution; two for kernels of a vector."""
+    """What the modules hold: in 2012 a map per plane and a sum, later one convolution; two for kernels of a vector."""
     flat = kernel if kernel.ndim == 2 else kernel[None]
     kinds = {"map": "nn.SpatialConvolutionMap", "conv": "nn.SpatialConvolution"}
     leading = {"map": (planes,), "conv": (1, planes)}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from retorch.module import Module
-    from retorch.verification import Report
+    from retorch.verification import Report, Witness
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -150,16 +150,19 @@ def show_report(screen: Console, report: Report) -> None:
             numbers = (f"{m.max_abs:.2e}", f"{m.mean_abs:.2e}", f"{m.scale:.3g}", f"{m.relative:.2e}")
             rows.add_row(witness.engine, witness.trial, str(i + 1), "x".join(map(str, m.shape)) or "-", *numbers)
     screen.print(rows)
+    shown: set[str] = set()
     for witness in report.witnesses:
-        if witness.layers:
-            show_layers(screen, report, witness.engine)
+        # each engine once, and every input on which something is off
+        if witness.layers and (witness.engine not in shown or not witness.agrees(report.tolerance)):
+            shown.add(witness.engine)
+            show_layers(screen, report, witness)
     screen.print(f"[bold {colour}]{report.verdict}[/bold {colour}]")
 
 
-def show_layers(screen: Console, report: Report, engine: str) -> None:
+def show_layers(screen: Console, report: Report, witness: Witness) -> None:
     """Every layer: its error in the whole network, and alone."""
+    screen.print(f"\n{witness.engine} on {witness.trial}", style="bold")
     rows = table("layer", "class", "blob", ">max error", ">relative", ">roundings", ">alone", "")
-    witness = next(w for w in report.witnesses if w.engine == engine and w.layers)
     for row in witness.layers:
         mark = "[red]wrong[/red]" if row.guilty(report.tolerance) else ""
         mark = mark or ("[yellow]off[/yellow]" if row.diverges(report.tolerance) else "[green]ok[/green]")
