@@ -18,7 +18,7 @@ test: $(READY)
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 caffe2: $(READY)
 	$(BIN)/python tools/caffe2_env.py
