@@ -54,7 +54,7 @@ def row(*modules: TorchObject) -> TorchObject:
 
 
 def view(size: int) -> TorchObject:
-    return TorchObject("nn.View", {"size": np.array([size]), "numElements": size})
+    return TorchObject("nn.View", {"size": np.array([size]), "numElements": size, "numInputDims": 3})
 
 
 def vgg16() -> TorchObject:

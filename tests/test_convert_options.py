@@ -29,7 +29,7 @@ def engines(net: files.Caffe2Net) -> list[str]:
 
 
 def test_nnpack(tmp_path: Path) -> None:
-    assert set(engines(converted(tmp_path, "--nnpack"))) == {"NNPACK"}
+    assert engines(converted(tmp_path, "--nnpack"))[0] == "NNPACK"
     assert set(engines(converted(tmp_path))) == {""}
 
 

@@ -15,7 +15,7 @@ from retorch.caffe2.emit import EmitOptions
 from retorch.caffe2.runtime import Runtime
 
 RNG = np.random.default_rng(3)
-FEEDS = {"data": RNG.standard_normal((2, 4, 12, 11)).astype(np.float32)}
+FEEDS = {"data": RNG.standard_normal((2, 4, 48, 44)).astype(np.float32)}
 
 
 def weights(name: str, *shape: int) -> onnx.TensorProto:
@@ -26,7 +26,7 @@ def network(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], outp
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [2, 4, 12, 11])],
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [2, 4, 48, 44])],
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         constants,
     )
@@ -67,6 +67,20 @@ def test_nnpack_is_for_plain_convolutions() -> None:
         "dilated": ("", []),
         "grouped": ("NNPACK", ["FT16"]),
     }
+
+
+def test_nnpack_is_not_for_small_images() -> None:
+    nodes = [
+        conv("half", "data", "w1", strides=[4, 4]),
+        conv("k7", "half", "w7", pads=[3, 3, 3, 3]),
+        conv("k3", "k7", "w3", pads=[1, 1, 1, 1]),
+        conv("k1", "k3", "w1"),
+        conv("quarter", "k1", "w3", strides=[3, 3]),
+        conv("tiny", "quarter", "w1"),
+    ]
+    stored = [weights("w1", 4, 4, 1, 1), weights("w3", 4, 4, 3, 3), weights("w7", 4, 4, 7, 7)]
+    ops = net(network(nodes, stored, ["tiny"]), EmitOptions(nnpack=True)).predict.op
+    assert [op.output[0] for op in ops if op.engine] == ["half", "k7", "k1", "quarter"]
 
 
 def test_engines_are_default_by_default() -> None:

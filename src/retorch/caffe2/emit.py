@@ -31,6 +31,7 @@ from retorch.caffe2.emission.op import (
     RefusalError,
     Rule,
     SizeRefusalError,
+    dims_of,
 )
 from retorch.caffe2.emission.tuning import in_place, nnpack
 from retorch.caffe2.files import Caffe2Net
@@ -177,7 +178,8 @@ def _outputs(draft: Draft, graph: ir.Graph) -> list[str]:
 def _finished(draft: Draft, graph: ir.Graph) -> Caffe2Net:
     outputs = _outputs(draft, graph)
     if draft.options.nnpack:
-        draft.ops = nnpack(draft.ops)
+        values = [value for node in graph for value in node.outputs]
+        draft.ops = nnpack(draft.ops, {value.name or "": dims_of(value) for value in values if value.shape})
     if draft.options.in_place:
         draft.ops = in_place(draft.ops, outputs)
     inputs = [value.name or "" for value in graph.inputs if value.const_value is None]
