@@ -150,18 +150,21 @@ def show_report(screen: Console, report: Report) -> None:
             numbers = (f"{m.max_abs:.2e}", f"{m.mean_abs:.2e}", f"{m.scale:.3g}", f"{m.relative:.2e}")
             rows.add_row(witness.engine, witness.trial, str(i + 1), "x".join(map(str, m.shape)) or "-", *numbers)
     screen.print(rows)
-    shown: set[str] = set()
+    shown: list[Witness] = []
     for witness in report.witnesses:
         # each engine once, and every input on which something is off
-        if witness.layers and (witness.engine not in shown or not witness.agrees(report.tolerance)):
-            shown.add(witness.engine)
-            show_layers(screen, report, witness)
+        known = any(witness.engine == other.engine for other in shown)
+        if witness.layers and (not known or not witness.agrees(report.tolerance)):
+            shown.append(witness)
+    for witness in shown:
+        if len(shown) > 1:
+            screen.print(f"\n{witness.engine} on {witness.trial}", style="bold")
+        show_layers(screen, report, witness)
     screen.print(f"[bold {colour}]{report.verdict}[/bold {colour}]")
 
 
 def show_layers(screen: Console, report: Report, witness: Witness) -> None:
     """Every layer: its error in the whole network, and alone."""
-    screen.print(f"\n{witness.engine} on {witness.trial}", style="bold")
     rows = table("layer", "class", "blob", ">max error", ">relative", ">roundings", ">alone", "")
     for row in witness.layers:
         mark = "[red]wrong[/red]" if row.guilty(report.tolerance) else ""
