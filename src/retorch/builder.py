@@ -233,7 +233,7 @@ class Builder:
             raise UnsupportedError(self.problems) from error
 
     def _lower_here(self, module: Layer, x: Nested) -> Nested:
-        last = None if module.container else self._buffers.get(id(module))
+        last = None if module.container or self.memory else self._buffers.get(id(module))
         if last is None or all(v.root is not last.root for v in flatten(x)):
             return cast("Nested", module.lower(self, x))
         y = cast("Nested", module.lower_over(self, x, last))
@@ -283,6 +283,9 @@ class Builder:
             y = Value(y.read(), y, lambda p: p, lambda _, new: new)
         last = self._outputs.get(id(module))
         if last is not None and last is not y:
+            # what is given now has not moved, whatever it did before
+            self._moved.pop(id(y), None)
+            self._moved.pop(id(y), None)
             self._moved[id(last)] = last, y
         self._outputs[id(module)] = y
         return y

@@ -226,7 +226,8 @@ class Layer:
         try:
             x = current(x)
             self.check_nesting(x)
-            last = None if self.container else run.buffers.get(id(self))
+            # a step of a recurrence is given its own last state: there the formula holds for states as they were
+            last = None if self.container or run.memory else run.buffers.get(id(self))
             if last is not None and any(np.may_share_memory(last, t) for t in tensors(x)):
                 y = cast("Nested", self.forward_over(x, last))
                 if isinstance(y, np.ndarray) and y.size != last.size:
@@ -266,6 +267,10 @@ def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
         y = y.view()
     last = run.outputs.get(id(owner))
     if last is not None and last is not y:
+        # what is given now has not moved, whatever it did before
+        run.moved.pop(id(y), None)
+        # the same array may come back: it is the output again
+        run.moved.pop(id(y), None)
         run.moved[id(last)] = last, y
     run.outputs[id(owner)] = y
     return y
