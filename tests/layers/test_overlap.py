@@ -208,3 +208,16 @@ def test_a_view_of_a_resized_output_is_refused() -> None:
     wide = np.tanh(np.pad(x.astype(np.float64), [(0, 0), (0, 0), (0, 2)]))
     # the view looks at the beginning of the memory, which the longer output has taken
     check([wide.reshape(-1)[:24].reshape(2, 12), wide], reference(net, x), 1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_a_tensor_that_comes_back_is_the_output_again(count: int) -> None:
+    """Contiguous copies, then hands on what is its own memory already, and copies again."""
+    x = noise(np.random.default_rng(5), 2, 3, 4)
+    shared = torch_object("nn.Contiguous")
+    replicated = torch_object("nn.Replicate", nfeatures=4, dim=3)
+    first = torch_object("nn.Select", dimension=3, index=1)
+    step = torch_object("nn.Sequential", modules=[replicated, shared, shared, first])
+    net = sequential(*[step] * count)
+    check([x], reference(net, x), 1e-6)
+    check([x], through_onnx(net, x), 1e-6)
