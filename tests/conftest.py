@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from retorch.caffe2.runtime import AGES, Runtime
+
+# how long an example takes says how busy the machine is
+hypothesis.settings.register_profile("retorch", deadline=None)
+hypothesis.settings.load_profile("retorch")
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 
