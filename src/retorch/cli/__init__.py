@@ -16,7 +16,7 @@ from retorch.cli import run as run_command
 from retorch.cli.outcome import explain
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch inspect model.t7
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     help="Open Torch7 models (.t7), look inside, run them, and turn them into Caffe2 or ONNX, with proof.",
     epilog=EXAMPLES,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # importing what formats help in colours takes longer than all the rest
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RELEASE = "0.8.1"
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch check out --ops 0.8.1
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from retorch.cleaning import Cleaned
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch clean model_gpu.t7 -o model.t7
 

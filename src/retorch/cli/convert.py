@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from retorch.verification import Report
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch convert model.t7 -o out --input 1x3x224x224
 

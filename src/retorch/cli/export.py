@@ -11,7 +11,7 @@ from retorch.cli.outcome import about
 from retorch.cli.terminal import console, print_json, size
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch export model.t7 --to npz
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from retorch.torch7 import Document
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch inspect model.t7
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retorch.layers.rule import Array
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch run out --input x.npz -o y.npz
 

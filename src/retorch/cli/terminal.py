@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def console(*, error: bool = False) -> Console:
     """The terminal; rich honours NO_COLOR and falls back to plain text when piped."""
+    from rich.console import Console
+
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else 140
     return Console(stderr=error, highlight=False, width=width, soft_wrap=False)
+
+
+def plain(text: str) -> str:
+    """The text with its brackets as they are, which rich would take for colours."""
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def print_json(value: Any) -> None:
@@ -24,6 +34,8 @@ def print_json(value: Any) -> None:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """A table with headings; columns whose heading starts with ``>`` hold numbers."""
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith(">")

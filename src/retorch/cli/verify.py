@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from retorch.cli.arguments import load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.progress import progress
-from retorch.cli.terminal import console, print_json, table
+from retorch.cli.terminal import console, plain, print_json, table
 from retorch.cli.trials import Asked
 from retorch.errors import UsageError
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from retorch.verification import Report, Witness
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch verify model.t7 out --layers
 
@@ -74,7 +73,7 @@ def verify(
     else:
         screen = console()
         for note in report.notes:
-            screen.print(f"[yellow]note:[/yellow] {escape(note)}")
+            screen.print(f"[yellow]note:[/yellow] {plain(note)}")
         show_report(screen, report)
     raise typer.Exit(DONE if report.ok else DIFFERS)
 

@@ -15,7 +15,7 @@ from retorch.cli.terminal import console
 from retorch.errors import UsageError
 
 EXAMPLES = """
-[bold]Examples[/bold]
+Examples:
 
   retorch view out
 
