@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
 
 from retorch.nodes import OPSET
 
@@ -195,6 +194,8 @@ def fold_constants(rewrite: Rewrite) -> None:
         result = onnx.helper.make_empty_tensor_value_info(str(out.name))
         graph = onnx.helper.make_graph([ir.to_proto(node)], "constant", types, [result])
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
+        from onnx.reference import ReferenceEvaluator  # which few networks need, and which takes long to import
+
         evaluator: Any = ReferenceEvaluator(model)
         value = np.asarray(evaluator.run(None, feeds)[0])
         name = str(out.name)

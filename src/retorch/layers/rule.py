@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, get_origin
 
 import numpy as np
@@ -124,6 +125,21 @@ class Binder(Protocol):
         ...
 
 
+class _Fields:
+    """What the annotations of a class say, worked out when first asked for: of most classes that is never."""
+
+    def __get__(self, instance: object, owner: type) -> Mapping[str, Any]:
+        return _declared(next((cls for cls in owner.__mro__ if cls in _described), None))
+
+
+@cache
+def _declared(cls: type | None) -> Mapping[str, Any]:
+    """The fields that a registered class declares, and their types."""
+    hints = {} if cls is None else typing.get_type_hints(cls)
+    said = {n: t for n, t in hints.items() if get_origin(t) is not ClassVar and n not in _OWN_NAMES}
+    return types.MappingProxyType(said)
+
+
 class Layer:
     """A Torch module: the fields it declares, its formula, its lowering.
 
@@ -143,8 +159,8 @@ class Layer:
     container: ClassVar[bool] = False
     #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
     hands_on: ClassVar[bool] = False
-    #: The declared fields and their types; filled by :func:`layer`.
-    fields: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
+    #: The declared fields and their types, of the registered class.
+    fields = _Fields()
 
     #: Whether ``forward`` takes a table, by its annotation; None where it takes either. Filled by :func:`layer`.
     takes_table: ClassVar[bool | None] = None
@@ -310,6 +326,7 @@ def owner_weights_share(owner: Layer, y: Array) -> bool:
 _OWN_NAMES = frozenset(Layer.__annotations__)
 L = TypeVar("L", bound=type[Layer])
 _registry: dict[str, type[Layer]] = {}
+_described: set[type] = set()
 
 
 def layer(*names: str, kind: str = "") -> Callable[[L], L]:
@@ -330,9 +347,10 @@ def layer(*names: str, kind: str = "") -> Callable[[L], L]:
             _registry[name] = cls
         cls.names = names
         cls.kind = kind or names[0].rpartition(".")[2].lower()
-        hints = typing.get_type_hints(cls)
         cls.takes_table = _takes_table(cls)
-        cls.fields = {n: t for n, t in hints.items() if get_origin(t) is not ClassVar and n not in _OWN_NAMES}
+        _described.add(cls)
+        if not cls.__module__.startswith("retorch."):
+            _declared(cls)  # a plugin's own names are gone once it has run
         return cls
 
     return register
