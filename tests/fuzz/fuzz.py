@@ -8,6 +8,7 @@ file's bytes; no peak of memory above four times the file and one mebibyte (see 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import resource
 import sys
 import time
@@ -30,6 +31,8 @@ EXACT = 8
 """One file in so many is read under tracemalloc, which is slow; the others under a limit of the address space."""
 LARGEST_GROWTH = 2**21
 """Bytes that the process may grow by for a file read in the fast way."""
+MMAP_THRESHOLD = -3
+"""``M_MMAP_THRESHOLD`` of glibc's ``mallopt``."""
 
 
 def check(raw: bytes) -> str | None:
@@ -125,6 +128,12 @@ def _run(job: tuple[int, int, int]) -> tuple[int, list[str]]:
     return last - first, wrong
 
 
+def _map_large_blocks() -> None:
+    """Have malloc map every block of a mebibyte, so that none hides from the limit in memory freed before."""
+    if not ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 2**20):
+        raise OSError("mallopt refused the threshold")
+
+
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -137,7 +146,7 @@ def main() -> int:
     step = 2000
     end = arguments.first + arguments.count
     jobs = [(arguments.seed, first, min(first + step, end)) for first in range(arguments.first, end, step)]
-    with Pool(arguments.jobs) as pool:
+    with Pool(arguments.jobs, initializer=_map_large_blocks) as pool:
         for count, faults in pool.imap_unordered(_run, jobs):
             done += count
             if done % 50_000 == 0:
