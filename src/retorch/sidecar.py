@@ -89,7 +89,7 @@ def source_of(target: Path) -> tuple[Path, str | None]:
         UsageError: the record is missing, or its source is, or that is no longer the same file.
     """
     record = Sidecar.read(target)
-    hint = "name the Torch7 file too"
+    hint = "name the Torch7 file too, before what was written"
     if record is None:
         raise UsageError(f"{target}: there is no {NAME} that names the Torch7 file", hint=hint)
     source = Path(record.source)

@@ -59,7 +59,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     _check_page(page)
-    source, target, place = (file, output, at) if output else _from_sidecar(file, at)
+    source, target, place = (file, output, at) if output else _recorded(file, at)
     net = load_module(source, place, plugin)
     asked = Asked(inputs, image, mean, std, bgr, top)
     thorough = layers or page is not None
@@ -76,6 +76,13 @@ def verify(
             screen.print(f"[yellow]note:[/yellow] {plain(note)}")
         show_report(screen, report)
     raise typer.Exit(DONE if report.ok else DIFFERS)
+
+
+def _recorded(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
+    from retorch import sidecar
+
+    source, place = sidecar.source_of(target)
+    return source, target, place if at is None else at
 
 
 def _compared(
@@ -115,23 +122,6 @@ def _all_trials(trials: str, thorough: bool) -> bool:
     if trials not in {"", "random", "all"}:
         raise UsageError(f"--trials {trials}: there are random and all")
     return trials == "all" or (thorough and not trials)
-
-
-def _from_sidecar(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
-    """The Torch7 file that a conversion names, the files, and where in the file the network stands."""
-    from retorch import sidecar
-
-    record = sidecar.Sidecar.read(target)
-    if record is None:
-        raise UsageError(
-            f"{target}: there is no {sidecar.NAME} that names the Torch7 file", hint="retorch verify FILE OUT"
-        )
-    source = Path(record.source)
-    if not source.exists():
-        raise UsageError(f"{target}: its Torch7 file, {source}, is not there", hint="retorch verify FILE OUT")
-    if sidecar.digest(source) != record.source_sha256:
-        raise UsageError(f"{target}: {source} is not the file that was converted", hint="retorch verify FILE OUT")
-    return source, target, at if at is not None else record.at or None
 
 
 def show_report(screen: Console, report: Report) -> None:

@@ -283,9 +283,7 @@ def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
         y = y.view()
     last = run.outputs.get(id(owner))
     if last is not None and last is not y:
-        # what is given now has not moved, whatever it did before
-        run.moved.pop(id(y), None)
-        # the same array may come back: it is the output again
+        # what is given now has not moved, whatever it did before: the same array may come back
         run.moved.pop(id(y), None)
         run.moved[id(last)] = last, y
     run.outputs[id(owner)] = y
