@@ -55,6 +55,29 @@ def test_convert_to_onnx_by_the_file_name(tmp_path: Path) -> None:
     assert target.stat().st_size > 100_000
 
 
+@pytest.mark.parametrize(
+    ("output", "written"),
+    [
+        ("new", "new/model.onnx"),
+        ("new/folder", "new/folder/model.onnx"),
+        ("new.v2", "new.v2/model.onnx"),
+        ("new/net.onnx", "new/net.onnx"),
+    ],
+)
+def test_convert_to_onnx_makes_the_folder(tmp_path: Path, output: str, written: str) -> None:
+    network = str(GOLDEN / "Double_1.t7")
+    assert main(["convert", network, "-o", str(tmp_path / output), "--to", "onnx", "--input", "3x4"]) == 0
+    assert (tmp_path / written).is_file()
+    assert main(["verify", str(tmp_path / written)]) == 0
+    assert main(["verify", network, str((tmp_path / written).parent)]) == 0
+
+
+def test_errors_name_what_they_are_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing"
+    assert main(["verify", str(DIGITS), str(missing)]) == 2
+    assert capsys.readouterr().err.count(str(missing)) == 1
+
+
 def test_verify_notices_another_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = retorch.read(GOLDEN / "Double_1.t7")
     assert main(["convert", str(GOLDEN / "Double_1.t7"), "-o", str(tmp_path), "--input", "3x4"]) == 0

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
-from retorch import onnxfile
+from retorch import onnxfile, written
 from retorch.caffe2 import files
 from retorch.caffe2.emit import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
@@ -65,14 +65,15 @@ class Network:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a folder of Caffe2 files, either file of a Caffe2 pair, or an ``.onnx`` file.
+        """Read a folder of Caffe2 files, either file of a Caffe2 pair, or an ``.onnx`` file or the folder around it.
 
         Raises UsageError where there is nothing to read, FormatError for broken files, UnsupportedError with every
         operator that cannot be said.
         """
         where = Path(path)
-        if where.suffix == ".onnx":
-            return cls(onnxfile.load(where))
+        onnx_file = written.onnx_file(where)
+        if onnx_file is not None:
+            return cls(onnxfile.load(onnx_file))
         net = files.read(where)
         return cls(_first_model(net), source=net)
 
@@ -192,6 +193,8 @@ class Network:
     ) -> tuple[Path, ...]:
         """Write the network: Caffe2 files into the folder ``path``, one ``.onnx`` file, or a predictor container.
 
+        Folders are made where they are missing; a ``path`` that is one gets ``model.onnx``.
+
         ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`; None packs unless ``options`` ask for
         what ``brew`` would have written. Returns the files. What the user should know, of sizes that old builds refuse
         among it, stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network or
@@ -199,16 +202,17 @@ class Network:
         """
         target = Path(path)
         if format == "onnx":
+            target = target / "model.onnx" if target.is_dir() else target
             onnxfile.save(self.model, target)
             return (target,)
         net = self.caffe2(options)
         brew = options is not None and options.brew
         if format == "predictor":
-            written = files.write_container(target, net, _known_shapes((*self.inputs, *self.outputs)))
+            done = files.write_container(target, net, _known_shapes((*self.inputs, *self.outputs)))
         else:
-            written = files.write(target, net, packed=not brew if packed is None else packed, init=init, exporter=brew)
-        self.notes += written.warnings
-        return written.files
+            done = files.write(target, net, packed=not brew if packed is None else packed, init=init, exporter=brew)
+        self.notes += done.warnings
+        return done.files
 
     def caffe2(self, options: EmitOptions | None = None) -> Caffe2Net:
         """The network as Caffe2 operators; one that was read from Caffe2 files is as it was.

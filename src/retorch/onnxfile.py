@@ -72,7 +72,10 @@ def placeholder(name: str, array: Array, location: str, offset: int) -> onnx.Ten
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write the model to ``path``; the file appears whole or not at all. UsageError where it cannot be written."""
+    """Write the model to ``path``, in folders that are made where they are missing.
+
+    The file appears whole or not at all. UsageError where it cannot be written.
+    """
     weights = large_weights(model)
     proto = skeleton(model, weights)
     if sum(array.nbytes for array in weights.values()) > LIMIT:
@@ -122,6 +125,7 @@ def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Write beside the file, then take its place."""
     temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
             temporary = Path(stream.name)
             for chunk in chunks:

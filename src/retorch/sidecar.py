@@ -13,6 +13,7 @@ import retorch
 from retorch.caffe2.files import Caffe2Net
 from retorch.errors import FormatError, UsageError
 from retorch.network import Network
+from retorch.written import onnx_file
 
 NAME = "retorch.json"
 
@@ -108,7 +109,7 @@ def digest(path: Path) -> str:
 
 def running_file(target: Path) -> Path:
     """The file that says what runs."""
-    return target / "predict_net.pb" if target.is_dir() else target
+    return onnx_file(target) or (target / "predict_net.pb" if target.is_dir() else target)
 
 
 def layer_maps(network: Network, net: Caffe2Net | None) -> tuple[LayerMap, ...]:

@@ -35,7 +35,9 @@ def explain(error: Exception, *, debug: bool) -> int:
         raise error
     subject = getattr(error, "subject", None)
     message = _system(error) if isinstance(error, OSError) else str(error)
-    print(f"error: {subject}: {message}" if subject else f"error: {message}", file=sys.stderr)
+    # what was looked at inside a folder names itself, with the folder
+    named = subject is None or message.startswith(subject)
+    print(f"error: {message}" if named else f"error: {subject}: {message}", file=sys.stderr)
     hint = getattr(error, "hint", None)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)

@@ -11,6 +11,7 @@ import typer
 from retorch.cli.arguments import arrays, load_module
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, print_json, table
+from retorch.written import is_written
 
 if TYPE_CHECKING:
     from retorch.layers.rule import Array
@@ -40,7 +41,7 @@ def run(
 ) -> None:
     import numpy as np
 
-    written = network.is_dir() or network.suffix in {".onnx", ".pb", ".pbtxt"}
+    written = is_written(network)
     which = engine or ("embedded" if written else "reference")
     given = arrays(input)
     with about(network):

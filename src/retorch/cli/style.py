@@ -62,9 +62,9 @@ class Style:
         return cls(kind, caffe2)
 
     def target(self, output: Path) -> Path:
-        """The folder (Caffe2) or the file that is written: inside ``output`` where that has no ending of its own."""
+        """The folder (Caffe2) or the file that is written: inside ``output`` where that is not named like one."""
         inside = _INSIDE.get(self.kind)
-        return output / inside if inside and not output.suffix else output
+        return output / inside if inside and _BY_SUFFIX.get(output.suffix) != self.kind else output
 
     def save(self, network: Network, target: Path) -> Caffe2Net | None:
         """Write the network; returns the net as Caffe2 has it, where it has one."""

@@ -13,6 +13,7 @@ from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console
 from retorch.errors import UsageError
+from retorch.written import onnx_file
 
 EXAMPLES = """
 Examples:
@@ -53,10 +54,11 @@ def written(path: Path) -> Path | None:
         UsageError: a folder with nothing in it to show.
     """
     if path.is_dir():
-        for name in ("predict_net.pb", "predict_net.pbtxt", "model.onnx"):
-            if (path / name).exists():
-                return path / name
-        raise UsageError("there is no predict_net.pb and no model.onnx in this folder")
+        nets = [path / name for name in ("predict_net.pb", "predict_net.pbtxt") if (path / name).exists()]
+        found = nets[0] if nets else onnx_file(path)
+        if found is None:
+            raise UsageError("there is no predict_net.pb and no .onnx file in this folder")
+        return found
     return path if path.suffix in {".onnx", ".pb", ".pbtxt"} else None
 
 

@@ -20,6 +20,7 @@ from retorch.sidecar import Sidecar, digest
 from retorch.torch7 import open_file
 from retorch.verification import LayerRow, Report
 from retorch.verification.entries import LayerEntry, layer_entries
+from retorch.written import onnx_file
 
 _COMPONENTS = ("numpy", "onnx", "onnx-ir", "onnxruntime", "protobuf")
 
@@ -136,7 +137,7 @@ def _notes(about: Subject, report: Report) -> tuple[str, ...]:
 
 
 def _is_caffe2(target: Path) -> bool:
-    return target.suffix != ".onnx"
+    return onnx_file(target) is None
 
 
 def _in_order(net: Module, entries: Sequence[LayerEntry]) -> list[LayerEntry]:

@@ -20,6 +20,7 @@ from retorch.network import Network
 from retorch.verification import lua
 from retorch.verification.entries import LayerEntry, Log
 from retorch.verification.inputs import nest
+from retorch.written import onnx_file
 
 Array = NDArray[Any]
 
@@ -172,7 +173,7 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
 
     Args:
         name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one age, ``reference``, ``lua``.
-        path: a folder of Caffe2 files, or an ``.onnx`` file.
+        path: a folder of Caffe2 files, or an ``.onnx`` file, or a folder with one.
         case: the Torch network, for the last two.
         source: the Torch7 file, for ``lua``.
 
@@ -182,7 +183,7 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
     if name == "embedded":
         return Embedded(path)
     if name == "caffe2" or name.startswith("caffe2-"):
-        if path.suffix == ".onnx":
+        if onnx_file(path) is not None:
             raise UsageError("the real Caffe2 runs Caffe2 files, not ONNX", hint="use --engine embedded")
         return RealCaffe2(path, name.partition("-")[2] or None)
     if name == "reference" and case is not None:

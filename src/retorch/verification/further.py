@@ -12,6 +12,7 @@ from retorch.sidecar import Sidecar
 from retorch.verification.engines import Case
 from retorch.verification.inputs import Trial, batches, random_trial, unkind_trials
 from retorch.verification.measure import measure
+from retorch.written import onnx_file
 
 
 def further_trials(
@@ -44,7 +45,7 @@ def batch_is_free(case: Case, target: Path) -> bool:
     if record is not None:
         fixed = any("for a batch of" in note for note in record.notes)
         return not fixed and all(i["shape"] and isinstance(i["shape"][0], str) for i in record.inputs)
-    if target.suffix != ".onnx":
+    if onnx_file(target) is None:
         return False
     return all(port.shape is not None and port.shape and isinstance(port.shape[0], str) for port in case.network.inputs)
 

@@ -1,0 +1,32 @@
+"""What a path names among networks that were written: Caffe2's files, or an ``.onnx`` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retorch.errors import UsageError
+
+ONNX = ".onnx"
+_CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
+
+
+def is_written(path: Path) -> bool:
+    """Whether this is a network for Caffe2 or onnxruntime, by its name; else it is taken for a Torch7 file."""
+    return path.is_dir() or path.suffix == ONNX or path.suffix in _CAFFE2
+
+
+def onnx_file(path: Path) -> Path | None:
+    """The ``.onnx`` file that is meant: ``path``, or the one in a folder that holds no Caffe2 network.
+
+    Raises:
+        UsageError: a folder with several.
+    """
+    if path.suffix == ONNX and not path.is_dir():
+        return path
+    if not path.is_dir() or any(entry.suffix in _CAFFE2 for entry in path.iterdir()):
+        return None
+    found = sorted(path.glob(f"*{ONNX}"))
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise UsageError(f"{path}: holds several networks: {names}", hint="name one of these files")
+    return found[0] if found else None
