@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from retorch.cli.again import convert_again
 from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.progress import progress
 from retorch.cli.style import Caffe2Style, Style
 from retorch.cli.terminal import console, print_json
 from retorch.errors import UsageError
+from retorch.written import is_written
 
 if TYPE_CHECKING:
     from retorch.caffe2.files import Caffe2Net
@@ -26,6 +28,8 @@ Examples:
   retorch convert model.t7 -o out --input 1x3x224x224
 
   retorch convert checkpoint.t7 -o model.onnx --to onnx --at model.generator
+
+  retorch convert squeezenet/predict_net.pb -o squeezenet.onnx --input 1x3x227x227
 """
 
 
@@ -35,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
+    file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder (Caffe2) or a file (ONNX, predictor).")],
     to: Annotated[str, typer.Option("--to", "--format", help="caffe2, onnx or predictor; by default by OUTPUT.")] = "",
     input: Annotated[list[str] | None, typer.Option("--input", help="The input's shape, 1x8x384x512.")] = None,
@@ -56,6 +60,10 @@ def convert(
         _check_report(page, no_verify)
     style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew))
     target = style.target(output)
+    if is_written(file):
+        if at is not None or plugin or page is not None:
+            raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
+        raise typer.Exit(convert_again(file, target, style, input or [], check=not no_verify, as_json=as_json))
     net = load_module(file, at, plugin)
     made, assumed = _converted(file, net, input or [], fold=not (no_fold or brew))
     with about(output):

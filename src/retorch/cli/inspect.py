@@ -11,6 +11,8 @@ import typer
 from retorch.cli.arguments import load_plugins
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, print_json, size
+from retorch.errors import UsageError
+from retorch.written import is_written
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +28,8 @@ Examples:
   retorch inspect model.t7
 
   retorch inspect checkpoint.t7 --at model.generator --json
+
+  retorch inspect squeezenet/predict_net.pb
 """
 
 
@@ -35,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
+    file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
     at: Annotated[str | None, typer.Option(help="What to look at, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Minimum, mean, maximum and NaN count of tensors.")] = False,
@@ -46,6 +50,9 @@ def inspect(
     from retorch.cli import contents
     from retorch.torch7 import open_file
 
+    if is_written(file):
+        _inspect_written(file, unusable=bool(at or plugin or stats or offsets), as_json=as_json)
+        return
     load_plugins(plugin or [])
     screen = console()
     with about(file):
@@ -61,6 +68,15 @@ def inspect(
         screen.print(contents.as_tree(root, stats=stats, offsets=document.offsets))
     if net is not None:
         _show_network(screen, net, document)
+
+
+def _inspect_written(file: Path, *, unusable: bool, as_json: bool) -> None:
+    from retorch.cli import networks
+
+    if unusable:
+        raise UsageError("--at, --plugin, --stats and --offsets are for Torch7 files")
+    with about(file):
+        networks.show(file, as_json=as_json)
 
 
 def _file_json(document: Document) -> dict[str, Any]:
