@@ -78,6 +78,8 @@ def test_every_tensor_is_exported_under_its_path(kind: str, tmp_path: Path) -> N
     assert main(["export", str(GOLDEN / "Double_1.t7"), "-o", str(target)]) == 0
     expected = retorch.read(GOLDEN / "Double_1.t7")["modules"][1]["weight"]
     np.testing.assert_array_equal(exported(target, kind, "modules[1].weight"), expected)
+    (tmp_path / "any").touch()
+    assert target.stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 def exported(path: Path, kind: str, name: str) -> np.ndarray:

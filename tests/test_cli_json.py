@@ -24,7 +24,11 @@ GROUP: Any = typer.main.get_command(app)
 def spoken(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     """What a command says as JSON, when it succeeds."""
     assert main([*map(str, arguments), "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
+    return json.loads(capsys.readouterr().out, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
 
 
 @pytest.fixture
@@ -48,6 +52,11 @@ def test_run_says_what_it_wrote(converted: Path, tmp_path: Path, capsys: pytest.
     said = spoken(capsys, "run", converted, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz")
     assert said["outputs"] == {"output_0": {"shape": [5, 3], "dtype": "float32"}}
     assert np.load(tmp_path / "y.npz")["output_0"].shape == (5, 3)
+
+
+def test_numbers_that_json_lacks_are_described(capsys: pytest.CaptureFixture[str]) -> None:
+    inside = spoken(capsys, "inspect", GOLDEN / "data" / "types_binary.t7")["contents"]["inside"]
+    assert (inside["huge"], inside["nan"]) == ({"is": "inf"}, {"is": "nan"})
 
 
 def test_clean_says_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,14 +116,15 @@ def test_what_was_written_is_said_otherwise(ours: Path, tmp_path: Path, style: l
         (["convert", "{ours}", "-o", "{ours}"], "is the network that is read"),
         (["convert", "{ours}", "-o", "{ours}.onnx", "--input", "2x2", "--input", "2x3"], "got 2 shapes"),
         (["inspect", "{ours}", "--stats"], "are for Torch7 files"),
-        (["inspect", "{empty}"], "holds no Caffe2 network"),
+        (["inspect", "{half}"], "the other half of the network is missing"),
     ],
 )
 def test_refusals(
     ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    assert main([part.format(ours=ours, empty=tmp_path / "empty") for part in arguments]) == 2
+    half = tmp_path / "predict_net.pb"
+    half.write_bytes(b"")
+    assert main([part.format(ours=ours, half=half) for part in arguments]) == 2
     assert message in capsys.readouterr().err
 
 

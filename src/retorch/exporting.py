@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import UsageError
+from retorch.replacing import replacing
 
 Array: TypeAlias = NDArray[Any]
 Kind: TypeAlias = Literal["npz", "safetensors", "json", "hdf5"]
@@ -39,12 +39,8 @@ def export(arrays: Mapping[str, Array], target: Path, kind: Kind) -> None:
     Raises:
         UsageError: a format whose package is not installed.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        _WRITERS[kind](arrays, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as part:
+        _WRITERS[kind](arrays, part)
 
 
 def _package(module: str, extra: str) -> Any:

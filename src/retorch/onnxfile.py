@@ -6,7 +6,6 @@ it (``model.onnx.data``), as ONNX calls it: external data.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from retorch.caffe2 import wire
 from retorch.errors import FormatError, UsageError
+from retorch.replacing import replacing
 
 Array: TypeAlias = NDArray[Any]
 
@@ -122,21 +122,12 @@ def _bytes(array: Array) -> memoryview:
 
 
 def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write beside the file, then take its place."""
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-            temporary = Path(stream.name)
-            for chunk in chunks:
-                stream.write(chunk)
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with replacing(path) as part, part.open("wb") as stream:
+            stream.writelines(chunks)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> ir.Model:

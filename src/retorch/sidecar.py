@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import retorch
+from retorch import jsontext
 from retorch.caffe2.files import Caffe2Net
 from retorch.errors import FormatError, UsageError
 from retorch.network import Network
+from retorch.replacing import replacing
 from retorch.written import onnx_file
 
 NAME = "retorch.json"
@@ -58,9 +59,8 @@ class Sidecar:
     def write(self, folder: Path) -> Path:
         """Write beside the nets; whoever reads sees the old record or the new one."""
         target = folder / NAME
-        temporary = folder / f".{NAME}.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(target)
+        with replacing(target) as part:
+            part.write_text(jsontext.dumps(asdict(self)) + "\n", encoding="utf-8")
         return target
 
     @classmethod

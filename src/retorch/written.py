@@ -12,7 +12,8 @@ _CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
 
 def is_written(path: Path) -> bool:
     """Whether this is a network for Caffe2 or onnxruntime, by its name; else it is taken for a Torch7 file."""
-    return path.is_dir() or path.suffix == ONNX or path.suffix in _CAFFE2
+    names = path.iterdir() if path.is_dir() else [path]
+    return any(name.suffix in {ONNX, *_CAFFE2} for name in names)
 
 
 def onnx_file(path: Path) -> Path | None:

@@ -25,6 +25,8 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from retorch.replacing import umask
+
 if sys.platform != "win32":
     import fcntl
 
@@ -91,7 +93,7 @@ def _lock(folder: Path) -> int | None:
 
 def _commit(staging: Path, target: Path, names: Collection[str], last: Collection[str]) -> None:
     if not target.exists():
-        staging.chmod(0o777 & ~_umask())
+        staging.chmod(0o777 & ~umask())
         os.rename(staging, target)  # noqa: PTH104 (Path.rename would say the same)
         return
     if staging.parent == target.parent and not _is_home(target) and _exchange_with(staging, target, names):
@@ -103,13 +105,6 @@ def _commit(staging: Path, target: Path, names: Collection[str], last: Collectio
             (staging / name).replace(target / name)
         else:
             (target / name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's mask for new files, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _is_home(target: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -102,7 +103,8 @@ def as_json(root: object, *, stats: bool) -> Any:
     while stack:
         into, key, value = stack.pop()
         if not isinstance(value, (TorchObject, LuaTable, LuaFunction)):
-            plain = isinstance(value, (bool, int, float, str)) or value is None
+            plain = isinstance(value, (bool, int, str)) or value is None
+            plain = plain or (isinstance(value, float) and math.isfinite(value))  # JSON has no others
             into[key] = value if plain else {"is": describe(value, stats=stats)}
             continue
         entry: dict[str, Any] = {"is": describe(value)}

@@ -11,6 +11,7 @@ import typer
 from retorch.cli.arguments import arrays, load_module
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, print_json, table
+from retorch.replacing import replacing
 from retorch.written import is_written
 
 if TYPE_CHECKING:
@@ -52,11 +53,9 @@ def run(
             results = _from_torch(source, at or place, plugin, given, which)
         else:
             results = _from_torch(network, at, plugin, given, which)
-    temporary = output.with_name(f".{output.name}.part.npz")
-    with about(output):
-        named: Any = {f"output_{i}": y for i, y in enumerate(results)}
-        np.savez(temporary, **named)
-        temporary.replace(output)
+    named: Any = {f"output_{i}": y for i, y in enumerate(results)}
+    with about(output), replacing(output) as part, part.open("wb") as file:
+        np.savez(file, **named)
     if as_json:
         outputs = {name: {"shape": list(y.shape), "dtype": y.dtype.name} for name, y in named.items()}
         print_json({"output": str(output), "engine": which, "outputs": outputs})

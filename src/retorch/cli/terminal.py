@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
+
+from retorch import jsontext
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ def plain(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Machine-readable output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(jsontext.dumps(value, indent=2))
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from retorch import jsontext
 from retorch.errors import UsageError
+from retorch.replacing import replacing
 from retorch.report.drawing import draw, level
 from retorch.report.facts import Facts, LayerFacts, Subject, decades, gather
 from retorch.verification import Report
@@ -32,9 +33,8 @@ def write_report(path: Path, about: Subject, report: Report) -> None:
     check(path)
     facts = gather(about, report)
     text = as_json(facts) if path.suffix == ".json" else render(facts, path.suffix)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def check(path: Path) -> None:
@@ -59,15 +59,7 @@ def as_json(facts: Facts) -> str:
         "outputs": facts.outputs,
         "flows": facts.flows,
     }
-    return json.dumps(_finite(whole), indent=1, ensure_ascii=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in cast("list[Any]", value)]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return jsontext.dumps(whole) + "\n"
 
 
 def _environment() -> Any:

@@ -8,9 +8,7 @@ tensor on a storage of its own. Indices count up in the order of writing, so the
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -18,6 +16,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 
 from retorch.errors import UsageError
+from retorch.replacing import replacing
 from retorch.torch7.objects import (
     DTYPES,
     Array,
@@ -42,27 +41,8 @@ def write(path: str | os.PathLike[str], value: Any, format: Literal["binary", "a
     """
     if format not in ("binary", "ascii"):
         raise UsageError(f"{format!r} is not a format", hint='the formats are "binary" and "ascii"')
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
-            encode(file, value, Dialect(format))
-        part.chmod(_mode(target))
-        part.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file to be replaced, or those of any new file."""
-    with suppress(FileNotFoundError):
-        return target.stat().st_mode & 0o7777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    with replacing(Path(path)) as part, part.open("wb", buffering=1 << 20) as file:
+        encode(file, value, Dialect(format))
 
 
 def encode(file: BinaryIO, value: Any, dialect: Dialect) -> None:
