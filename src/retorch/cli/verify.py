@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from retorch.module import Module
     from retorch.verification import Report, Witness
+    from retorch.verification.measure import Measure
 
 EXAMPLES = """
 Examples:
@@ -154,12 +155,19 @@ def show_report(screen: Console, report: Report) -> None:
 
 def show_layers(screen: Console, report: Report, witness: Witness) -> None:
     """Every layer: its error in the whole network, and alone."""
-    rows = table("layer", "class", "blob", ">max error", ">relative", ">roundings", ">alone", "")
+    rows = table(
+        "layer", "class", "blob", ">max error", ">mean error", ">relative", ">roundings", ">cosine", ">alone", ""
+    )
     for row in witness.layers:
         mark = "[red]wrong[/red]" if row.guilty(report.tolerance) else ""
         mark = mark or ("[yellow]off[/yellow]" if row.diverges(report.tolerance) else "[green]ok[/green]")
         whole = row.whole
-        numbers = (f"{whole.max_abs:.2e}", f"{whole.relative:.2e}", f"{whole.roundings:.0f}") if whole else ("-",) * 3
+        numbers = _numbers(whole) if whole else ("-",) * 5
         alone = f"{row.alone.relative:.2e}" if row.alone else "-"
         rows.add_row(row.path or "(root)", row.typename, row.blob, *numbers, alone, mark)
     screen.print(rows)
+
+
+def _numbers(whole: Measure) -> tuple[str, ...]:
+    errors = f"{whole.max_abs:.2e}", f"{whole.mean_abs:.2e}", f"{whole.relative:.2e}"
+    return *errors, f"{whole.roundings:.0f}", f"{whole.cosine:.6f}"
