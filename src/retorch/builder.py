@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from retorch import nodes
 from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers.binding import Unknown
+from retorch.layers.drawn import DRAWS_AGAIN
 from retorch.layers.overlap import OVERLAP
 from retorch.layers.rule import Array, Layer, Refusal
 from retorch.values import Value
@@ -59,6 +60,9 @@ class Builder:
         self._moved: dict[int, tuple[Value, Value]] = {}
         #: what recurrent layers keep from one step to the next, by ``id`` of the layer
         self.memory: dict[int, Any] = {}
+        #: the names of the inputs for what layers draw at random, by ``id`` of the layer; and those inputs
+        self.undrawn: dict[int, str] = {}
+        self.noise: dict[int, Value] = {}
 
     # -- nodes
     def __getattr__(self, op_type: str) -> Callable[..., Value]:
@@ -74,6 +78,15 @@ class Builder:
         """An input of the network."""
         value = ir.Value(name=self._unique(name), shape=ir.Shape(shape), type=ir.TensorType(dtype))
         return Value(value)
+
+    def drawn(self, owner: Layer, shape: Sequence[int]) -> Value:
+        """What Torch draws at random for a layer: an input of the network."""
+        name = self.undrawn.pop(id(owner), None)
+        if name is None:
+            raise Refusal(DRAWS_AGAIN)
+        value = self.input(name, shape, ir.DataType.FLOAT)
+        self.noise[id(owner)] = Value(value.read())
+        return value
 
     def many(self, op_type: str, count: int, *operands: Operand, **attributes: object) -> list[Value]:
         """A node with several outputs."""

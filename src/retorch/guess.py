@@ -120,7 +120,7 @@ def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:
 
 def _fit(net: Module, shape: tuple[int, ...], budget: Iterator[int], *, whole: bool = False) -> Fit:
     op = Builder(strict=True, watch=_watch_sizes(shape[0], budget, whole))
-    inputs, _ = lower_inputs(op, [InputSpec(shape)], 0)
+    inputs, _ = lower_inputs(op, net.layer, [InputSpec(shape)], 0)
     try:
         op.call(net.layer, inputs)
     except _Misfit as found:

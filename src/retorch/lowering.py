@@ -18,12 +18,14 @@ import onnx_ir as ir
 from retorch.builder import Builder, Value, flatten
 from retorch.builder import Nested as Values
 from retorch.errors import Problem, RetorchError, UnsupportedError, UsageError
+from retorch.layers.drawn import drawing, has_noise, idle
 from retorch.layers.rule import Array, Layer
 from retorch.nodes import OPSET
 
 IR_VERSION = 10
 
-#: The nesting of an input: a tuple is a shape, an array an example, a list a table.
+#: The nesting of an input: a tuple is a shape, an array an example, a list a table. What layers draw at random may be
+#: left out: their shapes follow from the input's.
 Example: TypeAlias = "tuple[int, ...] | Array | list[Example]"
 
 
@@ -101,39 +103,62 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
         UnsupportedError: layers without a rule, or that the rule cannot follow; all of them.
         UsageError: an example that does not fit.
     """
-    wanted, nesting = specs(example)
+    draws = len(drawing(root))
+    x, noise = example, list[Example]()
+    if has_noise(example, draws):
+        x, *noise = example
+    wanted, nesting = specs(x)
     lowered = _lower_once(root, wanted, nesting)
+    if noise:
+        _check_noise(root, lowered, noise)
     variants = ((axis, _with_other_batch(root, wanted, nesting, axis)) for axis in _batch_axes(root))
     free = next(((axis, v) for axis, v in variants if v is not None and v.signature() == lowered.signature()), None)
     model = _assemble(lowered, name)
+    shapes = [value.shape for value in lowered.inputs]
     if free is not None:
         _free_the_batch(lowered, *free)
+    count = len(wanted)
+    nesting = [nesting, *range(count, count + draws)] if draws else nesting
     model.metadata_props["retorch.inputs"] = json.dumps(nesting)
-    model.metadata_props["retorch.example_shapes"] = json.dumps([spec.shape for spec in wanted])
+    model.metadata_props["retorch.example_shapes"] = json.dumps(shapes)
     return model
 
 
 def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered:
     op = Builder()
-    x, inputs = lower_inputs(op, wanted, nesting)
+    x, inputs = lower_inputs(op, root, wanted, nesting)
     outputs = op.current(op.call(root, x))
-    if op.problems:
-        raise UnsupportedError(_once_each(op.problems))
-    return _Lowered(op, inputs, outputs)
+    if problems := op.problems or idle(drawing(root), op.noise):
+        raise UnsupportedError(_once_each(problems))
+    return _Lowered(op, [*inputs, *(op.noise[id(made)] for made in drawing(root))], outputs)
 
 
-def lower_inputs(op: Builder, wanted: Sequence[InputSpec], nesting: object) -> tuple[Values, list[Value]]:
-    """The network's inputs as it takes them, and the graph's inputs (which no in-place layer rewrites)."""
-    names = ["data"] if len(wanted) == 1 else [f"data_{i}" for i in range(1, len(wanted) + 1)]
+def lower_inputs(op: Builder, root: Layer, wanted: Sequence[InputSpec], nesting: object) -> tuple[Values, list[Value]]:
+    """The network's inputs as it takes them, and the graph's inputs (which no in-place layer rewrites).
+
+    What layers draw becomes an input when its layer runs.
+    """
+    noisy = drawing(root)
+    count = len(wanted) + len(noisy)
+    names = ["data"] if count == 1 else [f"data_{i}" for i in range(1, count + 1)]
+    op.undrawn = {id(made): name for made, name in zip(noisy, names[len(wanted) :], strict=True)}
     inputs = [
         op.input(n, spec.shape, ir.DataType.INT64 if spec.integer else ir.DataType.FLOAT)
-        for n, spec in zip(names, wanted, strict=True)
+        for n, spec in zip(names, wanted, strict=False)
     ]
 
     def nest(item: object) -> Values:
         return inputs[item] if isinstance(item, int) else [nest(i) for i in cast("list[object]", item)]
 
     return nest(nesting), [Value(v.read()) for v in inputs]
+
+
+def _check_noise(root: Layer, lowered: _Lowered, noise: list[Example]) -> None:
+    for made, given in zip(drawing(root), noise, strict=True):
+        shapes = [spec.shape for spec in specs(given)[0]]
+        if shapes != [drawn := lowered.op.noise[id(made)].shape]:
+            what = " and ".join(map(str, shapes))
+            raise UsageError(f"{made.path or '(root)'} {made.typename}: draws a tensor of {drawn}, not {what}")
 
 
 def _once_each(problems: Sequence[Problem]) -> list[Problem]:

@@ -7,7 +7,7 @@ next to options, statistics and vocabularies. :func:`load` finds the network and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -19,7 +19,8 @@ import numpy as np
 from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers import registered
 from retorch.layers.binding import ObjectBinder, Unknown
-from retorch.layers.rule import Array, Layer, Nested, Refusal, current, forward_pass
+from retorch.layers.drawn import Drawing, Given, drawing, has_noise, idle
+from retorch.layers.rule import Array, Layer, Nested, Refusal, Sizes, current, forward_pass, tensors
 from retorch.notebook import html_table
 from retorch.torch7 import LuaTable, TorchObject, open_file
 
@@ -51,7 +52,7 @@ class Module:
 
         Args:
             x: an array, or a list where Torch takes a table; it is not written to. Its precision is that of the
-                computation.
+                computation. Where layers draw at random, a list of that and what they draw (:meth:`noise_shapes`).
             listen: called with each layer, its input and its output, as they are at that moment.
 
         Returns:
@@ -63,8 +64,32 @@ class Module:
         """
         if self.problems:
             raise UnsupportedError(self.problems)
-        with forward_pass(listen):
-            return _settled(current(self.layer(_own(x))))
+        layers = drawing(self.layer)
+        given, noise = _own(x), list[Nested]()
+        if has_noise(given, len(layers)):
+            given, *noise = given
+        elif layers:
+            raise UsageError(
+                f"layers of this network draw random numbers: give {_table_of(self.noise_shapes(x))}",
+                hint="net.noise_shapes(x) lists these shapes, net.notes what Torch draws",
+            )
+        with forward_pass(listen, Given(layers, list(tensors(noise)))):
+            return _settled(current(self.layer(given)))
+
+    def noise_shapes(self, x: Nested) -> list[Sizes]:
+        """The shapes of what this network's layers draw at random for an input, in order; found by running it."""
+        found: dict[int, Sizes] = {}
+
+        def zeros(owner: Layer, shape: Sizes) -> Array:
+            found[id(owner)] = shape
+            return np.zeros(shape)
+
+        with forward_pass(noise=zeros):
+            self.layer(_own(x))
+        layers = drawing(self.layer)
+        if problems := idle(layers, found):
+            raise UnsupportedError(problems)
+        return [found[id(made)] for made in layers]
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the layers, their settings and parameters."""
@@ -93,6 +118,11 @@ class Module:
                 seen.add(id(at))
                 yield at
                 stack.extend(reversed(list(at.children())))
+
+
+def _table_of(shapes: Iterable[Sizes]) -> str:
+    """How an error names the input together with what layers draw."""
+    return f"[x, {', '.join('x'.join(map(str, shape)) for shape in shapes)}]"
 
 
 def _own(x: Nested | Iterable[Nested]) -> Nested:
@@ -256,11 +286,20 @@ def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tupl
     notes = list(binder.notes)
     if any(made.raw.get("train") is True for made in binder.layers.values()):
         notes.append("saved in training mode; it is run and converted as at evaluation")
+    notes += _about_noise(drawing(layer))
     if alternatives:
         notes.insert(
             0, f"took {at or 'the root'}; also in the file: {', '.join(p or 'the root' for p in alternatives)}"
         )
     return Module(layer, name, at, tuple(binder.problems), tuple(notes), alternatives)
+
+
+def _about_noise(layers: Sequence[Drawing]) -> Iterator[str]:
+    """What a person has to know to feed a network whose layers draw at random."""
+    if layers:
+        yield f"draws random numbers at every pass: here it takes them in a table, after its own input ({len(layers)})"
+    for i, made in enumerate(layers, 2):
+        yield f"input {i} is what {made.path or '(root)'} {made.typename} draws: in Torch, {made.draws()}"
 
 
 def unknown(module: Module) -> list[Unknown]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from retorch.layers.activation import settle
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.convolution import check_rank
+from retorch.layers.drawn import Drawing
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
 from retorch.layers.shape import in_one_piece, is_in_one_piece
 
 if TYPE_CHECKING:
@@ -81,8 +83,11 @@ class Contiguous(Layer):
 
 
 @layer("nn.Dropout", kind="dropout")
-class Dropout(Layer):
-    """x; x · (1 − p) in the first version, whose files lack ``v2``"""
+class Dropout(Drawing):
+    """x; x · (1 − p) in the first version, whose files lack ``v2``
+
+    With ``stochastic_inference``, x · noise: what Torch draws is an input of the network.
+    """
 
     p: float = 0.5
     v2: bool = False
@@ -92,14 +97,22 @@ class Dropout(Layer):
     ignored = frozenset({"flag", "lazy", "mono"})
 
     def setup(self, bind: Binder) -> None:
-        if self.stochastic_inference:
-            raise Refusal("draws random numbers at evaluation too (stochastic_inference)")
+        if self.stochastic_inference and (self.raw.get("lazy") or self.raw.get("mono")):
+            raise Refusal("draws random numbers at evaluation too, the same for several steps")
+
+    def draws(self) -> str:
+        if not self.stochastic_inference or self.p == 0:
+            return ""
+        kept = 1 / (1 - self.p) if self.v2 and self.p < 1 else 1
+        return f"0 with probability {self.p:g}, else {kept:g}, by which it multiplies"
 
     def forward(self, x: Array) -> Array:
-        y = x if self.v2 else x * (1 - self.p)
+        y = x * drawn(self, x.shape) if self.draws() else x if self.v2 else x * (1 - self.p)
         return settle(x, y, True) if self.inplace else np.array(y)
 
     def lower(self, op: Builder, x: Value) -> Value:
+        if self.draws():
+            return op.result(x, op.Mul(x, op.drawn(self, x.shape)), self.inplace)
         scaled = not self.v2 and self.p > 0
         if self.inplace:
             return op.write(x, op.Mul(x, 1 - self.p)) if scaled else x
@@ -107,22 +120,28 @@ class Dropout(Layer):
 
 
 @layer("nn.SpatialDropout", "nn.VolumetricDropout", kind="dropout")
-class SpatialDropout(Layer):
-    """x · (1 − p)"""
+class SpatialDropout(Drawing):
+    """x · (1 − p); with ``stochastic_inference``, x · noise, one number for each plane, which are an input"""
 
     p: float = 0.5
     stochastic_inference: bool = False
     si: bool = False
 
-    def setup(self, bind: Binder) -> None:
-        if self.stochastic_inference or self.si:
-            raise Refusal("draws random numbers at evaluation too (stochastic_inference)")
+    def draws(self) -> str:
+        if not (self.stochastic_inference or self.si):
+            return ""
+        return f"0 with probability {self.p:g}, else 1, by which it multiplies each plane"
+
+    def noise_shape(self, x: Array | Value) -> Sizes:
+        dimensions = 3 if "Volumetric" in self.typename else 2
+        check_rank(x, dimensions + 1, dimensions + 2)
+        return *x.shape[:-dimensions], *(1,) * dimensions
 
     def forward(self, x: Array) -> Array:
-        return x * (1 - self.p)
+        return x * (drawn(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.Mul(x, 1 - self.p)
+        return op.Mul(x, op.drawn(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
 
 
 @layer("nn.TotalDropout", "nn.SpatialRegionDropout", "nn.SimpleColorTransform", "nn.PCAColorTransform", kind="dropout")

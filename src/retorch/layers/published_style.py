@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retorch.layers.activation import settle
 from retorch.layers.convolution import check_rank
-from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.layers.drawn import Drawing
+from retorch.layers.rule import Array, Binder, Layer, Refusal, Sizes, drawn, layer
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -138,31 +140,123 @@ class MaxCoord(Layer):
 
 
 @layer("nn.GenNoise", kind="noise")
-class GenNoise(Layer):
-    """Refused: texture nets draw new noise at every pass, at evaluation too, so that no two runs agree"""
+class GenNoise(Drawing):
+    """``num_planes`` planes of noise, as high and wide as x; without that field, noise in place of x's first 3 planes
 
-    ignored = frozenset({"num_planes", "mult", "sz", "sz_"})
+    x is (N, C, H, W). The noise is an input of the network.
+    """
+
+    num_planes: int | None = None
+    mult: float = 1.0
+    action: str | None = None
+    ignored = frozenset({"sz", "sz_"})
 
     def setup(self, bind: Binder) -> None:
-        raise Refusal("draws new random numbers at every pass, so that its output is no function of the input")
+        if self.action is not None:
+            raise Refusal(f"draws, repeats or drops its noise as its author's program says (action {self.action!r})")
+
+    def draws(self) -> str:
+        if self.num_planes is None:
+            return "uniform numbers from 0 to 1, which it writes over the first 3 planes of its input"
+        if math.isclose(self.mult, 1 / 510):
+            # the one version with this factor
+            return "(2 n - 1) / 510 for normal numbers n"
+        return f"normal numbers times {self.mult:g}"
+
+    def noise_shape(self, x: Array | Value) -> Sizes:
+        check_rank(x, 4)
+        planes = min(3, x.shape[1]) if self.num_planes is None else self.num_planes
+        return x.shape[0], planes, *x.shape[2:]
+
+    def forward(self, x: Array) -> Array:
+        noise = drawn(self, self.noise_shape(x))
+        if self.num_planes is not None:
+            return noise
+        x[:, :3] = noise
+        return x
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        noise = op.drawn(self, self.noise_shape(x))
+        if self.num_planes is not None:
+            return noise
+        op.write(op.narrow(x, 1, 0, noise.shape[1]), noise)
+        return x
 
 
 @layer("nn.NoiseFill", kind="noise")
-class NoiseFill(Layer):
-    """x where it adds no planes of noise (``num_noise_channels`` 0); else refused, as nn.GenNoise is"""
+class NoiseFill(Drawing):
+    """Noise in place of x's last ``num_noise_channels`` planes, or after all of them; x is (N, C, H, W)
+
+    Of four versions: the first writes into x; the second, with ``mult``, into a copy; the third, with ``buffer``,
+    appends the noise; the fourth, with ``n_colors``, appends noise times x, ``num_mask_noise_times``, and noise.
+    The noise, as it stands in the result or is multiplied with x, is an input of the network.
+    """
 
     num_noise_channels: int = 0
     num_mask_noise_times: int = 0
     mult: float | None = None
-    ignored = frozenset({"mult_noise", "mult_noise_mask", "n_colors", "out_size"})
+    n_colors: int | None = None
+    mult_noise: float = 1.0
+    mult_noise_mask: float = 1.0
+    ignored = frozenset({"out_size"})
 
     def setup(self, bind: Binder) -> None:
-        if self.num_noise_channels > 0 or self.num_mask_noise_times > 0:
-            raise Refusal("draws new random numbers at every pass, so that its output is no function of the input")
+        known = self.n_colors is not None if self.num_mask_noise_times > 0 else True
+        if self.draws() and not (known and ("buffer" not in self.raw or self.mult is not None)):
+            raise Refusal(f"is of a version that is not known: its fields are {', '.join(sorted(map(str, self.raw)))}")
+
+    @property
+    def appends(self) -> bool:
+        return "buffer" in self.raw or self.n_colors is not None
+
+    @property
+    def inplace(self) -> bool:
+        return self.mult is None and not self.appends
+
+    def draws(self) -> str:
+        uniform = "uniform numbers from 0 to 1"
+        if self.num_mask_noise_times > 0:
+            return f"{uniform}, times {self.mult_noise_mask:g} where x is a mask, times {self.mult_noise:g} after that"
+        if self.num_noise_channels < 1:
+            return ""
+        if self.n_colors is not None:
+            return f"{uniform}, times {self.mult_noise:g}"
+        if self.appends:
+            return f"uniform numbers from -1 to 1, times {self.mult or 1:g}"
+        return uniform if self.mult is None else f"{uniform}, times {self.mult:g}"
+
+    def noise_shape(self, x: Array | Value) -> Sizes:
+        check_rank(x, 4)
+        if self.n_colors not in (None, x.shape[1]):
+            raise Refusal(f"takes {self.n_colors} planes, not {x.shape[1]}")
+        if not self.appends and self.num_noise_channels > x.shape[1]:
+            raise Refusal(f"cannot write over {self.num_noise_channels} planes of {x.shape[1]}")
+        masks = self.num_mask_noise_times * (self.n_colors or 0)
+        return x.shape[0], masks + max(self.num_noise_channels, 0), *x.shape[2:]
 
     def forward(self, x: Array) -> Array:
-        # the first version, without a factor, wrote into its input
-        return x if self.mult is None else x.copy()
+        y = x if self.inplace else x.copy()
+        if not self.draws():
+            return y
+        noise = drawn(self, self.noise_shape(x))
+        if self.appends:
+            masks = noise.shape[1] - max(self.num_noise_channels, 0)
+            noise[:, :masks] *= np.tile(x, (1, self.num_mask_noise_times, 1, 1))
+            return np.concatenate([x, noise], 1)
+        y[:, -self.num_noise_channels :] = noise
+        return y
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return x if self.mult is None else op.Identity(x)
+        if not self.draws():
+            return x if self.inplace else op.Identity(x)
+        noise = op.drawn(self, self.noise_shape(x))
+        planes = x.shape[1]
+        if self.appends:
+            masked = range(0, self.num_mask_noise_times * planes, planes) if self.n_colors else ()
+            parts = [op.Mul(x, op.Slice(noise, [i], [i + planes], [1])) for i in masked]
+            rest = op.Slice(noise, [len(parts) * planes], [noise.shape[1]], [1]) if parts else noise
+            parts += [rest] if rest.shape[1] else []
+            return op.Concat(x, *parts, axis=1)
+        y = x if self.inplace else op.Identity(x)
+        op.write(op.narrow(y, 1, planes - self.num_noise_channels, self.num_noise_channels), noise)
+        return y

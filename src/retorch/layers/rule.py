@@ -48,6 +48,8 @@ class Run:
     moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
     listen: Callable[[Layer, Nested, Nested], None] | None = None
+    #: What Torch would draw at random for a layer, in a given shape.
+    noise: Callable[[Layer, Sizes], Array] | None = None
     depth: int = 0
 
 
@@ -55,9 +57,12 @@ _current_run: ContextVar[Run | None] = ContextVar("run", default=None)
 
 
 @contextmanager
-def forward_pass(listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Generator[Run]:
+def forward_pass(
+    listen: Callable[[Layer, Nested, Nested], None] | None = None,
+    noise: Callable[[Layer, Sizes], Array] | None = None,
+) -> Generator[Run]:
     """Everything that runs inside is one forward pass of one network."""
-    token = _current_run.set(Run(listen=listen))
+    token = _current_run.set(Run(listen=listen, noise=noise))
     try:
         run = _current_run.get()
         # infinities and NaN are results like any other, in Torch
@@ -71,6 +76,14 @@ def forward_pass(listen: Callable[[Layer, Nested, Nested], None] | None = None) 
 def memory() -> dict[int, Any]:
     """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
     return run.memory if (run := _current_run.get()) else {}
+
+
+def drawn(owner: Layer, shape: Sizes) -> Array:
+    """What Torch draws at random for a layer: this pass was given it."""
+    run = _current_run.get()
+    if run is None or run.noise is None:
+        raise Refusal("draws random numbers, and was given none")
+    return run.noise(owner, shape)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from retorch.caffe2.runtime import AGES, Runtime
 from retorch.errors import UsageError
+from retorch.layers.drawn import drawing
 from retorch.layers.rule import tensors
 from retorch.module import Module
 from retorch.network import Network
@@ -132,6 +133,10 @@ class RealTorch:
     def __init__(self, case: Case, source: Path) -> None:
         self.case = case
         self.source = source
+        if drawing(case.net.layer):
+            raise UsageError(
+                "--engine lua: Torch7 draws this network's random numbers itself, so that no two runs agree"
+            )
         self.program = lua.find()
         self.name = f"Torch7 ({self.program.name})"
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from retorch.errors import RetorchError
 from retorch.layers.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
+from retorch.layers.drawn import Drawing
 from retorch.layers.rule import Array, Layer, Nested, forward_pass, tensors
 from retorch.module import Module
 from retorch.torch7 import LuaTable
@@ -125,6 +126,8 @@ def _memory(layer: Layer) -> list[Array]:
 
 
 def _steady(layer: Layer) -> bool:
+    if isinstance(layer, Drawing) and layer.draws():
+        return False
     moody = any(part in layer.typename for part in _MOODY)
     return not moody or layer.raw.get("train") is False
 
