@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import retorch
-from building import sequential, torch_object
+from building import module, sequential, torch_object
 from retorch.caffe2.runtime import AGES, Runtime
 from retorch.cli import main
 from retorch.errors import UsageError
@@ -75,6 +75,13 @@ def test_nan_is_told_with_the_layer_that_made_it(tmp_path: Path) -> None:
 def picture(folder: Path, colour: tuple[int, int, int]) -> Path:
     Image.new("RGB", (5, 7), colour).save(folder / "one.png")
     return folder / "one.png"
+
+
+def test_tensors_that_are_missing_are_asked_for(tmp_path: Path) -> None:
+    net = module("nn.CAddTable")
+    retorch.convert(net, [(2, 3), (2, 3)]).save(tmp_path)
+    with pytest.raises(UsageError, match="the given input: 1 tensors; the network takes 2"):
+        verify(net, tmp_path, inputs=[np.zeros((2, 3), np.float32)])
 
 
 def test_a_picture_becomes_planes_in_order(tmp_path: Path) -> None:

@@ -286,7 +286,8 @@ def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tupl
     notes = list(binder.notes)
     if any(made.raw.get("train") is True for made in binder.layers.values()):
         notes.append("saved in training mode; it is run and converted as at evaluation")
-    notes += _about_noise(drawing(layer))
+    if not binder.problems:
+        notes += _about_noise(drawing(layer))
     if alternatives:
         notes.insert(
             0, f"took {at or 'the root'}; also in the file: {', '.join(p or 'the root' for p in alternatives)}"

@@ -273,13 +273,6 @@ def test_softmax_takes_four_dimensions_at_most() -> None:
         module("nn.SoftMax").forward(np.zeros((1, 2, 3, 4, 5)))
 
 
-@pytest.mark.parametrize("typename", ["nn.Dropout", "nn.SpatialDropout"])
-def test_randomness_at_evaluation_is_refused(typename: str) -> None:
-    net = module(typename, p=0.5, v2=True, stochastic_inference=True)
-    with pytest.raises(UnsupportedError, match="random numbers"):
-        net.forward(np.zeros((1, 2, 3, 4), np.float32))
-
-
 def test_a_batch_of_any_size_gets_its_constant() -> None:
     import retorch
 

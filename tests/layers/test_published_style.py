@@ -193,13 +193,10 @@ def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("net", "reason"),
     [
-        (module("nn.GenNoise"), "random numbers"),
-        (module("nn.GenNoise", num_planes=3, mult=1.0), "random numbers"),
-        (module("nn.NoiseFill", num_noise_channels=3, mult=1.0), "random numbers"),
         (module("nn.StereoJoin", disp_max=228, direction=-1), "undefined"),
         (module("nn.BeamableMM", beam=5), "beam of 5"),
     ],
-    ids=["old noise", "noise", "fill", "stereo", "beam"],
+    ids=["stereo", "beam"],
 )
 def test_what_has_no_meaning_is_refused(net: Module, reason: str) -> None:
     assert [reason in problem.reason for problem in net.problems] == [True]
