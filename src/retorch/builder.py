@@ -258,7 +258,7 @@ class Builder:
         """Something of the right shape after a refusal, so that the walk finds the other problems too."""
         try:
             return self._zeros_like(module(_zeros(x)))
-        except (UnsupportedError, UsageError, TypeError, ZeroDivisionError) as why:
+        except (Refusal, UnsupportedError, UsageError, TypeError, ZeroDivisionError) as why:
             raise UnsupportedError(self.problems) from why
 
     def _zeros_like(self, y: Any) -> Nested:

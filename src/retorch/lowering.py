@@ -1,6 +1,7 @@
 """The walk from a module tree to an ONNX model.
 
-A network is lowered with all sizes known, which keeps every rule simple. Whether the result also holds at other batch
+A network is lowered with all sizes known, which keeps every rule simple: behind a layer whose output is as long as its
+input's values say, only rules that ask for no size go on. Whether the result also holds at other batch
 sizes is then found out, not promised: the network is lowered once more with another batch, and where both graphs are
 equal the batch dimension becomes ``N``.
 """

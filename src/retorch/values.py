@@ -49,10 +49,12 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The sizes, all known."""
+        """The sizes as numbers; a refusal where one depends on values, so that no rule goes on without it."""
         shape = self._current.shape
         if shape is None:
             raise Refusal("the shape of its input is not known")
+        if not shape.is_static():
+            raise Refusal("how many elements its input has depends on the values in the network")
         return tuple(int(d) for d in cast("Sequence[int]", shape))
 
     @property

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from building import module
+import retorch
+from building import module, sequential, torch_object
 from layers.rows import Row, every, named, noise, random_shape, times
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UnsupportedError
@@ -196,8 +197,25 @@ def indexes(rng: np.random.Generator) -> Rows:
         yield "", module("nn.Index", dimension=axis + 1), [x, at.astype(np.int64)], expected
 
 
+def masked_selects(rng: np.random.Generator) -> Rows:
+    inplace = torch_object("nn.ReLU", inplace=True)
+    pointwise = {
+        "": (),
+        "elementwise": (torch_object("nn.Tanh"), inplace, torch_object("nn.MulConstant", constant_scalar=2)),
+    }
+    for name, modules in pointwise.items():
+        for rank in times(3, 1, 2, 3, 4):
+            x = noise(rng, *random_shape(rng, rank))
+            mask = rng.integers(0, 2, x.shape).astype(np.float32)
+            picked = [float(v) for v, m in zip(x.ravel(), mask.ravel(), strict=True) if m]
+            expected = [2 * max(np.tanh(v), 0) for v in picked] if modules else picked
+            net = sequential(torch_object("nn.MaskedSelect"), *modules)
+            yield name, net, [x, mask], np.array(expected, np.float64)
+
+
 ROWS = named(
-    views, reshapes, batch_reshapes, collapses, transposes, squeezes, unsqueezes, narrows, selects, replicates, indexes
+    *(views, reshapes, batch_reshapes, collapses, transposes, squeezes, unsqueezes, narrows, selects, replicates),
+    *(indexes, masked_selects),
 )
 
 
@@ -217,12 +235,32 @@ def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     row.agrees_in_caffe2(caffe2, tmp_path)
 
 
-def test_masked_select_runs_but_does_not_convert() -> None:
+SELECTED = (np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[1, 0, 1], [0, 0, 1]], np.float32))
+
+
+def test_what_needs_the_number_of_selected_elements_is_refused() -> None:
+    linear = torch_object("nn.Linear", weight=np.ones((2, 3), np.float32), bias=np.zeros(2, np.float32))
+    net = sequential(torch_object("nn.MaskedSelect"), torch_object("nn.ReLU"), linear)
+    assert np.array_equal(net.forward(list(SELECTED)), [7, 7])
+    with pytest.raises(UnsupportedError, match=r"modules\[3\] nn.Linear: how many .* depends on the values") as caught:
+        retorch.convert(net, list(SELECTED))
+    assert len(caught.value.problems) == 1
+
+
+def test_as_many_are_selected_as_the_mask_says() -> None:
+    made = retorch.convert(sequential(torch_object("nn.MaskedSelect"), torch_object("nn.Square")), list(SELECTED))
+    assert made.outputs[0].shape == (None,)
+    for mask in (np.zeros(6), np.ones(6), np.array([0, 0, 0, 1, 1, 0])):
+        (y,) = made.run(SELECTED[0], mask.reshape(2, 3))
+        assert y.tolist() == [float(i * i) for i in range(6) if mask[i]]
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
     net = module("nn.MaskedSelect")
-    x = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[1, 0, 1], [0, 0, 1]], np.uint8)]
-    assert np.array_equal(net.forward(x), np.array([0, 2, 5], np.float32))
-    with pytest.raises(UnsupportedError, match="depends on their values"):
-        Row("", net, x, None).agrees_converted()
+    with pytest.raises(UnsupportedError, match="cannot select from"):
+        net.forward([np.zeros((2, 3)), np.zeros(2)])
+    with pytest.raises(UnsupportedError, match="cannot select from"):
+        retorch.convert(net, [(2, 3), (2,)])
 
 
 @pytest.mark.parametrize(

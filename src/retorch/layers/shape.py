@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: "To the end" for ONNX's Slice, so that a node does not hold the batch size.
 TO_THE_END = 2**63 - 1
+#: How ONNX counts its element types.
+_BOOL = 9
 
 
 def in_one_piece(x: Array) -> Array:
@@ -372,13 +374,21 @@ def from_zero(op: Builder, index: Value) -> Value:
 
 @layer("nn.MaskedSelect", kind="maskedselect")
 class MaskedSelect(Layer):
-    """{t, mask}: the elements of t where the mask is 1, as one vector"""
+    """{t, mask}: the elements of t where the mask is 1, as one vector; t and the mask of as many elements"""
 
     ignored = frozenset({"_maskIndices", "_maskIndexBuffer", "_maskIndexBufferCPU", "_gradBuffer", "_gradMask"})
 
-    def forward(self, x: list[Array]) -> Array:
+    def check(self, x: list[Array] | list[Value]) -> None:
         t, mask = x
-        return t[mask != 0]
+        if math.prod(t.shape) != math.prod(mask.shape):
+            raise Refusal(f"cannot select from {t.shape} by a mask of {mask.shape}")
+
+    def forward(self, x: list[Array]) -> Array:
+        self.check(x)
+        t, mask = x
+        return t.ravel()[mask.ravel() != 0]
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
-        raise Refusal("how many elements it selects depends on their values")
+        self.check(x)
+        t, mask = (op.Reshape(v, [-1]) for v in x)
+        return op.Compress(t, op.Cast(mask, to=_BOOL), axis=0)

@@ -67,6 +67,19 @@ def _times(op: Op, x: Blob, factor: int) -> Blob:
     return x if factor == 1 else binary(op, "Mul", x, op.param(np.array([factor], np.int32), "stride"))
 
 
+def compress(op: Op) -> Result:
+    """What stands where the condition is true, along the first axis; without an axis, of all elements in order."""
+    x, chosen = op.blob(0), op.blob(1)
+    axis = op.int("axis", x.rank)
+    if axis == x.rank:
+        x, axis = reshape(op, x, (volume(x.dims, f"{op.y}.all"),)), 0
+    if normal(axis, x.rank) != 0:
+        raise RefusalError(f"Compress along axis {axis}")
+    if x.dims[0] != chosen.dims[0] and size(x.dims[0]) != size(chosen.dims[0]):
+        raise RefusalError(f"a condition of {chosen.dims[0]} for {x.dims[0]} entries")
+    return op.make("BooleanMask", [x, chosen], op.out_dims())
+
+
 def gather_elements(op: Op) -> Result:
     x, indices = op.blob(0), op.blob(1)
     axis = normal(op.int("axis", 0), x.rank)
@@ -166,6 +179,7 @@ def top_k(op: Op) -> Result:
 RULES: Mapping[str, Rule] = {
     "ArgMax": arg("ArgMax"),
     "ArgMin": arg("ArgMin"),
+    "Compress": compress,
     "Gather": gather,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,

@@ -81,6 +81,11 @@ def batch_gather(call: Call) -> ir.Value:
     return call.graph.op("Gather", call.x, call.input(1), axis=1)
 
 
+def boolean_mask(call: Call) -> ir.Value:
+    """The entries of x, along its first dimension, where the mask is true."""
+    return call.graph.op("Compress", call.x, call.input(1), axis=0)
+
+
 def arg(op_type: str) -> Rule:
     """A rule for the index of an extreme along ``axis``, the last by default, as int64; the first one wins."""
 
@@ -151,6 +156,7 @@ RULES: Mapping[str, Rule] = {
     "FloatToHalf": fixed_cast(ir.DataType.FLOAT16),
     "Gather": gather,
     "BatchGather": batch_gather,
+    "BooleanMask": boolean_mask,
     "ArgMax": arg("ArgMax"),
     "ArgMin": arg("ArgMin"),
     "TopK": top_k,

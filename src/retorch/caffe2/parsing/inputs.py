@@ -25,10 +25,11 @@ LRN MaxPool AveragePool LpPool PadImage ResizeNearest UpsampleBilinear ConvTrans
 NHWC2NCHW
 """
 _INDICES = frozenset({("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1)})
+_CHOICES = frozenset({("Where", 0), ("BooleanMask", 1)})
 _GENERAL = """
-Where Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit NumpyTile Expand
-ScatterAssign MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax ArgMin TopK Sign Max
-Min
+Where BooleanMask Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit
+NumpyTile Expand ScatterAssign MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax
+ArgMin TopK Sign Max Min
 """
 _SAME_SHAPE = frozenset(_POINTWISE.split())
 _SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
@@ -100,6 +101,6 @@ def _type(operator: OperatorDef, position: int) -> ir.DataType | None:
         return ir.DataType.INT64
     if operator.type == "LengthsToSegmentIds":
         return ir.DataType.INT32
-    if operator.type in ("And", "Or", "Xor", "Not") or (operator.type == "Where" and position == 0):
+    if operator.type in ("And", "Or", "Xor", "Not") or (operator.type, position) in _CHOICES:
         return ir.DataType.BOOL
     return None if operator.type in _ANY_TYPE else ir.DataType.FLOAT
