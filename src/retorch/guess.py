@@ -75,16 +75,10 @@ def _text(shape: tuple[int, ...]) -> str:
 
 def _readers(layer: Layer) -> Iterator[tuple[Layer, tuple[int | None, ...]]]:
     """The layers that say what they read, in order of the file; a batch of one."""
-    stack, seen = [layer], set[int]()
-    while stack:
-        at = stack.pop()
-        if id(at) in seen:
-            continue
-        seen.add(id(at))
+    for at in layer.every():
         pattern = at.reads()
         if pattern is not None:
             yield at, (1, *pattern)
-        stack.extend(reversed(list(at.children())))
 
 
 def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:

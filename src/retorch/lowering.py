@@ -168,15 +168,7 @@ def _once_each(problems: Sequence[Problem]) -> list[Problem]:
 
 def _batch_axes(root: Layer) -> tuple[int, ...]:
     """Where the inputs' batch may be: in front, or behind the time that some recurrent modules take first."""
-    stack, seen = [root], set[int]()
-    while stack:
-        made = stack.pop()
-        if made.batch_axis() == 1:
-            return 0, 1
-        if id(made) not in seen:
-            seen.add(id(made))
-            stack.extend(made.children())
-    return (0,)
+    return (0, 1) if any(made.batch_axis() == 1 for made in root.every()) else (0,)
 
 
 def _with_other_batch(root: Layer, wanted: Sequence[InputSpec], nesting: object, axis: int) -> _Lowered | None:

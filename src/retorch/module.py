@@ -110,14 +110,7 @@ class Module:
 
     def layers(self) -> Iterator[Layer]:
         """Every layer once, outermost first, in the order of the file."""
-        seen: set[int] = set()
-        stack = [self.layer]
-        while stack:
-            at = stack.pop()
-            if id(at) not in seen:
-                seen.add(id(at))
-                yield at
-                stack.extend(reversed(list(at.children())))
+        return self.layer.every()
 
 
 def _table_of(shapes: Iterable[Sizes]) -> str:

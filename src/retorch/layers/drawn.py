@@ -6,7 +6,7 @@ A network that runs elsewhere is a function, so what its layers draw are further
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import TypeGuard, TypeVar, cast
 
 from retorch.errors import Problem
@@ -27,17 +27,7 @@ class Drawing(Layer):
 
 def drawing(root: Layer) -> tuple[Drawing, ...]:
     """The layers of a network that draw, in the order of the file, which is that of execution."""
-    return tuple(made for made in _layers(root) if isinstance(made, Drawing) and made.draws())
-
-
-def _layers(root: Layer) -> Iterator[Layer]:
-    stack, seen = [root], set[int]()
-    while stack:
-        at = stack.pop()
-        if id(at) not in seen:
-            seen.add(id(at))
-            yield at
-            stack.extend(reversed(list(at.children())))
+    return tuple(made for made in root.every() if isinstance(made, Drawing) and made.draws())
 
 
 def has_noise(x: T | list[T], draws: int) -> TypeGuard[list[T]]:

@@ -214,16 +214,14 @@ class NoiseFill(Drawing):
         return self.mult is None and not self.appends
 
     def draws(self) -> str:
-        uniform = "uniform numbers from 0 to 1"
+        uniform, factor = "uniform numbers from 0 to 1", "" if self.mult is None else f", times {self.mult:g}"
         if self.num_mask_noise_times > 0:
             return f"{uniform}, times {self.mult_noise_mask:g} where x is a mask, times {self.mult_noise:g} after that"
         if self.num_noise_channels < 1:
             return ""
         if self.n_colors is not None:
             return f"{uniform}, times {self.mult_noise:g}"
-        if self.appends:
-            return f"uniform numbers from -1 to 1, times {self.mult or 1:g}"
-        return uniform if self.mult is None else f"{uniform}, times {self.mult:g}"
+        return ("uniform numbers from -1 to 1" if self.appends else uniform) + factor
 
     def noise_shape(self, x: Array | Value) -> Sizes:
         check_rank(x, 4)

@@ -194,6 +194,17 @@ class Layer:
         """The modules inside, in execution order where there is one."""
         return ()
 
+    def every(self) -> Iterator[Layer]:
+        """This layer and all inside it, each once, outermost first, in the order of the file."""
+        seen: set[int] = set()
+        stack: list[Layer] = [self]
+        while stack:
+            at = stack.pop()
+            if id(at) not in seen:
+                seen.add(id(at))
+                yield at
+                stack.extend(reversed(list(at.children())))
+
     def settings(self) -> dict[str, object]:
         """What a person wants to see of the layer: its fields, less weights, modules and defaults' noise."""
         shown: dict[str, object] = {}

@@ -69,9 +69,6 @@ def verify(
     target = Path(path)
     network = Network.load(target)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
-    for trial in asked:
-        if len(trial.tensors) != len(network.inputs):
-            raise UsageError(f"{trial.label}: {len(trial.tensors)} tensors; the network takes {len(network.inputs)}")
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
     more, notes = further_trials(case, target, asked[0], seed, tolerance) if unkind else ([], [])

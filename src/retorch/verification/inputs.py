@@ -30,10 +30,17 @@ class Trial:
 
 
 def nest(nesting: object, tensors: Sequence[object]) -> Any:
-    """Positions (``[0, [1, 2]]``) replaced by tensors, or by whatever stands for them."""
+    """Positions (``[0, [1, 2]]``) replaced by tensors, or by whatever stands for them.
+
+    Raises:
+        UsageError: there are fewer tensors than positions.
+    """
     if isinstance(nesting, list):
         return [nest(item, tensors) for item in cast("list[object]", nesting)]
-    return tensors[cast("int", nesting)]
+    position = cast("int", nesting)
+    if position >= len(tensors):
+        raise UsageError(f"{len(tensors)} tensors are given, and the network takes more")
+    return tensors[position]
 
 
 def positions(text: str | None, count: int) -> object:
