@@ -13,6 +13,7 @@ import retorch
 from building import module, sequential, torch_object
 from layers.rows import Row, every, named, noise, random_shape
 from retorch.caffe2.runtime import Runtime
+from retorch.cli import main
 from retorch.errors import UnsupportedError, UsageError
 from retorch.guess import input_shape
 from retorch.module import Module
@@ -212,6 +213,19 @@ def test_noise_of_the_wrong_shape_is_refused() -> None:
         retorch.convert(noisy_network(), list(given))
     with pytest.raises(UnsupportedError, match=r"modules\[3\] nn.GenNoise: draws a tensor of \(2, 6, 2, 3\), but is"):
         noisy_network().forward([np.zeros(shape) for shape in given])
+
+
+def test_the_commands_know_the_layers_by_their_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out, page = tmp_path / "noisy.t7", tmp_path / "out", tmp_path / "page.md"
+    retorch.write(file, noisy_network().layer.raw)
+    assert main(["inspect", str(file)]) == 0
+    assert "would not convert" not in capsys.readouterr().out
+    assert main(["convert", str(file), "-o", str(out), "--input", "2x3x4x6"]) == 0
+    assert main(["verify", str(file), str(out), "--layers", "--report", str(page)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note: input 3 is what modules[3] nn.GenNoise draws" in said
+    assert "modules[4] nn.SpatialConvolution" in said
+    assert "| modules[4] | nn.SpatialConvolution |" in page.read_text(encoding="utf-8")
 
 
 def test_a_layer_that_runs_twice_is_refused() -> None:
