@@ -35,23 +35,10 @@ _REDUCE = {"axes": Kind.INTS, "keepdims": Kind.INT}
 _WINDOW = {"kernels": Kind.INTS, "strides": Kind.INTS, "pads": Kind.INTS}
 _FILL = {"value": Kind.FLOAT, "dtype": Kind.INT, "shape": Kind.INTS}
 _PLAIN = (
-    *(
-        "Abs",
-        "Acos",
-        "Asin",
-        "Atan",
-        "BatchGather",
-        "BooleanMask",
-        "Ceil",
-        "Copy",
-        "Cos",
-        "Cosh",
-        "Erf",
-        "Exp",
-        "Floor",
-    ),
-    *("LengthsToSegmentIds", "Log", "Max", "Min", "Negative", "Not", "PRelu", "Reciprocal", "Relu", "ScatterAssign"),
-    *("Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqr", "Sqrt", "Sum", "Tan", "Tanh", "Where"),
+    *("Abs", "Acos", "Asin", "Atan", "BatchGather", "BooleanMask", "Ceil", "Copy", "Cos", "Cosh", "Erf", "Exp"),
+    *("Floor", "LengthsToSegmentIds", "Log", "Max", "Min", "Negative", "Not", "PRelu", "Reciprocal", "Relu"),
+    *("ScatterAssign", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqr", "Sqrt", "Sum", "Tan", "Tanh"),
+    "Where",
 )
 _BINARY = ("Add", "And", "Div", "EQ", "GE", "GT", "LE", "LT", "Mul", "Or", "Sub", "Xor")
 

@@ -61,8 +61,7 @@ def convert(
     style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew))
     target = style.target(output)
     if is_written(file):
-        if at is not None or plugin or page is not None:
-            raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
+        _refuse_for_written(file, at, plugin, page)
         raise typer.Exit(convert_again(file, target, style, input or [], check=not no_verify, as_json=as_json))
     net = load_module(file, at, plugin)
     made, assumed = _converted(file, net, input or [], fold=not (no_fold or brew))
@@ -79,6 +78,11 @@ def convert(
     else:
         _show(target, notes, report)
     raise typer.Exit(DONE if report is None or report.ok else DIFFERS)
+
+
+def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, page: Path | None) -> None:
+    if at is not None or plugin or page is not None:
+        raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
 
 
 def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tuple[Network, list[str]]:
