@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,24 @@ def adaptive(rng: np.random.Generator) -> Rows:
         yield f"{sizes}to{out}", net, *((x, expected) if i % 5 else (x[0], expected[0]))
 
 
+def adaptive_in_floats(rng: np.random.Generator) -> Rows:
+    """SpatialAdaptiveMaxPooling.c has ``(float)(i + 1) / oheight * iheight``: bins that ought to end on a whole number
+    may reach one further, or begin one earlier (22 and 23)."""
+    for i, (size, out, reach) in enumerate([(21, 7, 4), (13, 13, 2), (25, 5, 6), (22, 22, 2), (26, 13, 3), (20, 5, 4)]):
+        x = noise(rng, 2, 2, size, 6)
+        one = np.float32(1)
+        edges = [one * np.float32(j) / np.float32(out) * np.float32(size) for j in range(out + 1)]
+        ends = [(math.floor(float(a)), math.ceil(float(b))) for a, b in pairwise(edges)]
+        assert max(b - a for a, b in ends) == reach
+        rows = [x[:, :, a:b].astype(np.float64) for a, b in ends]
+        for largest_of in (True, False):
+            seen = [row.max(axis=2) if largest_of else row.mean(axis=2) for row in rows]
+            columns = np.stack(seen, axis=2).reshape(2, 2, out, 3, 2)
+            expected = columns.max(axis=-1) if largest_of else columns.mean(axis=-1)
+            net = module(f"nn.SpatialAdaptive{'Max' if largest_of else 'Average'}Pooling", H=out, W=3)
+            yield f"{size}to{out}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
+
+
 def pyramids(rng: np.random.Generator) -> Rows:
     for i in range(6):
         x = noise(rng, 2, 3, *pick(rng, 3, 7))
@@ -303,7 +322,7 @@ ROWS = named(
     sequences,
     features,
 )
-ROWS += named(top_frames, unpooled, pyramids)
+ROWS += named(top_frames, unpooled, pyramids, adaptive_in_floats)
 
 
 @every(ROWS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,8 +18,17 @@ if TYPE_CHECKING:
 
 
 def bins(size: int, out: int) -> list[tuple[int, int]]:
-    """Where each of ``out`` bins begins and ends: ⌊i size / out⌋ to ⌈(i + 1) size / out⌉."""
-    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+    """Where each of ``out`` bins begins and ends: ⌊i / out * size⌋ to ⌈(i + 1) / out * size⌉.
+
+    THNN computes with floats, so that the first of 7 bins over 21 elements is 0 … 4: 1 / 7 is a little too large there.
+    """
+    edges = np.arange(out + 1, dtype=np.float32) / np.float32(out) * np.float32(size)
+    return [(math.floor(a), math.ceil(b)) for a, b in pairwise(edges)]
+
+
+def even(length: int, out: int) -> list[tuple[int, int]]:
+    """``out`` bins of one length, side by side."""
+    return [(i * length, (i + 1) * length) for i in range(out)]
 
 
 class AdaptivePooling(Layer):
@@ -36,8 +46,8 @@ class AdaptivePooling(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         outs = self.outs(x)
         images = x if x.rank == 4 else op.unsqueeze(x, 0)
-        if all(size % out == 0 for size, out in outs):
-            kernel = [size // out for size, out in outs]
+        kernel = [size // out for size, out in outs]
+        if all(bins(size, out) == even(k, out) for k, (size, out) in zip(kernel, outs, strict=True)):
             y = self.lower_even(op, images, kernel)
         else:
             y = self.lower_uneven(op, images, outs)
