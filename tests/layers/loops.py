@@ -53,7 +53,7 @@ def convolved(
     dilation = dilation or [1] * len(stride)
     sizes, kernel = x.shape[2:], weight.shape[2:]
     geometry = zip(sizes, kernel, stride, pad, dilation, strict=True)
-    out = [(n + 2 * p - ((k - 1) * d + 1)) // s + 1 for n, k, s, p, d in geometry]
+    out = [int((n + 2 * p - ((k - 1) * d + 1)) / s) + 1 for n, k, s, p, d in geometry]  # C rounds towards zero
     y = np.zeros((x.shape[0], weight.shape[0], *out))
     share_in, share_out = x.shape[1] // groups, weight.shape[0] // groups
     for at, seen in places(sizes, out, kernel, stride, pad, dilation):

@@ -57,6 +57,53 @@ def dilated(rng: np.random.Generator) -> Rows:
         yield f"{dilation}", net, *maybe_batched(x, expected, i % 3 != 0)
 
 
+def cropped(rng: np.random.Generator) -> Rows:
+    """Negative padding crops at both ends; unfolded_copy, where nothing is padded, crops twice as much at the end."""
+    settings = [
+        ("nn.SpatialConvolution", [-1, 2], [1, 1]),
+        ("nn.SpatialConvolutionMM", [-1, -2], [1, 2]),
+        ("nn.SpatialConvolution", [0, -1], [2, 1]),
+        ("cudnn.SpatialConvolution", [-1, -2], [1, 2]),
+        ("nn.SpatialDilatedConvolution", [-1, -2], [2, 1]),
+        ("nn.VolumetricConvolution", [-1, 0, -1], [1, 1, 2]),
+        ("nn.VolumetricConvolution", [-1, 0, 1], [1, 1, 1]),
+        ("nn.VolumetricDilatedConvolution", [-1, 0, -1], [1, 2, 1]),
+    ]
+    for kind, pad, stride in settings:
+        axes = "THW"[-len(pad) :]
+        x, weight, bias = noise(rng, 2, 3, *[8] * len(pad)), noise(rng, 2, 3, *[3, 2, 3][-len(pad) :]), noise(rng, 2)
+        fields = {f"k{a}": k for a, k in zip(axes, weight.shape[2:], strict=True)}
+        fields |= {f"d{a}": s for a, s in zip(axes, stride, strict=True)}
+        fields |= {f"pad{a}": p for a, p in zip(axes, pad, strict=True)}
+        if kind.startswith("nn") and "Dilated" not in kind and max(pad) <= 0:
+            seen = x[(..., *(slice(8 + 2 * p) for p in pad))]
+            expected = convolved(seen, weight, bias, stride, [0] * len(pad))
+        else:
+            expected = convolved(x, weight, bias, stride, pad)
+        yield f"{kind}{pad}", module(kind, weight=weight, bias=bias, **fields), x, expected
+
+
+def one_window_of_little(rng: np.random.Generator) -> Rows:
+    """C rounds -1 / 2 to 0: one window, which sees zeros where the input is not."""
+    kernel, stride = [5, 3], [2, 2]
+    for kind, pad in (("nn.SpatialConvolution", [1, 0]), ("nn.SpatialDilatedConvolution", [0, 0])):
+        x, weight, bias = noise(rng, 2, 3, 2 if pad[0] else 4, 2), noise(rng, 2, 3, *kernel), noise(rng, 2)
+        net = module(kind, weight=weight, bias=bias, **named_fields("kH kW dH dW padH padW", [*kernel, *stride, *pad]))
+        expected = convolved(x, weight, bias, stride, pad)
+        assert expected.shape[2:] == (1, 1)
+        yield kind, net, x, expected
+
+
+def grown(rng: np.random.Generator) -> Rows:
+    """Transposed convolutions with negative padding: a border that holds the bias."""
+    for i, pad in enumerate([[-1, 1], [-2, -1], [0, -1]]):
+        x, weight, bias = noise(rng, 2, 3, 4, 5), noise(rng, 3, 2, 3, 3), noise(rng, 2)
+        fields = named_fields("kH kW dH dW padH padW adjH adjW", [3, 3, 2, 3, *pad, 1, i])
+        expected = scattered(x, weight, bias if i else None, [2, 3], pad, [1, i])
+        net = module("nn.SpatialFullConvolution", weight=weight, **fields, **({"bias": bias} if i else {}))
+        yield f"{pad}", net, *maybe_batched(x, expected, i > 0)
+
+
 def old_files(rng: np.random.Generator) -> Rows:
     """Before padW there was ``padding``, and before that nothing."""
     x, weight, bias = noise(rng, 2, 3, 6, 5), noise(rng, 4, 27), noise(rng, 4)
@@ -66,6 +113,11 @@ def old_files(rng: np.random.Generator) -> Rows:
     yield "nothing", module("nn.SpatialConvolutionMM", **fields), x, expected
     expected = convolved(x, whole, bias, [1, 2], [2, 2])
     yield "padding", module("nn.SpatialConvolutionMM", padding=2, **fields), x, expected
+    # VolumetricFullConvolution.lua, backCompatibility: other names, and the weight's first dimensions swapped
+    x, weight, bias = noise(rng, 2, 3, 4, 3, 5), noise(rng, 2, 3, 3, 2, 3), noise(rng, 2)
+    fields = named_fields("kT kH kW dT dH dW pT pH pW", [3, 2, 3, 2, 1, 2, 1, 0, 1])
+    expected = scattered(x, weight.swapaxes(0, 1), bias, [2, 1, 2], [1, 0, 1], [0, 0, 0])
+    yield "full volume", module("nn.VolumetricFullConvolution", weight=weight, bias=bias, **fields), x, expected
 
 
 def mapped(rng: np.random.Generator) -> Rows:
@@ -261,6 +313,9 @@ def classifiers(rng: np.random.Generator) -> Rows:
 ROWS = named(
     images,
     dilated,
+    cropped,
+    one_window_of_little,
+    grown,
     old_files,
     mapped,
     full_mapped,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -22,6 +23,8 @@ def lower_convolution(
 ) -> Value:
     """One Conv node; ``x`` is (N, C, *in)."""
     windows = list(windows)
+    if not all(window.plain for window in windows):
+        x, windows = covered(op, x, windows, 0.0), inside(windows)
     return op.Conv(
         x,
         weight,
@@ -32,6 +35,17 @@ def lower_convolution(
         dilations=[w.dilation for w in windows],
         group=groups,
     )
+
+
+def covered(op: Builder, x: Value, windows: Sequence[Window], value: float) -> Value:
+    """``x`` padded with a constant until every window lies inside, and cropped to what they see."""
+    rest = [0] * (x.rank - len(windows))
+    return op.Pad(x, [*rest, *(w.pad for w in windows), *rest, *(w.tail for w in windows)], value)
+
+
+def inside(windows: Sequence[Window]) -> list[Window]:
+    """The same windows over an input padded by :func:`covered`."""
+    return [Window(w.size + w.pad + w.tail, w.kernel, w.stride, 0, w.dilation, w.out) for w in windows]
 
 
 def check_rank(x: Array | Value, *ranks: int) -> None:
@@ -51,6 +65,10 @@ class Convolution(Layer):
 
     #: The letters that end the names of the fields of each axis, outermost first.
     axes: ClassVar[str] = "HW"
+    #: THNN lays the windows out by its unfolded_copy, which takes no heed of padding where none is positive.
+    unfolds: ClassVar[bool] = False
+    #: THNN lays the windows out by its im2col, which finds zeros wherever the input is not.
+    bounded: ClassVar[bool] = False
     ignored = SIZES
 
     def per_axis(self, stem: str, default: int = 0) -> tuple[int, ...]:
@@ -64,10 +82,13 @@ class Convolution(Layer):
         weight, groups = self.dense()
         if x.shape[-rank - 1] != weight.shape[1] * groups:
             raise Refusal(f"has weights for {weight.shape[1] * groups} planes, its input has {x.shape[-rank - 1]}")
-        dilation = self.per_axis("dilation", 1)
-        return slide(
-            x.shape[-rank:], weight.shape[2:], self.per_axis("d", 1), self.per_axis("pad"), dilation, drop=False
-        )
+        pad, dilation = self.per_axis("pad"), self.per_axis("dilation", 1)
+        thnn = self.typename.startswith("nn.")
+        rounding = {"truncate": thnn and (self.bounded or (self.unfolds and max(pad) > 0)), "drop": False}
+        found = slide(x.shape[-rank:], weight.shape[2:], self.per_axis("d", 1), pad, dilation, **rounding)
+        if thnn and self.unfolds and max(pad) <= 0:
+            return tuple(replace(window, pad=0) for window in found)
+        return found
 
     def dense(self) -> tuple[Array, int]:
         """The weights as (O, C / groups, *kernel), and the number of groups."""
@@ -103,6 +124,7 @@ class Convolution(Layer):
 class SpatialConvolution(Convolution):
     """y[o] = bias[o] + Σ_c weight[o, c] ⋆ x[c]; x is (N, C, H, W) or (C, H, W), weight (O, C / groups, kH, kW)"""
 
+    unfolds = True
     kW: int
     kH: int
     dW: int = 1
@@ -131,6 +153,7 @@ class SpatialConvolution(Convolution):
 class SpatialDilatedConvolution(SpatialConvolution):
     """A SpatialConvolution whose taps lie dilationH and dilationW apart."""
 
+    unfolds, bounded = False, True
     dilationW: int = 1
     dilationH: int = 1
 
@@ -215,6 +238,7 @@ class SpatialDepthWiseConvolution(Convolution):
     and the output is the size of that. Square images are not affected.
     """
 
+    unfolds = True
     kW: int
     kH: int
     dW: int = 1
@@ -255,6 +279,7 @@ class SpatialDepthWiseConvolution(Convolution):
 class SpatialConvolutionLocal(Convolution):
     """A convolution with weights of its own at each place: weight (oH, oW, O, C, kH, kW), bias (O, oH, oW)"""
 
+    unfolds = True
     kW: int
     kH: int
     dW: int = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from retorch.layers.convolution import SIZES, check_rank, connections
+from retorch.layers.convolution import SIZES, check_rank, connections, planes
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
 from retorch.layers.windows import spread
 
@@ -60,16 +60,23 @@ class FullConvolution(Layer):
         x, target = (x[0], x[1].shape) if isinstance(x, list) else (x, None)
         extra = self.extra(x, target)
         batched = x.rank == len(self.axes) + 2
+        pad = self.per_axis("pad")
+        around = [max(-p, 0) for p in pad]
+        bias = None if self.bias is None or any(around) else op.weight(self.bias, "b")
         y = op.ConvTranspose(
             x if batched else op.unsqueeze(x, 0),
             op.weight(self.dense(), "w"),
-            None if self.bias is None else op.weight(self.bias, "b"),
+            bias,
             kernel_shape=self.dense().shape[2:],
             strides=self.per_axis("d", 1),
-            pads=self.per_axis("pad") * 2,
+            pads=[max(p, 0) for p in pad] * 2,
             dilations=self.per_axis("dilation", 1),
             output_padding=extra,
         )
+        if any(around):
+            # negative padding: rows and columns that hold the bias alone
+            y = op.Pad(y, [0, 0, *around] * 2, 0.0)
+            y = y if self.bias is None else op.Add(y, self.bias.reshape(-1, *(1,) * len(pad)))
         return y if batched else op.Squeeze(y, [0])
 
 
@@ -130,6 +137,15 @@ class VolumetricFullConvolution(FullConvolution):
     adjT: int = 0
     adjW: int = 0
     adjH: int = 0
+    #: What padT, padW and padH were called in the first files, where the weight was (O, C, kT, kH, kW).
+    pT: int = 0
+    pW: int = 0
+    pH: int = 0
 
     def setup(self, bind: Binder) -> None:
+        for axis in self.axes:
+            if "pad" + axis not in self.raw:
+                setattr(self, "pad" + axis, getattr(self, "p" + axis))
+        if self.typename.startswith("nn.") and "adjW" not in self.raw:
+            self.weight = planes(self.weight.swapaxes(0, 1))
         self.weight = self.weight.reshape(self.weight.shape[0], -1, self.kT, self.kH, self.kW)

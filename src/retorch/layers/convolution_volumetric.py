@@ -11,6 +11,7 @@ class VolumetricConvolution(Convolution):
     """y[o] = bias[o] + Σ_c weight[o, c] ⋆ x[c]; x is (N, C, T, H, W) or (C, T, H, W), weight (O, C, kT, kH, kW)"""
 
     axes = "THW"
+    unfolds = True
     kT: int
     kW: int
     kH: int
@@ -38,6 +39,7 @@ class VolumetricConvolution(Convolution):
 class VolumetricDilatedConvolution(VolumetricConvolution):
     """A VolumetricConvolution whose taps lie dilationT, dilationH and dilationW apart."""
 
+    unfolds, bounded = False, True
     dilationT: int = 1
     dilationW: int = 1
     dilationH: int = 1

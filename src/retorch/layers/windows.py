@@ -45,10 +45,14 @@ class Window:
         return (self.out - 1) * self.stride - self.pad >= self.size
 
     @property
+    def plain(self) -> bool:
+        """Whether a framework that rounds down, with the same padding at both ends, makes the same windows."""
+        return self.pad >= 0 and (self.size + 2 * self.pad - self.span) // self.stride + 1 == self.out
+
+    @property
     def pads(self) -> tuple[int, int]:
         """The padding before and after that gives ``out`` windows in a framework that rounds down."""
-        floor = (self.size + 2 * self.pad - self.span) // self.stride + 1
-        return self.pad, (self.pad if floor == self.out else max(self.tail, 0))
+        return self.pad, (self.pad if self.plain else max(self.tail, 0))
 
 
 def slide(
@@ -60,11 +64,13 @@ def slide(
     *,
     ceil: bool = False,
     drop: bool = True,
+    truncate: bool = False,
 ) -> tuple[Window, ...]:
     """The windows of a pooling or convolution on each axis.
 
     THNN's rule: ``out = floor or ceil((in + 2 pad - span) / stride) + 1``, and, as soon as any axis is padded, one
-    window less on each axis where the last would start past the input and its leading padding (``drop``).
+    window less on each axis where the last would start past the input and its leading padding (``drop``). C's division
+    rounds towards zero, which makes one window of an input that is too small by less than the stride (``truncate``).
 
     Raises:
         Refusal: an input smaller than the kernel.
@@ -73,6 +79,8 @@ def slide(
     for size, k, s, p, d in zip(sizes, kernel, stride, pad, dilation or (1,) * len(kernel), strict=True):
         room = size + 2 * p - ((k - 1) * d + 1)
         out = (-(-room // s) if ceil else room // s) + 1
+        if truncate and -s < room < 0:
+            out = 1
         if drop and any(pad) and (out - 1) * s >= size + p:
             out -= 1
         if out < 1:
@@ -155,7 +163,7 @@ def spread(
         cut = [slice(i * d, i * d + (n - 1) * s + 1, s) for i, (n, s, _, d, _, _) in zip(at, geometry, strict=True)]
         part = weight[(slice(None), slice(None), *at)].T @ flat
         y[(..., *cut)] += part.reshape(*part.shape[:2], *ins)
-    y = y[(..., *(slice(p, n - p) for n, (*_, p) in zip(full, geometry, strict=True)))]
-    if 0 in y.shape[2:]:
+    if any(n <= 2 * p for n, p in zip(full, pad, strict=True)):
         raise Refusal(f"an input of {'x'.join(map(str, ins))} is too small for its padding")
+    y = padded(y, [(-p, -p) for p in pad])
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(ins)).astype(dtype, copy=False)
