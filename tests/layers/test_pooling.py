@@ -86,6 +86,37 @@ def averages(rng: np.random.Generator) -> Rows:
         yield label, net, *((x, expected) if i % 5 else (x[0], expected[0]))
 
 
+def cropped(rng: np.random.Generator) -> Rows:
+    """Negative padding: windows begin inside, and the mean's size is cut at the cropped end."""
+    for i in range(12):
+        kernel, stride, pad = pick(rng, 2, 3), pick(rng, 1, 3), pick(rng, -2, 1)
+        sizes = [k + 4 + n for k, n in zip(kernel, pick(rng, 0, 3), strict=True)]
+        ceil, include = i % 2 == 0, i % 4 < 2
+        out = pooled_sizes(sizes, kernel, stride, pad, ceil)
+        x = noise(rng, 2, 2, *sizes)
+        fields = named_fields("kH kW dH dW padH padW", [*kernel, *stride, *pad]) | {"ceil_mode": ceil}
+        expected = windowed(x, 2, out, kernel, stride, pad, largest)
+        yield f"max{sizes}p{pad}", module("nn.SpatialMaxPooling", **fields), x, expected
+        expected = cropped_average(x, out, kernel, stride, pad, include)
+        net = module("nn.SpatialAveragePooling", divide=True, count_include_pad=include, **fields)
+        yield f"mean{sizes}p{pad}", net, x, expected
+
+
+def cropped_average(
+    x: np.ndarray, out: list[int], kernel: list[int], stride: list[int], pad: list[int], include: bool
+) -> np.ndarray:
+    """SpatialAveragePooling.c with windows that end where the padding does."""
+    y = np.zeros((*x.shape[:2], *out))
+    for at in np.ndindex(*out):
+        cut, counts = [], []
+        for i, n, k, s, p in zip(at, x.shape[2:], kernel, stride, pad, strict=True):
+            start, end = i * s - p, min(i * s - p + k, n + p)
+            cut.append(slice(max(start, 0), min(end, n)))
+            counts.append(end - start if include else min(end, n) - max(start, 0))
+        y[(..., *at)] = x[(..., *cut)].astype(np.float64).sum(axis=(2, 3)) / math.prod(counts)
+    return y
+
+
 def volumes(rng: np.random.Generator) -> Rows:
     for i in range(30):
         kernel, stride, pad = settings(rng, 3)
@@ -144,6 +175,10 @@ def other_libraries(rng: np.random.Generator) -> Rows:
     )
     clipped = average(x, [4, 4], [2, 3], [2, 2], [0, 0], True)
     yield "inn", module("inn.SpatialAveragePooling", **square), x, clipped
+    inside = average(x, [4, 5], [2, 3], [2, 2], [0, 1], False)
+    told = {"ceil_mode": True, "count_include_pad": False, "divide": True, "padH": 0, "padW": 1}
+    yield "inn-inside", module("inn.SpatialAveragePooling", **square, **told), x, inside
+    yield "cudnn-inside", module("cudnn.SpatialAveragePooling", **square, **told), x, inside
 
 
 def cudnn_volumes(rng: np.random.Generator) -> Rows:
@@ -313,6 +348,7 @@ def unpooled(rng: np.random.Generator) -> Rows:
 ROWS = named(
     maxima,
     averages,
+    cropped,
     volumes,
     dilated_volumes,
     other_libraries,
@@ -403,6 +439,11 @@ def test_cudnn_has_no_result_for_a_window_in_the_padding() -> None:
     net = module("cudnn.SpatialMaxPooling", kW=2, kH=2, dW=3, dH=3, padW=1, padH=1, ceil_mode=True)
     with pytest.raises(UnsupportedError, match="cuDNN"):
         through_onnx(net, np.zeros((1, 1, 5, 5), np.float32))
+
+
+def test_a_volumes_windows_with_gaps_that_reach_far_over_the_edge_are_refused() -> None:
+    fields = named_fields("kT kH kW padT padH padW dilationT dilationH dilationW", [1, 4, 1, 0, 2, 0, 1, 2, 1])
+    assert "leaves out" in module("nn.VolumetricDilatedMaxPooling", **fields).problems[0].reason
 
 
 def test_sums_are_not_cudnns() -> None:

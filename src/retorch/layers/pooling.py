@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from retorch.layers.container import Sequential
-from retorch.layers.convolution import check_rank, nothing
+from retorch.layers.convolution import check_rank, covered, inside, nothing
 from retorch.layers.overlap import OVERLAP
 from retorch.layers.rule import Array, Binder, Layer, Refusal, Sizes, layer
 from retorch.layers.windows import LOWEST, Window, slide, taps
@@ -56,17 +56,6 @@ def attributes(windows: Sequence[Window]) -> dict[str, Sequence[int]]:
     if any(w.dilation != 1 for w in windows):
         found["dilations"] = [w.dilation for w in windows]
     return found
-
-
-def covered(op: Builder, x: Value, windows: Sequence[Window], value: float) -> Value:
-    """``x`` padded with a constant until every window lies inside."""
-    rest = [0] * (x.rank - len(windows))
-    return op.Pad(x, [*rest, *(w.pad for w in windows), *rest, *(w.tail for w in windows)], value)
-
-
-def inside(windows: Sequence[Window]) -> list[Window]:
-    """The same windows over an input padded by :func:`covered`."""
-    return [Window(w.size + w.pad + w.tail, w.kernel, w.stride, 0, w.dilation, w.out) for w in windows]
 
 
 #: What the bytecode of SpatialMaxUnpooling.lua's and VolumetricMaxUnpooling.lua's wrapper holds.
@@ -129,7 +118,7 @@ class MaxPooling(Pooling):
         batched = x.rank == len(windows) + 2
         images = x if batched else op.unsqueeze(x, 0)
         # frameworks want less padding than there are taps
-        if any(window.beyond or max(window.pads) >= window.kernel for window in windows):
+        if any(window.beyond or window.pad < 0 or max(window.pads) >= window.kernel for window in windows):
             images, windows = covered(op, images, windows, LOWEST), inside(windows)
         y = op.MaxPool(images, **attributes(windows))
         return y if batched else op.Squeeze(y, [0])
@@ -207,6 +196,10 @@ class VolumetricMaxPooling(MaxPooling):
 
     def setup(self, bind: Binder) -> None:
         self.dT, self.dW, self.dH = self.dT or self.kT, self.dW or self.kW, self.dH or self.kH
+        spread = zip(self.per_axis("pad"), self.per_axis("dilation", 1), strict=True)
+        if any(pad > 1 and dilation > 1 for pad, dilation in spread):
+            # VolumetricDilatedMaxPooling.c takes one tap less for each element before the input, not for each tap there
+            raise Refusal("has padding of 2 or more and gaps between its taps, where THNN leaves out the last ones")
 
 
 class AveragePooling(Pooling):
@@ -261,7 +254,7 @@ class AveragePooling(Pooling):
         return self.lower(op, nothing(op, x))
 
     def _averaged(self, op: Builder, x: Value, windows: Sequence[Window]) -> Value:
-        if any(window.beyond for window in windows):
+        if any(window.beyond or window.pad < 0 for window in windows):
             whole = op.AveragePool(covered(op, x, windows, 0.0), **attributes(inside(windows)))
             with np.errstate(divide="ignore"):
                 share = math.prod(w.kernel for w in windows) / self.divisors(windows)
@@ -299,7 +292,7 @@ class SpatialAveragePooling(AveragePooling):
             return
         if self.raw.get("divide") is False:
             raise Refusal("asks for sums, which only nn.SpatialAveragePooling gives")
-        self.divide = self.count_include_pad = True
+        self.divide = True
         if self.typename.startswith("inn."):
             self.ceil_mode = True
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.pooling import MaxPooling, covered
+from retorch.layers.convolution import covered
+from retorch.layers.pooling import MaxPooling
 from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
 from retorch.layers.windows import LOWEST, Window
 
