@@ -236,7 +236,9 @@ def volumes(rng: np.random.Generator) -> Rows:
         x, weight, bias = noise(rng, 2, 2, *sizes), noise(rng, 2, 2, *kernel), noise(rng, 2)
         fields = named_fields(VOLUME, [*kernel, *stride, *pad])
         kind = ["nn.VolumetricConvolution", "cudnn.VolumetricConvolution", "nn.VolumetricDilatedConvolution"][i % 3]
-        fields |= named_fields("dilationT dilationH dilationW", dilation) if i % 3 == 2 else {}
+        if i % 3 == 2:
+            kind = kind if i % 2 else "cudnn.VolumetricDilatedConvolution"
+            fields |= named_fields("dilationT dilationH dilationW", dilation)
         net = module(kind, weight=weight, bias=bias, **fields)
         yield f"{x.shape}", net, *maybe_batched(x, convolved(x, weight, bias, stride, pad, dilation), i % 2 == 0)
 

@@ -35,7 +35,7 @@ class VolumetricConvolution(Convolution):
         return self.bias
 
 
-@layer("nn.VolumetricDilatedConvolution", kind="conv")
+@layer("nn.VolumetricDilatedConvolution", "cudnn.VolumetricDilatedConvolution", kind="conv")
 class VolumetricDilatedConvolution(VolumetricConvolution):
     """A VolumetricConvolution whose taps lie dilationT, dilationH and dilationW apart."""
 
