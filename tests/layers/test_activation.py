@@ -55,6 +55,7 @@ POINTWISE: list[tuple[str, dict[str, Any], Callable[[float], float]]] = [
     ("nn.SoftPlus", {}, lambda x: math.log1p(math.exp(x))),
     ("nn.SoftPlus", {"beta": 2, "threshold": 20}, lambda x: math.log1p(math.exp(2 * x)) / 2),
     ("nn.SoftPlus", {"beta": 0.5, "threshold": 1}, lambda x: x if x > 2 else 2 * math.log1p(math.exp(x / 2))),
+    ("nn.SoftPlus", {"beta": -1, "threshold": 0.5}, lambda x: x if x < -0.5 else -math.log1p(math.exp(-x))),
     ("nn.SoftSign", {}, lambda x: x / (1 + abs(x))),
     ("nn.LogSigmoid", {}, lambda x: math.log(1 / (1 + math.exp(-x)))),
 ]

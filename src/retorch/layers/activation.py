@@ -295,12 +295,10 @@ class SoftPlus(Layer):
         return np.where(z > self.threshold, x, np.logaddexp(0, z) / self.beta)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        if self.beta == 1:
-            y = op.Softplus(x)
-        else:
-            y = op.Div(op.Softplus(op.Mul(x, self.beta)), self.beta)
+        z = x if self.beta == 1 else op.Mul(x, self.beta)
+        y = op.Softplus(z) if self.beta == 1 else op.Div(op.Softplus(z), self.beta)
         # from 17 on, both are the same float32
-        return y if self.threshold >= 17 else op.Where(op.Greater(x, self.threshold / self.beta), x, y)
+        return y if self.threshold >= 17 else op.Where(op.Greater(z, self.threshold), x, y)
 
 
 @layer("nn.SoftSign", kind="softsign")
