@@ -55,7 +55,7 @@ class Builder:
         self._prefix: str | None = None
         self._layer: Layer | None = None
         self._buffers: dict[int, Value] = {}
-        # as in rule.Run: the tensor that each module calls its output, and what former ones are by now
+        # as in rule.Run: the tensor that each module calls its output, and what tensors are by now
         self._outputs: dict[int, Value] = {}
         self._moved: dict[int, tuple[Value, Value]] = {}
         #: what recurrent layers keep from one step to the next, by ``id`` of the layer
@@ -201,6 +201,11 @@ class Builder:
         """A view of entry ``index`` (from 0) of dimension ``axis``, without that dimension."""
         return self.squeeze(self.narrow(x, axis, index, 1), axis)
 
+    def becomes(self, x: Value, y: Value) -> Value:
+        """``y``, a view of x, as :func:`retorch.layers.rule.becomes` says it of arrays."""
+        self._moved[id(x)] = x, y
+        return y
+
     def write(self, x: Value, new: Value) -> Value:
         """What an in-place layer does: ``x`` now holds ``new``; returns ``x``."""
         x.write(new)
@@ -295,10 +300,9 @@ class Builder:
         if any(y is v for v in flatten(x)):
             y = Value(y.read(), y, lambda p: p, lambda _, new: new)
         last = self._outputs.get(id(module))
+        # what is given now has not moved, whatever it did before
+        self._moved.pop(id(y), None)
         if last is not None and last is not y:
-            # what is given now has not moved, whatever it did before
-            self._moved.pop(id(y), None)
-            self._moved.pop(id(y), None)
             self._moved[id(last)] = last, y
         self._outputs[id(module)] = y
         return y

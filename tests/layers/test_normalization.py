@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from building import module, torch_object
+from building import module, sequential, torch_object
 from layers.rows import Row, every, named, noise
 from retorch.caffe2.runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
+from retorch.torch7 import TorchObject
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
 Stored = dict[str, Any]
@@ -69,6 +70,37 @@ def batch(rng: np.random.Generator) -> Rows:
                 expected = by_plane(x, axis, stored, eps).reshape(x.shape if axis else (1, *shape))
                 net = module(typename, eps=eps, momentum=0.1, affine=kind != "plain", **fields)
                 yield f"{typename}-{kind}", net, x, expected
+
+
+def beside(rng: np.random.Generator) -> Rows:
+    """BatchNormalization.lua gives its own input the sizes of a batch: all who read it later see them, none before."""
+    identity = torch_object("nn.Identity")
+    twice = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+    for shape in ((2, 3, 4), (3, 1, 1)):
+        x, mean = noise(rng, *shape), noise(rng, shape[0])
+        norm = torch_object(
+            "nn.SpatialBatchNormalization", running_mean=mean, running_var=np.ones(shape[0], np.float32), eps=0
+        )
+        y = (x - mean[:, None, None])[None]
+
+        def chain(*modules: TorchObject) -> TorchObject:
+            return torch_object("nn.Sequential", modules=list(modules))
+
+        def table(*modules: TorchObject) -> TorchObject:
+            return torch_object("nn.ConcatTable", modules=list(modules))
+
+        yield "later", sequential(table(norm, identity)), x, [y, x[None]]
+        yield "earlier", sequential(table(identity, norm)), x, [x[None], y]
+        yield "copied-before", sequential(table(twice, norm)), x, [2 * x, y]
+        summed = torch_object("nn.CAddTable", inplace=False)
+        yield "summed", sequential(table(identity, chain(norm, twice)), summed), x, x + 2 * y
+        written = torch_object("nn.MulConstant", constant_scalar=2, inplace=True)
+        yield "written", sequential(table(chain(norm, twice), written, identity)), x, [2 * y, 2 * x[None], 2 * x[None]]
+        # a copy of what is not contiguous gets the sizes instead
+        spread = torch_object("nn.Replicate", nfeatures=shape[0], dim=1)
+        same = np.stack([x[0]] * shape[0])
+        y = (same - mean[:, None, None])[None]
+        yield "in-pieces", sequential(spread, table(norm, identity)), x[0], [y, same]
 
 
 def of_fbnn(rng: np.random.Generator) -> Rows:
@@ -216,7 +248,7 @@ def same_response(rng: np.random.Generator) -> Rows:
         yield f"{size}", module("inn.SpatialSameResponseNormalization", modules=modules, **fields), x, expected
 
 
-ROWS = named(batch, instance, local_response, rows_of, of_fbnn, planes_given, spelt_out, same_response)
+ROWS = named(batch, beside, instance, local_response, rows_of, of_fbnn, planes_given, spelt_out, same_response)
 
 
 @every(ROWS)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from retorch.layers.container import Sequential
-from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, Refusal, layer
+from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, Refusal, becomes, layer
+from retorch.layers.shape import is_in_one_piece
 from retorch.torch7 import TorchObject
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class BatchNormalization(Layer):
     """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane (dimension 2)
 
-    A sample without its batch is taken for a batch of one, and stays one. Files from before mid-2015 hold
-    ``running_std``, which is the inverse: running_std⁻² − eps is the variance.
+    A sample without its batch is made a batch of one where it stands: so is the output, and so is x for later readers.
+    Files from before mid-2015 hold ``running_std``, which is the inverse: running_std⁻² − eps is the variance.
     """
 
     running_mean: Array
@@ -59,8 +60,12 @@ class BatchNormalization(Layer):
                 return batched
         raise Refusal(f"takes {self.dimensions} dimensions and {planes} planes, not sizes {shape}")
 
+    def _made_batch(self, x: Array) -> Array:
+        # BatchNormalization.lua sets the sizes of x itself, or of the copy that it makes of what is not contiguous
+        return becomes(x, x[None]) if x.flags.c_contiguous else x[None]
+
     def forward(self, x: Array) -> Array:
-        batch = x if self._batched(x.shape) else x[None]
+        batch = x if self._batched(x.shape) else self._made_batch(x)
 
         def planes(stored: Array) -> Array:
             return stored.reshape(-1, *[1] * (self.dimensions - 2))
@@ -71,6 +76,8 @@ class BatchNormalization(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         batch = x if self._batched(x.shape) else op.unsqueeze(x, 0)
+        if batch is not x and is_in_one_piece(x):
+            op.becomes(x, batch)
         planes = self.running_mean.size
         scale = np.ones(planes, np.float32) if self.weight is None else self.weight
         bias = np.zeros(planes, np.float32) if self.bias is None else self.bias

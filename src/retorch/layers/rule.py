@@ -44,7 +44,7 @@ class Run:
     buffers: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
     #: The tensor that each module calls its output, by ``id`` of the module.
     outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
-    #: Arrays, by ``id``, that stood for such a tensor before its module ran again, and what it is since.
+    #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
     moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
     listen: Callable[[Layer, Nested, Nested], None] | None = None
@@ -111,6 +111,14 @@ def current(x: Nested) -> Nested:
     while id(x) in run.moved:
         x = run.moved[id(x)][1]
     return x
+
+
+def becomes(x: Array, y: Array) -> Array:
+    """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
+    run = _current_run.get()
+    if run is not None:
+        run.moved[id(x)] = x, y
+    return y
 
 
 def tensors(x: Nested) -> Iterator[Array]:
@@ -306,9 +314,9 @@ def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
         # the module's tensor is another one than its input's, on the same memory
         y = y.view()
     last = run.outputs.get(id(owner))
+    # what is given now has not moved, whatever it did before: the same array may come back
+    run.moved.pop(id(y), None)
     if last is not None and last is not y:
-        # what is given now has not moved, whatever it did before: the same array may come back
-        run.moved.pop(id(y), None)
         run.moved[id(last)] = last, y
     run.outputs[id(owner)] = y
     return y
