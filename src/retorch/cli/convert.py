@@ -17,7 +17,6 @@ from retorch.errors import UsageError
 from retorch.written import is_written
 
 if TYPE_CHECKING:
-    from retorch.caffe2.files import Caffe2Net
     from retorch.module import Module
     from retorch.network import Network
     from retorch.verification import Report
@@ -66,11 +65,11 @@ def convert(
     net = load_module(file, at, plugin)
     made, assumed = _converted(file, net, input or [], fold=not (no_fold or brew))
     with about(output):
-        written = style.save(made, target)
+        style.save(made, target)
     notes = [*net.notes, *made.notes, *assumed]
     report = None if no_verify else _verified(net, made, target, layers=page is not None)
     with about(output):
-        _write_sidecar(file, net, made, written, target, report, notes)
+        _write_sidecar(file, net, made, style, target, report, notes)
     if page is not None and report is not None:
         _write_report(page, file, net, target, report)
     if as_json:
@@ -139,7 +138,7 @@ def _write_sidecar(
     file: Path,
     net: Module,
     made: Network,
-    written: Caffe2Net | None,
+    style: Style,
     target: Path,
     report: Report | None,
     notes: list[str],
@@ -153,7 +152,7 @@ def _write_sidecar(
         at=net.at,
         network_sha256=sidecar.digest(sidecar.running_file(target)),
         inputs=inputs,
-        layers=sidecar.layer_maps(made, written),
+        layers=sidecar.layer_maps(made, style.options()),
         tolerance=report.tolerance if report else None,
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
