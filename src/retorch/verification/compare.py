@@ -40,7 +40,7 @@ def verify(
     path: str | os.PathLike[str],
     *,
     engines: Sequence[str] = ("embedded",),
-    inputs: Sequence[Any] | None = None,
+    inputs: Any = None,
     trials: Sequence[Trial] = (),
     layers: bool = False,
     seed: int = 0,
@@ -55,7 +55,7 @@ def verify(
         net: the network; it is the reference, run in float64.
         path: the written folder of Caffe2 files, or ``.onnx`` file. It is read from disk.
         engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``reference`` (float32), ``lua`` (Torch7).
-        inputs: the input's tensors in order; by default random ones.
+        inputs: the input's tensors in order, or the only one; by default random ones.
         trials: more inputs, with names.
         layers: compare every layer's output too.
         seed: of the random input.
@@ -67,6 +67,8 @@ def verify(
     Raises FormatError for files that cannot be read, UsageError for an unknown engine or inputs that do not fit.
     """
     target = Path(path)
+    if isinstance(engines, str):
+        engines = [engines]
     network = Network.load(target)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
@@ -102,10 +104,13 @@ class _Hearing:
         return heard
 
 
-def _given(inputs: Sequence[Any] | None) -> list[Trial]:
+def _given(inputs: Any) -> list[Trial]:
     if inputs is None:
         return []
-    return [Trial("the given input", tuple(np.asarray(t) for item in inputs for t in _tensors(item)))]
+    given = tuple(_tensors(inputs if isinstance(inputs, (list, tuple)) else [inputs]))
+    if not given:
+        raise UsageError("no inputs were given", hint="leave them out for random ones")
+    return [Trial("the given input", given)]
 
 
 def _tensors(item: Any) -> Iterable[Array]:
