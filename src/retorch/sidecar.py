@@ -93,6 +93,8 @@ def source_of(target: Path) -> tuple[Path, str | None]:
     """
     record = Sidecar.read(target)
     hint = "name the Torch7 file too, before what was written"
+    if not target.exists():
+        raise UsageError(f"{target}: no such file or folder")
     if record is None:
         raise UsageError(f"{target}: there is no {NAME} that names the Torch7 file", hint=hint)
     source = Path(record.source)

@@ -45,9 +45,10 @@ def clean(
     with about(file):
         root = read(file)
         done = cleaning.clean(follow(root, at) if at else root, cast("cleaning.Precision", dtype))
+    before = file.stat().st_size
     with about(output):
         write(output, done.root, "ascii" if ascii else "binary")
-    before, after = file.stat().st_size, output.stat().st_size
+    after = output.stat().st_size
     if as_json:
         counts = {"host": done.host, "renamed": done.renamed, "emptied": done.emptied, "kept": list(done.kept)}
         print_json({"output": str(output), "bytes_before": before, "bytes_after": after, **counts})

@@ -13,7 +13,7 @@ from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.progress import progress
 from retorch.cli.style import Caffe2Style, Style
 from retorch.cli.terminal import console, print_json
-from retorch.errors import UsageError
+from retorch.errors import UnsupportedError, UsageError
 from retorch.written import is_written
 
 if TYPE_CHECKING:
@@ -90,10 +90,21 @@ def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tup
 
     with about(file):
         if shapes:
-            return conversion.convert(net, example(shapes), fold=fold), []
+            return _for_shapes(net, shapes, fold=fold), []
         assumed = guess.input_shape(net)
         made, note = conversion.convert_for_any_batch(net, assumed.shape, fold=fold)
         return made, [assumed.note, *note]
+
+
+def _for_shapes(net: Module, shapes: list[str], *, fold: bool) -> Network:
+    from retorch import conversion
+
+    given = example(shapes)
+    try:
+        return conversion.convert(net, given, fold=fold)
+    except UnsupportedError as error:
+        error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
+        raise
 
 
 def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from retorch.cli.arguments import check_apart
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, print_json, size
 
@@ -37,6 +38,7 @@ def export(
 
     kind = exporting.kind(to, output)
     target = output or file.with_suffix(exporting.SUFFIXES[kind])
+    check_apart(target, file)
     with about(file):
         root = read(file)
         arrays = dict(cleaning.tensors(follow(root, at) if at else root))

@@ -31,8 +31,8 @@ class Asked:
             UsageError: both a picture and arrays; or what cannot be read as such.
         """
         if self.image is None:
-            if self.bgr or self.mean or self.std:
-                raise UsageError("--mean, --std and --bgr prepare an --image")
+            if self.bgr or self.mean or self.std or self.top != 1:
+                raise UsageError("--mean, --std, --range and --bgr prepare an --image")
             return arrays(self.inputs) if self.inputs else None
         if self.inputs is not None:
             raise UsageError("--image and --inputs exclude each other")
