@@ -76,6 +76,14 @@ def test_brew_writes_its_arguments_and_nothing_of_ours(tmp_path: Path) -> None:
     assert [arg.name for arg in net.predict.op[0].arg][:2] == ["kernel", "order"]
 
 
+def test_the_record_says_which_input_brew_takes(tmp_path: Path) -> None:
+    converted(tmp_path, "--brew")
+    assert main(["verify", str(tmp_path), "--layers"]) == 0
+    assert main(["verify", DIGITS, str(tmp_path), "--trials", "all"]) == 0
+    (tmp_path / "retorch.json").unlink()
+    assert main(["verify", DIGITS, str(tmp_path)]) == 2
+
+
 def test_weights_in_a_minidb(tmp_path: Path) -> None:
     net = converted(tmp_path, "--init", "minidb")
     assert (tmp_path / "init_net.pb").stat().st_size < 1000

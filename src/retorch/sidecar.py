@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +44,7 @@ class Sidecar:
         tolerance, max_error, engines: what verification allowed and found, and by whom; None and empty without it.
         notes: what was assumed or stripped.
         version: of retorch.
+        description: the nesting and shapes of the inputs, which Caffe2 files may say themselves.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Sidecar:
     engines: tuple[str, ...]
     notes: tuple[str, ...]
     version: str = retorch.__version__
+    description: dict[str, str] = field(default_factory=dict[str, str])
 
     def write(self, folder: Path) -> Path:
         """Write beside the nets; whoever reads sees the old record or the new one."""
@@ -83,6 +85,16 @@ class Sidecar:
             return cls(**stored)
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{path}: not a record of a conversion ({error})") from error
+
+
+def described(target: Path) -> Network:
+    """The network in these files, with what their record says of it where they do not: those of brew do not."""
+    network = Network.load(target)
+    record = Sidecar.read(target)
+    if record is not None and record.description and record.network_sha256 == digest(running_file(target)):
+        for key, text in record.description.items():
+            network.model.metadata_props.setdefault(key, text)
+    return network
 
 
 def source_of(target: Path) -> tuple[Path, str | None]:

@@ -155,6 +155,7 @@ def _write_sidecar(
     notes: list[str],
 ) -> None:
     from retorch import sidecar
+    from retorch.network import DESCRIPTION
 
     inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
     record = sidecar.Sidecar(
@@ -168,5 +169,6 @@ def _write_sidecar(
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
         notes=tuple(notes),
+        description={key: text for key in DESCRIPTION if (text := made.model.metadata_props.get(key)) is not None},
     )
     record.write(target if target.is_dir() else target.parent)

@@ -36,11 +36,11 @@ class Asked:
             return arrays(self.inputs) if self.inputs else None
         if self.inputs is not None:
             raise UsageError("--image and --inputs exclude each other")
-        from retorch.network import Network
+        from retorch.sidecar import described
         from retorch.verification.compare import example_shapes
         from retorch.verification.pictures import Preparation, picture_tensor
 
-        shapes = example_shapes(Network.load(target))
+        shapes = example_shapes(described(target))
         if len(shapes) != 1:
             raise UsageError(f"--image: the network takes {len(shapes)} inputs", hint="--inputs takes several arrays")
         prepared = Preparation(

@@ -17,6 +17,7 @@ from retorch.errors import EngineError, UsageError
 from retorch.layers.rule import tensors
 from retorch.module import Module
 from retorch.network import Network
+from retorch.sidecar import described
 from retorch.verification.alone import Alone
 from retorch.verification.engines import Case, Engine, each_engine, engine
 from retorch.verification.entries import Log, layer_entries
@@ -69,7 +70,7 @@ def verify(
     target = Path(path)
     if isinstance(engines, str):
         engines = [engines]
-    network = Network.load(target)
+    network = described(target)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
