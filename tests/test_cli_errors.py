@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import retorch
 from golden_cases import GOLDEN
@@ -185,3 +187,34 @@ def test_verify_says_what_is_missing(
     assert main(["convert", DIGITS, "-o", "out", "--no-verify"]) == 0
     assert main(["verify", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_brackets_in_names_are_printed_as_they_are(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = retorch.read(DIGITS)
+    odd = {"[/red]": 1, "[bold]": "[/nothing]", "ends\\": "\\[/cyan]", "net": net, "nets[/x]": {"other": net}}
+    (here / "in[").mkdir()
+    name = "in[/bold].t7"
+    retorch.write(name, odd)
+    for arguments in (
+        ["inspect", name],
+        ["inspect", name, "--stats"],
+        ["convert", name, "-o", "out[/x]"],
+        ["run", name, "--input", INPUT, "-o", "out[/x]/y.npz"],
+        ["clean", name, "-o", "out[/x]/z.t7"],
+        ["export", name, "-o", "out[/x]/z.npz"],
+    ):
+        assert main(arguments) == 0, arguments
+        assert (name if arguments[0] == "inspect" else "wrote out[/x]") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_a_narrow_terminal_loses_no_words(columns: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    screen = Console(file=shown, width=columns, force_terminal=True, no_color=True)
+    monkeypatch.setattr("retorch.cli.verify.console", lambda: screen)
+    assert main(["convert", DIGITS, "-o", "out", "--no-verify"]) == 0
+    assert main(["verify", DIGITS, "out", "--layers", "--trials", "random"]) == 0
+    text = shown.getvalue()
+    for word in ("engine", "random, seed 0", "modules[2]", "nn.SpatialBatchNormalization", "conv1", "mean error"):
+        assert word in text
+    assert "…" not in text

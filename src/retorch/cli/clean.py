@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, print_json, size
+from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,6 @@ def _show(output: Path, done: Cleaned, before: int, after: int) -> None:
         f"{done.host} tensors from the GPU, {done.renamed} cudnn modules renamed, {done.emptied} buffers emptied"
     )
     for kept in done.kept:
-        screen.print(f"[yellow]note:[/yellow] {kept} has no nn twin and stays")
+        screen.print(f"[yellow]note:[/yellow] {plain(kept)} has no nn twin and stays")
     saved = f", {size(before - after)} saved" if before > after else ""
-    screen.print(f"wrote {output}: {size(after)} instead of {size(before)}{saved}")
+    screen.print(f"wrote {plain(str(output))}: {size(after)} instead of {size(before)}{saved}")

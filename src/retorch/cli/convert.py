@@ -12,7 +12,7 @@ from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.progress import progress
 from retorch.cli.style import Caffe2Style, Style
-from retorch.cli.terminal import console, print_json
+from retorch.cli.terminal import console, plain, print_json
 from retorch.errors import UnsupportedError, UsageError
 from retorch.written import is_written
 
@@ -139,8 +139,8 @@ def _show(target: Path, notes: list[str], report: Report | None) -> None:
 
     screen = console()
     for note in notes:
-        screen.print(f"[yellow]note:[/yellow] {note}")
-    screen.print(f"wrote {target}")
+        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
+    screen.print(f"wrote {plain(str(target))}")
     if report:
         show_report(screen, report)
 

@@ -10,7 +10,7 @@ import typer
 
 from retorch.cli.arguments import arrays, check_apart, load_module
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, print_json, table
+from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import UsageError
 from retorch.replacing import replacing
 from retorch.written import is_written
@@ -83,8 +83,8 @@ def _show(output: Path, which: str, results: list[Array]) -> None:
         numbers = (f"{y.min():.4g}", f"{y.mean():.4g}", f"{y.max():.4g}") if y.size else ("-",) * 3
         rows.add_row(f"output_{i}", "x".join(map(str, y.shape)), *numbers)
     screen = console()
-    screen.print(rows)
-    screen.print(f"wrote {output} ({which})")
+    print_table(screen, rows)
+    screen.print(f"wrote {plain(str(output))} ({which})")
 
 
 def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: list[Array], which: str) -> list[Array]:
