@@ -41,6 +41,27 @@ def test_in_place(tmp_path: Path) -> None:
     assert overwritten(converted(tmp_path, "--in-place")) > 0
 
 
+@pytest.mark.parametrize("options", [["--in-place"], ["--in-place", "--no-fold", "--init", "minidb"]])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_layers_that_were_written_over_are_not_blamed(options: list[str], recorded: bool, tmp_path: Path) -> None:
+    converted(tmp_path, *options)
+    if not recorded:
+        (tmp_path / "retorch.json").unlink()
+    report = retorch.verify(retorch.load(DIGITS), tmp_path, layers=True)
+    assert report.ok
+    rows = {row.path: row for row in report.witnesses[0].layers}
+    assert all(not row.guilty(report.tolerance) and not row.diverges(report.tolerance) for row in rows.values())
+    assert rows["modules[3]"].blob == ("bn1" if "--no-fold" in options else "conv1")
+
+
+def test_the_record_says_which_layer_a_blob_that_is_used_again_holds(tmp_path: Path) -> None:
+    converted(tmp_path, "--in-place")
+    layers = json.loads((tmp_path / "retorch.json").read_text())["layers"]
+    found = {layer["path"]: (layer["operators"], layer["blobs"]) for layer in layers}
+    assert found["modules[2]"] == (["Conv"], [])
+    assert found["modules[3]"] == (["Relu"], ["conv1"])
+
+
 def test_unpacked_is_a_quarter_longer(tmp_path: Path) -> None:
     converted(tmp_path / "packed")
     converted(tmp_path / "unpacked", "--unpacked")
@@ -53,6 +74,14 @@ def test_brew_writes_its_arguments_and_nothing_of_ours(tmp_path: Path) -> None:
     assert set(engines(net)) == {"CUDNN"}
     assert not net.predict.arg
     assert [arg.name for arg in net.predict.op[0].arg][:2] == ["kernel", "order"]
+
+
+def test_the_record_says_which_input_brew_takes(tmp_path: Path) -> None:
+    converted(tmp_path, "--brew")
+    assert main(["verify", str(tmp_path), "--layers"]) == 0
+    assert main(["verify", DIGITS, str(tmp_path), "--trials", "all"]) == 0
+    (tmp_path / "retorch.json").unlink()
+    assert main(["verify", DIGITS, str(tmp_path)]) == 2
 
 
 def test_weights_in_a_minidb(tmp_path: Path) -> None:

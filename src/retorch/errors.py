@@ -69,10 +69,10 @@ class Problem:
 
 
 class UnsupportedError(ConversionError):
-    """Layers that cannot be converted: ``problems`` lists every one of them."""
+    """Layers that cannot be converted, or run (``what``): ``problems`` lists every one of them."""
 
-    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+    def __init__(self, problems: Sequence[Problem], *, what: str = "converted", hint: str | None = None) -> None:
         count = len(problems)
-        head = f"{count} layer{'s' if count != 1 else ''} cannot be converted"
+        head = f"{count} layer{'s' if count != 1 else ''} cannot be {what}"
         super().__init__("\n  ".join([head, *map(str, problems)]), hint=hint)
         self.problems = tuple(problems)

@@ -7,9 +7,9 @@ next to options, statistics and vocabularies. :func:`load` finds the network and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, reduce
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -170,6 +170,14 @@ def steps(path: str) -> list[str | int]:
     return [int(p) if p.lstrip("-").isdigit() else p for p in parts if p]
 
 
+def _kind(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return "tensor"
+    if isinstance(value, bool) or value is None:
+        return "nil" if value is None else "boolean"
+    return "number" if isinstance(value, (int, float)) else "string"
+
+
 def follow(root: object, path: str) -> object:
     """The value at a path.
 
@@ -179,7 +187,8 @@ def follow(root: object, path: str) -> object:
     at = root
     for i, key in enumerate(steps(path)):
         if not isinstance(at, (TorchObject, LuaTable)):
-            raise UsageError(f"--at {path}: {steps(path)[:i]} is a {type(at).__name__}, with nothing inside")
+            here = reduce(join, steps(path)[:i], "") or "the root"
+            raise UsageError(f"--at {path}: {here} is a {_kind(at)}, with nothing inside")
         if key not in at:
             keys = ", ".join(str(k) for k in list(at)[:20])
             raise UsageError(f"--at {path}: there is no {key!r}; there are: {keys}")
@@ -209,7 +218,9 @@ def load(source: Source, *, at: str | None = None) -> Module:
     name = Path(os.fspath(source)).name.partition(".")[0] if isinstance(source, (str, os.PathLike)) else "network"
     net = pick(document.root, name=name, at=at)
     if net is None:
-        raise UsageError("there is no network in this file", hint="`retorch inspect` shows what is in it")
+        raise UsageError(
+            f"there is no network {f'at {at}' if at else 'in this file'}", hint="`retorch inspect` shows what is in it"
+        )
     return replace(net, notes=(*document.damage, *net.notes))
 
 
@@ -230,10 +241,20 @@ def pick(root: object, *, name: str = "network", at: str | None = None) -> Modul
     found = networks(root)
     if at is not None:
         chosen = follow(root, at)
-        return bind(chosen, name=name, at=at) if isinstance(chosen, TorchObject) else pick(chosen, name=name)
+        if isinstance(chosen, TorchObject):
+            return bind(chosen, name=name, at=at)
+        inside = reduce(join, steps(at), "")
+        found = {reduce(join, steps(path), inside): net for path, net in networks(chosen).items()}
+        return _likeliest(found, inside, name)
+    return _likeliest(found, "", name)
+
+
+def _likeliest(found: Mapping[str, TorchObject], inside: str, name: str) -> Module | None:
+    """One of several networks: where authors keep the one that one wants, by its path ``inside``, else the largest."""
     if not found:
         return None
-    best = next((p for want in _PREFERRED for p in found if p == want or p.startswith((want + ".", want + "["))), None)
+    wanted = [f"{inside}.{want}" if inside else want for want in _PREFERRED]
+    best = next((p for want in wanted for p in found if p == want or p.startswith((want + ".", want + "["))), None)
     if best is None:
         best = max(found, key=lambda p: _weight(found[p]))
     others = tuple(p for p in found if p != best)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, cast
+from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 import onnx_ir as ir
@@ -28,6 +28,8 @@ Array: TypeAlias = NDArray[Any]
 Feed: TypeAlias = "ArrayLike | Sequence[Feed] | Mapping[str, ArrayLike]"
 #: How flat tensors make up what Torch takes or gives: ``0`` is the first tensor, ``[0, [1, 2]]`` a table.
 Nesting: TypeAlias = "int | list[Nesting]"
+#: What a network can be written as.
+Format: TypeAlias = Literal["caffe2", "onnx", "predictor"]
 #: What a network says of itself, in the metadata of an ONNX model and in the arguments of a Caffe2 net.
 DESCRIPTION = ("retorch.inputs", "retorch.outputs", "retorch.example_shapes")
 
@@ -185,7 +187,7 @@ class Network:
     def save(
         self,
         path: str | Path,
-        format: Literal["caffe2", "onnx", "predictor"] = "caffe2",
+        format: Format = "caffe2",
         *,
         options: EmitOptions | None = None,
         packed: bool | None = None,
@@ -200,6 +202,8 @@ class Network:
         among it, stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network or
         read files of its size, UsageError where the files cannot be written.
         """
+        if format not in get_args(Format):
+            raise UsageError(f"{format!r} is not a format", hint=f"there are {', '.join(get_args(Format))}")
         target = Path(path)
         if format == "onnx":
             target = target / "model.onnx" if target.is_dir() else target
@@ -337,7 +341,9 @@ def _first_model(net: Caffe2Net) -> ir.Model | None:
 
 
 def _fitted(port: Port, array: Array) -> Array:
-    """The array in the type of the input. UsageError where its shape is another."""
+    """The array in the type of the input. UsageError where its shape is another, or it holds no real numbers."""
+    if array.dtype.kind not in "fiub":
+        raise UsageError(f"input {port} takes numbers, not {array.dtype}")
     _check(port, array.shape)
     return np.asarray(array, port.dtype, order="C")
 

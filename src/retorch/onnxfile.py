@@ -122,12 +122,8 @@ def _bytes(array: Array) -> memoryview:
 
 
 def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open("wb") as stream:
-            stream.writelines(chunks)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    with replacing(path) as part, part.open("wb") as stream:
+        stream.writelines(chunks)
 
 
 def load(path: Path) -> ir.Model:

@@ -7,13 +7,13 @@ from pathlib import Path
 from retorch.errors import UsageError
 
 ONNX = ".onnx"
-_CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
+CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
 
 
 def is_written(path: Path) -> bool:
     """Whether this is a network for Caffe2 or onnxruntime, by its name; else it is taken for a Torch7 file."""
     names = path.iterdir() if path.is_dir() else [path]
-    return any(name.suffix in {ONNX, *_CAFFE2} for name in names)
+    return any(name.suffix in {ONNX, *CAFFE2} for name in names)
 
 
 def onnx_file(path: Path) -> Path | None:
@@ -24,7 +24,7 @@ def onnx_file(path: Path) -> Path | None:
     """
     if path.suffix == ONNX and not path.is_dir():
         return path
-    if not path.is_dir() or any(entry.suffix in _CAFFE2 for entry in path.iterdir()):
+    if not path.is_dir() or any(entry.suffix in CAFFE2 for entry in path.iterdir()):
         return None
     found = sorted(path.glob(f"*{ONNX}"))
     if len(found) > 1:

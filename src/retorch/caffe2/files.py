@@ -22,6 +22,7 @@ from retorch.caffe2 import container, filled, fills, messages, minidb, swap, wir
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
+from retorch.written import CAFFE2
 
 MINIDB = "init_net.minidb"
 NAMES = ("init_net.pb", MINIDB, "predict_net.pb", "predict_net.pbtxt")
@@ -171,9 +172,10 @@ def read(path: str | Path) -> Caffe2Net:
     if predict_path == init_path:
         return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
+    serialised = _map(init_path)
     blobs: dict[str, filled.Filled] = {}
     try:
-        for item in filled.decode(_map(init_path)):
+        for item in filled.decode(serialised):
             blobs.update(_loaded(item, init_path) if isinstance(item, filled.Load) else {item.name: item})
     except FormatError as error:
         raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
@@ -211,7 +213,8 @@ def _map(path: Path) -> memoryview:
     """The serialised init net: the file itself, mapped, where it is binary."""
     try:
         if path.suffix in messages.TEXT_FORMS:
-            return memoryview(read_net(path).SerializeToString())
+            # a network without weights has nothing to fill
+            return memoryview(messages.load(NetDef(), path, "a Caffe2 net").SerializeToString())
         with path.open("rb") as stream:
             if not path.stat().st_size:
                 raise FormatError(f"{path}: not a Caffe2 net: the file is empty")
@@ -265,6 +268,12 @@ def locate(path: Path) -> tuple[Path, Path]:
     for predict, init in _pairs(path):
         if predict.exists() and init.exists():
             return predict, init
+    if path.suffix == ".minidb":
+        raise FormatError(f"{path}: not a predictor container")
+    if path.suffix not in CAFFE2:
+        raise UsageError(
+            f"{path}: not a Caffe2 network", hint="name its folder, its predict_net.pb or .pbtxt, or its minidb"
+        )
     raise UsageError(f"{path}: the other half of the network is missing", hint=f"expected {_pairs(path)[0][1].name}")
 
 

@@ -56,6 +56,6 @@ def _show(target: Path, notes: list[str], report: Report | None) -> None:
     screen = console()
     for note in notes:
         screen.print(f"[yellow]note:[/yellow] {plain(note)}")
-    screen.print(f"wrote {target}")
+    screen.print(f"wrote {plain(str(target))}")
     if report:
         show_report(screen, report)

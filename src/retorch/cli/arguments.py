@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from retorch.lowering import Example
     from retorch.module import Module
 
+# kinds of dtype: floats, whole numbers, booleans
+_NUMBERS = "fiub"
+
 
 def shape(text: str) -> tuple[int, ...]:
     """``1x8x384x512`` as sizes.
@@ -20,7 +25,7 @@ def shape(text: str) -> tuple[int, ...]:
         UsageError: anything else.
     """
     parts = text.lower().replace(",", "x").split("x")
-    if not all(p.isdigit() and int(p) > 0 for p in parts):
+    if not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
         raise UsageError(
             f"--input {text}: a shape is whole numbers joined by x", hint="for example --input 1x3x224x224"
         )
@@ -40,9 +45,11 @@ def load_plugins(files: list[Path]) -> None:
         UsageError: a file that cannot be run.
     """
     for file in files:
+        if not file.is_file():
+            raise UsageError(f"--plugin {file}: no such file")
         try:
             runpy.run_path(str(file), run_name=f"retorch_plugin_{file.stem}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"--plugin {file}: {type(error).__name__}: {error}") from error
 
 
@@ -60,18 +67,45 @@ def arrays(file: Path) -> list[Any]:
     """The arrays of an ``.npz`` (in order; ``input_0…`` where it has such) or ``.npy`` file.
 
     Raises:
-        UsageError: a file that holds no arrays.
+        UsageError: a file that holds no arrays of numbers.
     """
     import numpy as np
 
-    try:
-        loaded = np.load(file)
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{file}: not a readable .npy or .npz file ({error})") from error
-    if isinstance(loaded, np.ndarray):
-        return [loaded]
-    names = [n for n in loaded.files if n.startswith("input_") and n[6:].isdigit()]
-    names = sorted(names, key=lambda n: int(n[6:])) or [n for n in loaded.files if loaded[n].dtype.kind in "fiub"]
-    if not names:
-        raise UsageError(f"{file}: holds no arrays")
-    return [loaded[n] for n in names]
+    from retorch.cli.outcome import about
+
+    with about(file):
+        _check_arrays(file)
+        try:
+            with file.open("rb") as stream:
+                loaded: Any = np.load(stream)
+                single = isinstance(loaded, np.ndarray)
+                stored: dict[str, Any] = {"": loaded} if single else {n: loaded[n] for n in loaded.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UsageError(f"not a readable .npy or .npz file: {str(error).partition('. ')[0]}") from error
+        names = [n for n in stored if n.startswith("input_") and n[6:].isdecimal()]
+        names = sorted(names, key=lambda n: int(n[6:])) or [n for n, a in stored.items() if a.dtype.kind in _NUMBERS]
+        other = next((n for n in names if stored[n].dtype.kind not in _NUMBERS), None)
+        if other is not None or not names:
+            raise UsageError("holds no arrays of numbers" if other is None else f"{other} is not an array of numbers")
+    return [stored[n] for n in names]
+
+
+def _check_arrays(file: Path) -> None:
+    """Refuse what is no file with arrays, in words of our own."""
+    if not file.exists():
+        raise UsageError("no such file")
+    if not file.is_file():
+        raise UsageError("not a file that arrays can be read from")
+    with file.open("rb") as stream:
+        if not stream.read(6).startswith((b"\x93NUMPY", b"PK")):
+            raise UsageError("not an .npy or .npz file", hint="numpy.savez writes one: arrays input_0, input_1, …")
+
+
+def check_apart(output: Path, source: Path) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        UsageError: both are the same file.
+    """
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output}: is the file that is read", hint="give -o another name")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retorch.cli.outcome import DIFFERS, DONE, about
-from retorch.cli.terminal import console, print_json, table
+from retorch.cli.terminal import console, print_json, print_table, table
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,5 +82,5 @@ def _show(found: list[Lack], count: int, release: str) -> None:
     rows = table("blob", "operator", f"what Caffe2 {release} lacks", "instead")
     for lack in found:
         rows.add_row(lack.blob, lack.operator, lack.what, lack.instead.removeprefix("instead: "))
-    screen.print(rows)
+    print_table(screen, rows)
     screen.print(f"[red]{len(found)} things[/red] that Caffe2 {release} lacks, in {count} operators")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, print_json, size
+from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ def clean(
     with about(file):
         root = read(file)
         done = cleaning.clean(follow(root, at) if at else root, cast("cleaning.Precision", dtype))
+    before = file.stat().st_size
     with about(output):
         write(output, done.root, "ascii" if ascii else "binary")
-    before, after = file.stat().st_size, output.stat().st_size
+    after = output.stat().st_size
     if as_json:
         counts = {"host": done.host, "renamed": done.renamed, "emptied": done.emptied, "kept": list(done.kept)}
         print_json({"output": str(output), "bytes_before": before, "bytes_after": after, **counts})
@@ -61,6 +62,6 @@ def _show(output: Path, done: Cleaned, before: int, after: int) -> None:
         f"{done.host} tensors from the GPU, {done.renamed} cudnn modules renamed, {done.emptied} buffers emptied"
     )
     for kept in done.kept:
-        screen.print(f"[yellow]note:[/yellow] {kept} has no nn twin and stays")
+        screen.print(f"[yellow]note:[/yellow] {plain(kept)} has no nn twin and stays")
     saved = f", {size(before - after)} saved" if before > after else ""
-    screen.print(f"wrote {output}: {size(after)} instead of {size(before)}{saved}")
+    screen.print(f"wrote {plain(str(output))}: {size(after)} instead of {size(before)}{saved}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.tree import Tree
 
+from retorch.cli.terminal import plain
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject, TorchStorage, TorchTensor
 
 Array: TypeAlias = NDArray[Any]
@@ -89,10 +90,9 @@ def _key(key: object) -> str:
 
 
 def _label(key: str, value: object, stats: bool, offsets: Mapping[int, int]) -> str:
-    text = describe(value, stats=stats).replace("[", "\\[")
+    text = plain(describe(value, stats=stats))
     where = f"  [dim]@{offsets[id(value)]}[/dim]" if id(value) in offsets else ""
-    name = key.replace("[", "\\[")
-    return f"[cyan]{name}[/cyan] {text}{where}" if key else text + where
+    return f"[cyan]{plain(key)}[/cyan] {text}{where}" if key else text + where
 
 
 def as_json(root: object, *, stats: bool) -> Any:
@@ -103,9 +103,9 @@ def as_json(root: object, *, stats: bool) -> Any:
     while stack:
         into, key, value = stack.pop()
         if not isinstance(value, (TorchObject, LuaTable, LuaFunction)):
-            plain = isinstance(value, (bool, int, str)) or value is None
-            plain = plain or (isinstance(value, float) and math.isfinite(value))  # JSON has no others
-            into[key] = value if plain else {"is": describe(value, stats=stats)}
+            as_is = isinstance(value, (bool, int, str)) or value is None
+            as_is = as_is or (isinstance(value, float) and math.isfinite(value))  # JSON has no others
+            into[key] = value if as_is else {"is": describe(value, stats=stats)}
             continue
         entry: dict[str, Any] = {"is": describe(value)}
         into[key] = entry

@@ -12,12 +12,11 @@ from retorch.cli.arguments import example, load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.progress import progress
 from retorch.cli.style import Caffe2Style, Style
-from retorch.cli.terminal import console, print_json
-from retorch.errors import UsageError
+from retorch.cli.terminal import console, plain, print_json
+from retorch.errors import UnsupportedError, UsageError
 from retorch.written import is_written
 
 if TYPE_CHECKING:
-    from retorch.caffe2.files import Caffe2Net
     from retorch.module import Module
     from retorch.network import Network
     from retorch.verification import Report
@@ -66,11 +65,11 @@ def convert(
     net = load_module(file, at, plugin)
     made, assumed = _converted(file, net, input or [], fold=not (no_fold or brew))
     with about(output):
-        written = style.save(made, target)
+        style.save(made, target)
     notes = [*net.notes, *made.notes, *assumed]
     report = None if no_verify else _verified(net, made, target, layers=page is not None)
     with about(output):
-        _write_sidecar(file, net, made, written, target, report, notes)
+        _write_sidecar(file, net, made, style, target, report, notes)
     if page is not None and report is not None:
         _write_report(page, file, net, target, report)
     if as_json:
@@ -91,10 +90,21 @@ def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tup
 
     with about(file):
         if shapes:
-            return conversion.convert(net, example(shapes), fold=fold), []
+            return _for_shapes(net, shapes, fold=fold), []
         assumed = guess.input_shape(net)
         made, note = conversion.convert_for_any_batch(net, assumed.shape, fold=fold)
         return made, [assumed.note, *note]
+
+
+def _for_shapes(net: Module, shapes: list[str], *, fold: bool) -> Network:
+    from retorch import conversion
+
+    given = example(shapes)
+    try:
+        return conversion.convert(net, given, fold=fold)
+    except UnsupportedError as error:
+        error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
+        raise
 
 
 def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:
@@ -129,8 +139,8 @@ def _show(target: Path, notes: list[str], report: Report | None) -> None:
 
     screen = console()
     for note in notes:
-        screen.print(f"[yellow]note:[/yellow] {note}")
-    screen.print(f"wrote {target}")
+        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
+    screen.print(f"wrote {plain(str(target))}")
     if report:
         show_report(screen, report)
 
@@ -139,12 +149,13 @@ def _write_sidecar(
     file: Path,
     net: Module,
     made: Network,
-    written: Caffe2Net | None,
+    style: Style,
     target: Path,
     report: Report | None,
     notes: list[str],
 ) -> None:
     from retorch import sidecar
+    from retorch.network import DESCRIPTION
 
     inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
     record = sidecar.Sidecar(
@@ -153,10 +164,11 @@ def _write_sidecar(
         at=net.at,
         network_sha256=sidecar.digest(sidecar.running_file(target)),
         inputs=inputs,
-        layers=sidecar.layer_maps(made, written),
+        layers=sidecar.layer_maps(made, style.options()),
         tolerance=report.tolerance if report else None,
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
         notes=tuple(notes),
+        description={key: text for key in DESCRIPTION if (text := made.model.metadata_props.get(key)) is not None},
     )
     record.write(target if target.is_dir() else target.parent)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from retorch.cli.arguments import check_apart
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, print_json, size
+from retorch.cli.terminal import console, plain, print_json, size
 
 EXAMPLES = """
 Examples:
@@ -37,6 +38,7 @@ def export(
 
     kind = exporting.kind(to, output)
     target = output or file.with_suffix(exporting.SUFFIXES[kind])
+    check_apart(target, file)
     with about(file):
         root = read(file)
         arrays = dict(cleaning.tensors(follow(root, at) if at else root))
@@ -46,4 +48,4 @@ def export(
         tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in arrays.items()}
         print_json({"output": str(target), "tensors": tensors})
     else:
-        console().print(f"wrote {target}: {len(arrays)} tensors, {size(target.stat().st_size)}")
+        console().print(f"wrote {plain(str(target))}: {len(arrays)} tensors, {size(target.stat().st_size)}")

@@ -10,7 +10,7 @@ import typer
 
 from retorch.cli.arguments import load_plugins
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, print_json, size
+from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
 from retorch.written import is_written
 
@@ -90,9 +90,9 @@ def _file_json(document: Document) -> dict[str, Any]:
 
 def _show_file(screen: Console, document: Document) -> None:
     trailing = f", {document.trailing} bytes after the value" if document.trailing else ""
-    screen.print(f"[bold]{document.name}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
+    screen.print(f"[bold]{plain(document.name)}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
     for damage in document.damage:
-        screen.print(f"[red]damaged:[/red] {damage}")
+        screen.print(f"[red]damaged:[/red] {plain(damage)}")
 
 
 def _show_network(screen: Console, net: Module, document: Document) -> None:
@@ -107,11 +107,11 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
     rest = max(document.size - held, 0)
     screen.print(f"weights {size(held)}, the rest of the file {size(rest)} (gradients, buffers, other values)")
     for note in net.notes:
-        screen.print(f"[yellow]note:[/yellow] {note}")
+        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     if net.problems:
         screen.print(f"[red]{len(net.problems)} layers would not convert:[/red]")
         for problem in net.problems:
-            screen.print(f"  [red]{problem}[/red]")
+            screen.print(f"  [red]{plain(str(problem))}[/red]")
 
 
 def _tree(net: Module) -> Tree:
@@ -137,14 +137,14 @@ def _line(layer: Layer, bad: set[str]) -> str:
     count = sum(a.size for a in layer.parameters().values())
     path = layer.path.rpartition(".")[2]
     colour = "red" if layer.path in bad else "cyan"
-    parts = [f"[dim]{_plain(path)}[/dim]" if path else "", f"[{colour}]{layer.typename}[/{colour}]", settings]
+    parts = [
+        f"[dim]{plain(path)}[/dim]" if path else "",
+        f"[{colour}]{plain(layer.typename)}[/{colour}]",
+        plain(settings),
+    ]
     if arrays:
         parts.append(f"[dim]{arrays} ({count:,})[/dim]")
     return "  ".join(p for p in parts if p)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _short(value: object) -> str:

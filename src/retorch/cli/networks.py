@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retorch.cli.terminal import console, plain, print_json, size, table
+from retorch.cli.terminal import console, plain, print_json, print_table, size, table
 from retorch.written import onnx_file
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _print(path: Path, contents: Contents) -> None:
         settings = (f"{name}={_brief(value)}" for name, value in op.arguments.items())
         cells = (op.type, _lines(op.inputs), _lines(op.outputs), _lines(held), " ".join(settings))
         rows.add_row(str(number), *(plain(cell) for cell in cells))
-    screen.print(rows)
+    print_table(screen, rows)
     count = len(contents.operators)
     screen.print(f"{count} operators, {contents.parameters:,} parameters, {size(contents.weight_bytes)} of weights")
     if contents.problems:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import arrays, load_module
+from retorch.cli.arguments import arrays, check_apart, load_module
 from retorch.cli.outcome import about
-from retorch.cli.terminal import console, print_json, table
+from retorch.cli.terminal import console, plain, print_json, print_table, table
+from retorch.errors import UsageError
 from retorch.replacing import replacing
 from retorch.written import is_written
 
@@ -42,8 +43,13 @@ def run(
 ) -> None:
     import numpy as np
 
+    _check_engine(engine)
+    check_apart(output, input)
+    check_apart(output, network)
     written = is_written(network)
     which = engine or ("embedded" if written else "reference")
+    if written and which != "reference" and (at is not None or plugin):
+        raise UsageError("--at and --plugin are for Torch7 files", hint=f"{network} was written already")
     given = arrays(input)
     with about(network):
         if written and which != "reference":
@@ -63,14 +69,22 @@ def run(
         _show(output, which, results)
 
 
+def _check_engine(engine: str) -> None:
+    from retorch.caffe2.runtime import AGES
+
+    known = ("reference", "embedded", "caffe2", *(f"caffe2-{age}" for age in AGES))
+    if engine and engine not in known:
+        raise UsageError(f"--engine {engine}: there are {', '.join(known)}")
+
+
 def _show(output: Path, which: str, results: list[Array]) -> None:
     rows = table("output", "shape", ">min", ">mean", ">max")
     for i, y in enumerate(results):
         numbers = (f"{y.min():.4g}", f"{y.mean():.4g}", f"{y.max():.4g}") if y.size else ("-",) * 3
         rows.add_row(f"output_{i}", "x".join(map(str, y.shape)), *numbers)
     screen = console()
-    screen.print(rows)
-    screen.print(f"wrote {output} ({which})")
+    print_table(screen, rows)
+    screen.print(f"wrote {plain(str(output))} ({which})")
 
 
 def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: list[Array], which: str) -> list[Array]:

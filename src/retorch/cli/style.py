@@ -10,7 +10,6 @@ from retorch.errors import UsageError
 
 if TYPE_CHECKING:
     from retorch.caffe2.emit import EmitOptions
-    from retorch.caffe2.files import Caffe2Net
     from retorch.network import Network
 
 Kind: TypeAlias = Literal["caffe2", "onnx", "predictor"]
@@ -66,19 +65,20 @@ class Style:
         inside = _INSIDE.get(self.kind)
         return output / inside if inside and _BY_SUFFIX.get(output.suffix) != self.kind else output
 
-    def save(self, network: Network, target: Path) -> Caffe2Net | None:
-        """Write the network; returns the net as Caffe2 has it, where it has one."""
+    def save(self, network: Network, target: Path) -> None:
+        """Write the network."""
         if self.kind == "onnx":
             network.save(target, "onnx")
-            return None
-        options = self._options()
+            return
         packed = False if self.caffe2.unpacked else None
-        network.save(target, self.kind, options=options, packed=packed, init=cast("Init", self.caffe2.init))
-        return network.caffe2(options)
+        network.save(target, self.kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
 
-    def _options(self) -> EmitOptions:
+    def options(self) -> EmitOptions | None:
+        """What Caffe2's files are emitted with; None for ONNX."""
         from retorch.caffe2.emit import EmitOptions
 
+        if self.kind == "onnx":
+            return None
         given = self.caffe2
         return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew)
 

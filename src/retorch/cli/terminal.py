@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+#: Columns where nobody says how many there are; a table with less loses its words before its numbers.
+_WIDTH = 140
+
+
 def console(*, error: bool = False) -> Console:
     """The terminal; rich honours NO_COLOR and falls back to plain text when piped."""
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
-    width = None if stream.isatty() else 140
+    width = None if stream.isatty() else _WIDTH
     return Console(stderr=error, highlight=False, width=width, soft_wrap=False)
 
 
@@ -42,6 +46,16 @@ def table(*columns: str, title: str | None = None) -> Table:
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=right)
     return made
+
+
+def print_table(screen: Console, rows: Table) -> None:
+    """Print a table with every word in it: the lines of a narrow terminal wrap."""
+    natural = screen.measure(rows, options=screen.options.update(width=_WIDTH)).maximum
+    before = screen.width
+    # a width that is only asked of print() would be cut to that of the terminal
+    screen.width = max(before, natural)
+    screen.print(rows)
+    screen.width = before
 
 
 def size(count: float) -> str:

@@ -31,16 +31,16 @@ class Asked:
             UsageError: both a picture and arrays; or what cannot be read as such.
         """
         if self.image is None:
-            if self.bgr or self.mean or self.std:
-                raise UsageError("--mean, --std and --bgr prepare an --image")
+            if self.bgr or self.mean or self.std or self.top != 1:
+                raise UsageError("--mean, --std, --range and --bgr prepare an --image")
             return arrays(self.inputs) if self.inputs else None
         if self.inputs is not None:
             raise UsageError("--image and --inputs exclude each other")
-        from retorch.network import Network
+        from retorch.sidecar import described
         from retorch.verification.compare import example_shapes
         from retorch.verification.pictures import Preparation, picture_tensor
 
-        shapes = example_shapes(Network.load(target))
+        shapes = example_shapes(described(target))
         if len(shapes) != 1:
             raise UsageError(f"--image: the network takes {len(shapes)} inputs", hint="--inputs takes several arrays")
         prepared = Preparation(

@@ -10,7 +10,7 @@ import typer
 from retorch.cli.arguments import load_module
 from retorch.cli.outcome import DIFFERS, DONE, about
 from retorch.cli.progress import progress
-from retorch.cli.terminal import console, plain, print_json, table
+from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.cli.trials import Asked
 from retorch.errors import UsageError
 
@@ -131,7 +131,7 @@ def show_report(screen: Console, report: Report) -> None:
     rows = table("engine", "input", "output", "shape", ">max error", ">mean error", ">scale", ">relative")
     for witness in report.witnesses:
         if witness.failed:
-            rows.add_row(witness.engine, witness.trial, "-", f"[red]{witness.failed}[/red]")
+            rows.add_row(witness.engine, witness.trial, "-", f"[red]{plain(witness.failed)}[/red]")
         if not witness.outputs and witness.measures:
             worst = max(witness.measures, key=lambda m: m.relative)
             numbers = (f"{worst.max_abs:.2e}", f"{worst.mean_abs:.2e}", f"{worst.scale:.3g}", f"{worst.relative:.2e}")
@@ -139,7 +139,7 @@ def show_report(screen: Console, report: Report) -> None:
         for i, m in enumerate(witness.outputs):
             numbers = (f"{m.max_abs:.2e}", f"{m.mean_abs:.2e}", f"{m.scale:.3g}", f"{m.relative:.2e}")
             rows.add_row(witness.engine, witness.trial, str(i + 1), "x".join(map(str, m.shape)) or "-", *numbers)
-    screen.print(rows)
+    print_table(screen, rows)
     shown: list[Witness] = []
     for witness in report.witnesses:
         # each engine once, and every input on which something is off
@@ -150,7 +150,7 @@ def show_report(screen: Console, report: Report) -> None:
         if len(shown) > 1:
             screen.print(f"\n{witness.engine} on {witness.trial}", style="bold")
         show_layers(screen, report, witness)
-    screen.print(f"[bold {colour}]{report.verdict}[/bold {colour}]")
+    screen.print(f"[bold {colour}]{plain(report.verdict)}[/bold {colour}]")
 
 
 def show_layers(screen: Console, report: Report, witness: Witness) -> None:
@@ -164,8 +164,8 @@ def show_layers(screen: Console, report: Report, witness: Witness) -> None:
         whole = row.whole
         numbers = _numbers(whole) if whole else ("-",) * 5
         alone = f"{row.alone.relative:.2e}" if row.alone else "-"
-        rows.add_row(row.path or "(root)", row.typename, row.blob, *numbers, alone, mark)
-    screen.print(rows)
+        rows.add_row(plain(row.path or "(root)"), plain(row.typename), plain(row.blob), *numbers, alone, mark)
+    print_table(screen, rows)
 
 
 def _numbers(whole: Measure) -> tuple[str, ...]:

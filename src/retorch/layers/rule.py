@@ -283,7 +283,8 @@ class Layer:
             else:
                 y = cast("Nested", self.forward(x))
         except Refusal as refusal:
-            raise UnsupportedError([Problem(self.path, self.typename, str(refusal))]) from refusal
+            problem = Problem(self.path, self.typename, str(refusal))
+            raise UnsupportedError([problem], what="run on this input") from refusal
         except (ValueError, IndexError) as error:
             # NumPy's own word on shapes and indices that do not fit
             what = " and ".join(str(t.shape) for t in tensors(x))

@@ -27,8 +27,7 @@ def write_report(path: Path, about: Subject, report: Report) -> None:
         report: what verification found.
 
     Raises:
-        UsageError: another suffix; or jinja2 is missing, which pages and Markdown need.
-        OSError: the file cannot be written.
+        UsageError: another suffix; or jinja2 is missing, which pages and Markdown need; or the file cannot be written.
     """
     check(path)
     facts = gather(about, report)

@@ -142,6 +142,8 @@ def _from_file(file: IO[Any]) -> Buffer:
 
 
 def _map(path: Path) -> Buffer:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FormatError("this is a pipe or a device, not a file", hint="save what comes out of it, and read that")
     try:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:

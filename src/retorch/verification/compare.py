@@ -17,6 +17,7 @@ from retorch.errors import EngineError, UsageError
 from retorch.layers.rule import tensors
 from retorch.module import Module
 from retorch.network import Network
+from retorch.sidecar import described
 from retorch.verification.alone import Alone
 from retorch.verification.engines import Case, Engine, each_engine, engine
 from retorch.verification.entries import Log, layer_entries
@@ -40,7 +41,7 @@ def verify(
     path: str | os.PathLike[str],
     *,
     engines: Sequence[str] = ("embedded",),
-    inputs: Sequence[Any] | None = None,
+    inputs: Any = None,
     trials: Sequence[Trial] = (),
     layers: bool = False,
     seed: int = 0,
@@ -55,7 +56,7 @@ def verify(
         net: the network; it is the reference, run in float64.
         path: the written folder of Caffe2 files, or ``.onnx`` file. It is read from disk.
         engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``reference`` (float32), ``lua`` (Torch7).
-        inputs: the input's tensors in order; by default random ones.
+        inputs: the input's tensors in order, or the only one; by default random ones.
         trials: more inputs, with names.
         layers: compare every layer's output too.
         seed: of the random input.
@@ -67,7 +68,9 @@ def verify(
     Raises FormatError for files that cannot be read, UsageError for an unknown engine or inputs that do not fit.
     """
     target = Path(path)
-    network = Network.load(target)
+    if isinstance(engines, str):
+        engines = [engines]
+    network = described(target)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
@@ -102,10 +105,13 @@ class _Hearing:
         return heard
 
 
-def _given(inputs: Sequence[Any] | None) -> list[Trial]:
+def _given(inputs: Any) -> list[Trial]:
     if inputs is None:
         return []
-    return [Trial("the given input", tuple(np.asarray(t) for item in inputs for t in _tensors(item)))]
+    given = tuple(_tensors(inputs if isinstance(inputs, (list, tuple)) else [inputs]))
+    if not given:
+        raise UsageError("no inputs were given", hint="leave them out for random ones")
+    return [Trial("the given input", given)]
 
 
 def _tensors(item: Any) -> Iterable[Array]:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from retorch import sidecar
+from retorch.caffe2 import files
+from retorch.caffe2.emit import EmitOptions
 from retorch.errors import RetorchError
 from retorch.layers.rule import Array, Layer, Nested, tensors
 from retorch.module import Module
 from retorch.network import Network
 from retorch.verification.inputs import nest, positions
+from retorch.written import onnx_file
 
 #: One entry of a network's list of layers: Torch path, class, the values that hold its output.
 LayerEntry: TypeAlias = "tuple[str, str, list[str]]"
@@ -60,7 +63,7 @@ def layer_entries(net: Module, target: Path, network: Network, shapes: Sequence[
     text = network.model.metadata_props.get("retorch.layers")
     if text:
         return _parsed(text)
-    return _from_sidecar(target) or _entries_by_conversion(net, network, shapes)
+    return _from_sidecar(target) or _entries_by_conversion(net, target, network, shapes)
 
 
 def _parsed(text: str) -> list[LayerEntry]:
@@ -76,20 +79,38 @@ def _from_sidecar(target: Path) -> list[LayerEntry]:
     return entries if len({path for path, _, _ in entries}) == len(entries) else []
 
 
-def _entries_by_conversion(net: Module, network: Network, shapes: Sequence[tuple[int, ...]]) -> list[LayerEntry]:
+def _entries_by_conversion(
+    net: Module, target: Path, network: Network, shapes: Sequence[tuple[int, ...]]
+) -> list[LayerEntry]:
     from retorch.conversion import convert
 
     example: Any = nest(positions(network.model.metadata_props.get("retorch.inputs"), len(shapes)), shapes)
     present = network.value_names()
+    reused = _reuses_blobs(target)
     best: list[LayerEntry] = []
     missing: int | None = None
     for fold in (False, True):
         try:
             made = convert(net, example, fold=fold)
+            entries = _in_place(made) if reused else _parsed(made.model.metadata_props["retorch.layers"])
         except RetorchError:
             continue
-        entries = _parsed(made.model.metadata_props["retorch.layers"])
         absent = len({name for _, _, names in entries for name in names} - present)
         if missing is None or absent < missing:
             best, missing = entries, absent
     return best
+
+
+def _reuses_blobs(target: Path) -> bool:
+    """Whether the files are of a Caffe2 net that writes over blobs."""
+    if onnx_file(target) is not None:
+        return False
+    written = Counter(blob for op in files.read(target).predict.op for blob in op.output)
+    return any(count > 1 for count in written.values())
+
+
+def _in_place(made: Network) -> list[LayerEntry]:
+    """The entries of a network, by the blobs that are left of it where blobs are used again."""
+    holders = sidecar.holding(made.caffe2(EmitOptions()), made.caffe2(EmitOptions(in_place=True)))
+    entries = _parsed(made.model.metadata_props["retorch.layers"])
+    return [(path, typename, sidecar.held(names, holders)) for path, typename, names in entries]
