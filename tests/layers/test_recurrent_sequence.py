@@ -252,13 +252,17 @@ def masks(rng: np.random.Generator) -> Rows:
 
 
 def masks_of_other_sizes(rng: np.random.Generator) -> Rows:
-    """An output with other dimensions than a sample is masked as a whole, where the first sample is empty."""
-    for first in (0, 1):
+    """An output with other dimensions than a sample's was once masked as a whole, where the first sample is empty."""
+    for first, kept in itertools.product((0, 1), ({}, {"batchmode": True}, {"zeroMask": np.zeros((3, 1), np.uint8)})):
         x = noise(rng, 3, 2, 4)
         x[[2, 0][first]] = 0
-        y = np.zeros((3, 4)) if first else sigmoid(x.astype(float).max(axis=1))
+        y = sigmoid(x.astype(float).max(axis=1))
+        if "zeroMask" in kept:
+            y = y * (1 - first)
+        else:
+            y[[2, 0][first]] = 0
         inner = seq(plain("Max", dimension=1, nInputDims=2), plain("Sigmoid"))
-        yield f"other-{first}", module("nn.MaskZero", modules=[inner], nInputDim=2), x, y
+        yield f"other-{first}", module("nn.MaskZero", modules=[inner], nInputDim=2, **kept), x, y
     for x in (noise(rng, 4, 3), noise(rng, 3), np.zeros(3, np.float32)):
         x = x if x.ndim == 1 else np.vstack([x[:1] * 0, x])
         alive = x.any(axis=-1, keepdims=True)

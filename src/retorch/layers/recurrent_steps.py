@@ -132,8 +132,8 @@ class SAdd(Layer):
 class MaskZero(Layer):
     """module(x), but zeros where the (first) input is all zeros: per sample of a batch, or as a whole
 
-    A batch is told by ``nInputDim``, the number of dimensions without it. An output of another number of dimensions is
-    masked as a whole, by the first sample. TrimZero leaves such samples out of the computation, which gives the same.
+    A batch is told by ``nInputDim``, the number of dimensions without it. TrimZero leaves such samples out of the
+    computation, which gives the same.
     """
 
     container = True
@@ -153,6 +153,8 @@ class MaskZero(Layer):
             raise Refusal("has no module inside")
         self.inner = inner
         self.masks = self.maskoutput and self.zeroMask is not False
+        # what has run leaves its mask behind; before ``batchmode``, outputs were told by their dimensions too
+        self.by_rank = isinstance(self.zeroMask, np.ndarray) and "batchmode" not in self.raw
         if self.nInputDim is None and self.v2 and self.zeroMask is not False:
             raise Refusal("takes the mask of its empty samples from outside the network")
         if self.nInputDim is None and self.maskinput:
@@ -186,8 +188,8 @@ class MaskZero(Layer):
         return self._masked_values(op, y, total) if self.masks else y
 
     def _by_sample(self, rank: int) -> bool:
-        """Whether an output of so many dimensions is masked sample by sample (``recursiveMask`` of MaskZero.lua)."""
-        return self.nInputDim is None or rank == self.nInputDim + 1
+        """Whether an output of so many dimensions is masked sample by sample, not as a whole by the first one."""
+        return self.nInputDim is None or not self.by_rank or rank == self.nInputDim + 1
 
     def _masked(self, y: Nested, blank: Array) -> Nested:
         if isinstance(y, list):
