@@ -154,7 +154,7 @@ class MaskZero(Layer):
         self.inner = inner
         self.masks = self.maskoutput and self.zeroMask is not False
         # what has run leaves its mask behind; before ``batchmode``, outputs were told by their dimensions too
-        self.by_rank = isinstance(self.zeroMask, np.ndarray) and "batchmode" not in self.raw
+        self.by_rank = "batchmode" not in self.raw and isinstance(self.raw.get("zeroMask"), np.ndarray)
         if self.nInputDim is None and self.v2 and self.zeroMask is not False:
             raise Refusal("takes the mask of its empty samples from outside the network")
         if self.nInputDim is None and self.maskinput:
