@@ -243,6 +243,10 @@ def small_ones(rng: np.random.Generator) -> Rows:
     yield "table", module("nngraph.JustTable"), x, [x]
     for name in ("nn.ReinforceCategorical", "nn.ReinforceBernoulli", "nn.ReinforceNormal"):
         yield name, module(name), x, x
+    scale = noise(rng, 3)
+    yield "scale", module("nn.ReinforceGamma", scale=2.5), x, 2.5 * x.astype(float)
+    yield "scales", module("nn.ReinforceGamma", scale=scale), x, x.astype(float) * scale
+    yield "given scale", module("nn.ReinforceGamma"), [x, x + 1], x.astype(float) * (x + 1)
     yield "mean and deviation", module("nn.ReinforceNormal"), [x, x + 1], x
     yield "rows", module("nn.ExpandAs"), [x, x[:, :1]], [x, np.repeat(x[:, :1], 3, 1)]
     yield "columns", module("nn.ExpandAs"), [x, x[:1]], [x, np.repeat(x[:1], 2, 0)]
@@ -312,6 +316,7 @@ def test_an_initial_state_for_another_batch_is_refused() -> None:
         (module("nn.LSTM", outputSize=3), "neither the class of the package rnn nor that of torch-rnn"),
         (module("nn.BiSequencerLM", modules=[]), "should hold three modules"),
         (module("nn.ReinforceCategorical", stochastic=True), "draws samples at evaluation too"),
+        (module("nn.ReinforceGamma", scale="x"), "neither a number nor a tensor"),
         (module("nn.Recurrence", modules=[plain("Identity")], outputSize="x", nInputDim=1), "size of its output"),
     ],
 )
