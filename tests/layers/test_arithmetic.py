@@ -50,6 +50,7 @@ POINTWISE: list[tuple[str, dict[str, Any], Callable[[float], float], bool]] = [
     ("nn.Dropout", {"p": 0.25, "v2": False, "inplace": False}, lambda x: 0.75 * x, False),
     ("nn.Dropout", {"p": 0.25}, lambda x: 0.75 * x, False),
     ("nn.Dropout", {"p": 0}, lambda x: x, False),
+    ("nn.SeqDropout", {"p": 0.3, "v2": True}, lambda x: x, False),
     ("nn.SpatialDropout", {"p": 0.25, "stochastic_inference": False}, lambda x: 0.75 * x, False),
     ("nn.VolumetricDropout", {"p": 0.1}, lambda x: 0.9 * x, False),
     ("nn.TotalDropout", {"p": 0.5}, lambda x: x, False),

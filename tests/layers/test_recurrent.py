@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from building import module, reference, torch_object
+from building import module, reference, stored, torch_object
 from layers.rnn_modules import (
     concat,
     fast_lstm,
@@ -145,7 +145,8 @@ def recurrences(rng: np.random.Generator) -> Rows:
         net = torch_object(name, modules=[inner], recurrentModule=inner, outputSize=size, nInputDim=1)
         for lead in ((), (2,)):
             for y in (np.zeros((*lead, 3), np.float32), noise(rng, *lead, 3)):
-                net["userPrevOutput"] = y if y.any() else np.zeros(0, np.float32)
+                net["userPrevOutput"] = None
+                net["startState" if name == "nn.LookupRNN" else "userPrevOutput"] = y if y.any() else y[:0, ...]
                 x, ys = noise(rng, 3, *lead, 4), []
                 for v in x.astype(float):
                     y = np.tanh(np.concatenate([v, y], -1) @ w.T + b)
@@ -154,18 +155,23 @@ def recurrences(rng: np.random.Generator) -> Rows:
 
 
 def recurrences_of_tables(rng: np.random.Generator) -> Rows:
-    """{x, {a, b}} to {b + x, a · b}, from zeros of (2, 3) each."""
+    """{x, {a, b}} to {b + x, a · b}, from zeros of (2, 3) each, or from a table that is given.
+
+    The new a stands where the old one stood, so the product reads the new one; but the last version of rnn hands the
+    module a copy of its output.
+    """
     ahead = seq(concat(seq(select(2), select(2)), select(1)), plain("CAddTable"))
     inner = concat(ahead, seq(select(2), plain("CMulTable")))
-    net = torch_object(
-        "nn.Recurrence", modules=[inner], recurrentModule=inner, outputSize=[[2, 3], [2, 3]], nInputDim=2
-    )
-    for lead in ((), (4,)):
+    for lead, given in itertools.product(((), (4,)), ("", "userPrevOutput", "startState")):
+        net = torch_object("nn.Recurrence", modules=[inner], outputSize=[[2, 3], [2, 3]], nInputDim=2)
+        net["recurrentModule"] = None if given == "startState" else inner
         x = noise(rng, 3, *lead, 2, 3)
-        a = b = np.zeros((*lead, 2, 3))
+        a, b = (noise(rng, *lead, 2, 3) if given else np.zeros((*lead, 2, 3)) for _ in "ab")
+        net[given or "startState"] = stored([a, b]) if given else None
         ys = []
-        for v in x.astype(float):
-            a, b = b + v, a * b
+        for t, v in enumerate(x.astype(float)):
+            read = a if t == 0 or given == "startState" else b + v
+            a, b = b + v, read * b
             ys.append([a, b])
         yield "", bind(sequencer(net)), list(x), ys
 
@@ -178,6 +184,9 @@ def repeaters(rng: np.random.Generator) -> Rows:
         x = noise(rng, n, d)
         net = bind(torch_object("nn.Repeater", module=cell, modules=[cell], rho=rho))
         yield "", net, x, steps(step, [x] * rho, [np.zeros((n, h))])
+        for count in ("nStep", "seqlen"):
+            net = bind(torch_object("nn.Repeater", modules=[cell], **{count: rho}))
+            yield count, net, x, steps(step, [x] * rho, [np.zeros((n, h))])
 
 
 def both_ways(rng: np.random.Generator) -> Rows:
@@ -234,6 +243,10 @@ def small_ones(rng: np.random.Generator) -> Rows:
     yield "table", module("nngraph.JustTable"), x, [x]
     for name in ("nn.ReinforceCategorical", "nn.ReinforceBernoulli", "nn.ReinforceNormal"):
         yield name, module(name), x, x
+    scale = noise(rng, 3)
+    yield "scale", module("nn.ReinforceGamma", scale=2.5), x, 2.5 * x.astype(float)
+    yield "scales", module("nn.ReinforceGamma", scale=scale), x, x.astype(float) * scale
+    yield "given scale", module("nn.ReinforceGamma"), [x, x + 1], x.astype(float) * (x + 1)
     yield "mean and deviation", module("nn.ReinforceNormal"), [x, x + 1], x
     yield "rows", module("nn.ExpandAs"), [x, x[:, :1]], [x, np.repeat(x[:, :1], 3, 1)]
     yield "columns", module("nn.ExpandAs"), [x, x[:1]], [x, np.repeat(x[:1], 2, 0)]
@@ -303,6 +316,7 @@ def test_an_initial_state_for_another_batch_is_refused() -> None:
         (module("nn.LSTM", outputSize=3), "neither the class of the package rnn nor that of torch-rnn"),
         (module("nn.BiSequencerLM", modules=[]), "should hold three modules"),
         (module("nn.ReinforceCategorical", stochastic=True), "draws samples at evaluation too"),
+        (module("nn.ReinforceGamma", scale="x"), "neither a number nor a tensor"),
         (module("nn.Recurrence", modules=[plain("Identity")], outputSize="x", nInputDim=1), "size of its output"),
     ],
 )

@@ -57,6 +57,20 @@ def gru(w: Wide, b: Wide, x: Wide, h: Wide, masked: bool = False) -> Wide:
     return ys
 
 
+def torch_rnn_gru(w: Wide, b: Wide, x: Wide, h: Wide) -> Wide:
+    """GRU.lua of torch-rnn: gates u, r and the candidate; u is the share of the candidate."""
+    size, d, ys = w.shape[1] // 3, x.shape[2], np.zeros((*x.shape[:2], w.shape[1] // 3))
+    (wu, wr, wn), (bu, br, bn) = np.split(w.astype(float), 3, axis=1), np.split(b.astype(float), 3)
+    h = h.astype(float)
+    for t in range(len(x)):
+        both = np.hstack([x[t], h])
+        u, r = sigmoid(both @ wu + bu), sigmoid(both @ wr + br)
+        h = h + u * (np.tanh(x[t] @ wn[:d] + (r * h) @ wn[d:] + bn) - h)
+        ys[t] = h
+    assert size == h.shape[1]
+    return ys
+
+
 def vanilla(w: Wide, b: Wide, x: Wide, h: Wide) -> Wide:
     ys, before = np.zeros((*x.shape[:2], w.shape[1])), h.astype(float)
     for t in range(x.shape[0]):
@@ -129,15 +143,36 @@ def torch_rnns(rng: np.random.Generator) -> Rows:
         w, b, x = noise(rng, d + h, gates * h), noise(rng, gates * h), noise(rng, t, n, d)
         h0 = noise(rng, n, h) if given % 2 else np.zeros((n, h), np.float32)
         zeros = np.zeros((n, h))
-        y = lstm(w, b, x, h0, zeros)[0] if gates == 4 else (gru if gates == 3 else vanilla)(w, b, x, h0)
+        y = lstm(w, b, x, h0, zeros)[0] if gates == 4 else (torch_rnn_gru if gates == 3 else vanilla)(w, b, x, h0)
         net = module(name, weight=w, bias=b, input_dim=d, hidden_dim=h, remember_states=given > 1)
         x = np.ascontiguousarray(x.swapaxes(0, 1))
         yield name, net, [h0, x] if given % 2 else x, y.swapaxes(0, 1)
 
 
+def first_seq_lstm(rng: np.random.Generator) -> Rows:
+    """SeqLSTM of early 2016: (N, T, D), and no word of ``batchfirst``."""
+    for remember in (False, True):
+        t, n, d, h = sizes(rng)
+        w, b, x, zeros = noise(rng, d + h, 4 * h), noise(rng, 4 * h), noise(rng, t, n, d), np.zeros((n, h))
+        net = torch_object("nn.SeqLSTM", weight=w, bias=b, inputsize=d, outputsize=h, remember_states=remember)
+        y = lstm(w, b, np.vstack([x, x]) if remember else x, zeros, zeros)[0][-t:].swapaxes(0, 1)
+        yield "", bind(concat(net, net)), np.ascontiguousarray(x.swapaxes(0, 1)), [y, y]
+
+
+def projected_by_normalized_weights(rng: np.random.Generator) -> Rows:
+    """SeqLSTMP_WN: the columns of vO at length gO besides."""
+    t, n, d, h = sizes(rng)
+    w, b, v, g = noise(rng, d + 2, 4 * h), noise(rng, 4 * h), noise(rng, h, 2), noise(rng, 1, 2)
+    lengths = np.stack([np.linalg.norm(part.astype(float), axis=0) for part in (w[:d], w[d:])])
+    x, p = noise(rng, t, n, d), np.column_stack([v[:, k] * g[0, k] / np.linalg.norm(v[:, k]) for k in range(2)])
+    y = lstm(w, b, x, np.zeros((n, 2)), np.zeros((n, h)), p)[0]
+    fields = {"v": w, "g": lengths.astype(np.float32), "vO": v, "gO": g, "weightO": noise(rng, h, 2)}
+    yield "", module("nn.SeqLSTMP_WN", weight=noise(rng, *w.shape), bias=b, hiddensize=h, outputsize=2, **fields), x, y
+
+
 def both_ways(rng: np.random.Generator) -> Rows:
     """Two layers, the second one over the reversed sequence; merged as the file says."""
-    for name, gates in (("nn.SeqBRNN", 4), ("nn.SeqBLSTM", 4), ("nn.SeqBGRU", 3)):
+    for name, gates in (("nn.SeqBRNN", 4), ("nn.SeqBLSTM", 4), ("nn.SeqBGRU", 3), ("nn.BRNN", 4)):
         t, n, d, h = sizes(rng)
         x, zeros = noise(rng, t, n, d), np.zeros((n, h))
         layers, ys = [], []
@@ -146,8 +181,9 @@ def both_ways(rng: np.random.Generator) -> Rows:
             layers.append(plain("SeqLSTM" if gates == 4 else "SeqGRU", weight=w, bias=b))
             ys.append(lstm(w, b, steps, zeros, zeros)[0] if gates == 4 else gru(w, b, steps, zeros))
         turn = plain("SeqReverseSequence", dim=1) if name == "nn.SeqBRNN" else plain("ReverseSequence")
+        turn = plain("ReverseSequence", dim=1) if name == "nn.BRNN" else turn
         back = seq(turn, layers[1], turn)
-        back = back if name == "nn.SeqBRNN" else plain("ReverseUnreverse", modules=[back])
+        back = back if name in ("nn.SeqBRNN", "nn.BRNN") else plain("ReverseUnreverse", modules=[back])
         whole = seq(concat(layers[0], back), plain("CAddTable"))
         yield name, bind(torch_object(name, modules=[whole])), x, ys[0] + ys[1][::-1]
 
@@ -185,9 +221,12 @@ def steps_of_2017(rng: np.random.Generator) -> Rows:
         for name, gates in (("LSTM", 4), ("GRU", 3)):
             w, b = noise(rng, d + h, gates * h), noise(rng, gates * h)
             inner = plain(f"Step{name}", weight=w, bias=b, maskzero=masked, v2=False)
-            cell = plain(f"Rec{name}", modules=[inner], outputsize=h, hiddensize=h)
-            ys = lstm(w, b, x, zeros, zeros, None, masked)[0] if gates == 4 else gru(w, b, x, zeros, masked)
-            yield name, bind(plain("Sequencer", module=cell, modules=[cell])), list(x), list(ys)
+            h0, c0 = noise(rng, n, h), noise(rng, n, h)
+            for before in ((zeros, zeros), (h0, c0)):
+                ys = lstm(w, b, x, *before, None, masked)[0] if gates == 4 else gru(w, b, x, before[0], masked)
+                state = None if before[0] is zeros else [h0, c0] if gates == 4 else h0
+                cell = plain(f"Rec{name}", modules=[inner], outputsize=h, hiddensize=h, startState=state)
+                yield name, bind(plain("Sequencer", module=cell, modules=[cell])), list(x), list(ys)
 
 
 def masks(rng: np.random.Generator) -> Rows:
@@ -212,11 +251,31 @@ def masks(rng: np.random.Generator) -> Rows:
     yield "not at all", module("nn.MaskZero", modules=[inner], v2=True, zeroMask=False), [x, h, c], step(x, h, c)
 
 
+def masks_of_other_sizes(rng: np.random.Generator) -> Rows:
+    """An output with other dimensions than a sample's was once masked as a whole, where the first sample is empty."""
+    for first, kept in itertools.product((0, 1), ({}, {"batchmode": True}, {"zeroMask": np.zeros((3, 1), np.uint8)})):
+        x = noise(rng, 3, 2, 4)
+        x[[2, 0][first]] = 0
+        y = sigmoid(x.astype(float).max(axis=1))
+        if "zeroMask" in kept:
+            y = y * (1 - first)
+        else:
+            y[[2, 0][first]] = 0
+        inner = seq(plain("Max", dimension=1, nInputDims=2), plain("Sigmoid"))
+        yield f"other-{first}", module("nn.MaskZero", modules=[inner], nInputDim=2, **kept), x, y
+    for x in (noise(rng, 4, 3), noise(rng, 3), np.zeros(3, np.float32)):
+        x = x if x.ndim == 1 else np.vstack([x[:1] * 0, x])
+        alive = x.any(axis=-1, keepdims=True)
+        net = module("nn.MaskZero", modules=[seq(plain("SelectTable", index=1), plain("Sigmoid"))])
+        yield "of 2015", net, [x, x], sigmoid(x.astype(float)) * alive
+
+
 def small_ones(rng: np.random.Generator) -> Rows:
     x = noise(rng, 3, 4, 2)
     for dim in (1, 2, 3):
         wanted = (x[::-1], x[:, ::-1], x[:, :, ::-1])[dim - 1]
         yield f"dim{dim}", module("nn.SeqReverseSequence", dim=dim), x, wanted
+        yield f"torch-rnn-dim{dim}", module("nn.ReverseSequence", dim=dim), x, wanted
     yield "tensor", module("nn.ReverseSequence"), x, x[::-1]
     yield "table", module("nn.ReverseSequence"), list(x), list(x[::-1])
     yield "", module("nn.SAdd", addend=-1, negate=True), x, 1 - x.astype(float)
@@ -230,11 +289,14 @@ ROWS = named(
     grus,
     normalized_weights,
     torch_rnns,
+    first_seq_lstm,
+    projected_by_normalized_weights,
     both_ways,
     remembered,
     single_steps,
     steps_of_2017,
     masks,
+    masks_of_other_sizes,
     small_ones,
 )
 
@@ -267,6 +329,7 @@ W, B = np.ones((5, 8), np.float32), np.ones(8, np.float32)
         (module("nn.MaskZero"), "has no module inside"),
         (module("nn.SeqLSTM", weight=W), "lacks its field 'weight' or 'bias'"),
         (module("nn.SeqLSTM", weight=np.ones((2, 8)), bias=B), "without rows for the input"),
+        (module("nn.SeqLSTMP", weight=np.ones(40), bias=B), "a weight of 1 dimensions, not of two"),
         (module("nn.SeqReverseSequence", dim=4), "of which it knows 1 to 3"),
     ],
 )

@@ -82,7 +82,7 @@ class Contiguous(Layer):
         return x if is_in_one_piece(x) else op.Identity(x)
 
 
-@layer("nn.Dropout", kind="dropout")
+@layer("nn.Dropout", "nn.SeqDropout", kind="dropout")
 class Dropout(Drawing):
     """x; x · (1 − p) in the first version, whose files lack ``v2``
 
@@ -97,7 +97,8 @@ class Dropout(Drawing):
     ignored = frozenset({"flag", "lazy", "mono"})
 
     def setup(self, bind: Binder) -> None:
-        if self.stochastic_inference and (self.raw.get("lazy") or self.raw.get("mono")):
+        shared = self.typename == "nn.SeqDropout" or self.raw.get("lazy") or self.raw.get("mono")
+        if self.stochastic_inference and shared:
             raise Refusal("draws random numbers at evaluation too, the same for several steps")
 
     def draws(self) -> str:

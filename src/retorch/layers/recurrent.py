@@ -6,11 +6,19 @@ At evaluation rnn runs every step on one and the same inner module, and sequence
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from retorch.layers.recurrent_state import Remembers, check_batch, first_tensor, stored, zeros_for
+from retorch.layers.recurrent_state import (
+    Remembers,
+    check_batch,
+    first_tensor,
+    keep,
+    keep_value,
+    stored,
+    zeros_for,
+)
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer, memory
 from retorch.torch7 import LuaTable
 
@@ -122,9 +130,13 @@ class FastLSTM(HiddenStep):
 
     hiddensize: int = 0
     userPrevCell: Array | None = None
+    startState: object = None
 
     def start(self) -> Start:
-        return [(stored(self.userPrevOutput), self.size), (stored(self.userPrevCell), self.hiddensize or self.size)]
+        h, c = self.userPrevOutput, self.userPrevCell
+        if isinstance(self.startState, LuaTable):
+            h, c = cast("list[Array]", self.startState.sequence())
+        return [(stored(h), self.size), (stored(c), self.hiddensize or self.size)]
 
     def forward(self, x: Array) -> Array:
         return self.step(x, self.start())
@@ -173,57 +185,64 @@ class Recurrence(Step):
     outputSize: object
     nInputDim: int
     userPrevOutput: object = None
+    startState: object = None
 
     def setup(self, bind: Binder) -> None:
         self.sizes = _state_sizes(self.outputSize)
-        given = self.userPrevOutput
-        if given is not None and not isinstance(given, np.ndarray):
-            raise Refusal("holds a table as its initial state")
-        self.given = stored(cast("Array | None", given))
+        self.given = _given(self.startState if self.userPrevOutput is None else self.userPrevOutput)
+        # until 2016 the module is given its own output to read while it writes it; since then, a copy
+        self.copies = self.recurrentModule is None
 
     def _batch(self, rank: int) -> bool:
         if rank not in (self.nInputDim, self.nInputDim + 1):
             raise Refusal(f"takes inputs of {self.nInputDim} dimensions, or {self.nInputDim + 1} with a batch")
         return rank > self.nInputDim
 
-    def _start(self, batch: Sizes) -> Array | None:
-        if self.given is not None:
-            if isinstance(self.sizes, list):
-                raise Refusal("holds a tensor as its initial state, and gives tables")
-            check_batch(self.given, (*batch, *self.sizes))
-        return self.given
-
     def forward(self, x: Nested) -> Nested:
         y = memory().get(id(self))
         if y is None:
             first = cast("Array", first_tensor(x))
             batch = first.shape[:1] if self._batch(first.ndim) else ()
-            y = self._start(batch)
-            y = _zeros(self.sizes, batch, np.result_type(first, np.float32)) if y is None else y
-        y = memory()[id(self)] = self.inner([x, y])
+            dtype = np.result_type(first, np.float32)
+            y = _begun(self.sizes, batch, self.given, lambda s: np.zeros((*batch, *s), dtype), lambda h: h)
+        y = memory()[id(self)] = self.inner([x, keep({}, 0, y) if self.copies else y])
         return y
 
     def lower(self, op: Builder, x: Values) -> Values:
         y = op.memory.get(id(self))
         if y is None:
             first = cast("Value", first_tensor(x))
-            batched = self._batch(first.rank)
-            start = self._start(first.shape[:1] if batched else ())
-            given = None if start is None else op.weight(start, "h0")
-            y = _zero_values(op, self.sizes, first if batched else None) if given is None else given
-        y = op.memory[id(self)] = op.call(self.inner, [x, y])
+            like = first if self._batch(first.rank) else None
+            batch = () if like is None else like.shape[:1]
+            y = _begun(self.sizes, batch, self.given, lambda s: _zeros(op, s, like), lambda h: op.weight(h, "h0"))
+        y = op.memory[id(self)] = op.call(self.inner, [x, keep_value({}, 0, y) if self.copies else y])
         return y
 
 
-def _zeros(sizes: StateSizes, batch: Sizes, dtype: np.dtype[np.generic]) -> Nested:
-    if isinstance(sizes, list):
-        return [_zeros(item, batch, dtype) for item in sizes]
-    return np.zeros((*batch, *sizes), dtype)
+def _given(state: object) -> Nested | None:
+    """An initial state as stored: a tensor, or a table of such."""
+    if isinstance(state, LuaTable):
+        entries = [_given(item) for item in state.sequence()]
+        return [item for item in entries if item is not None]
+    return stored(cast("Array", state)) if isinstance(state, np.ndarray) else None
 
 
-def _zero_values(op: Builder, sizes: StateSizes, like: Value | None) -> Values:
+def _begun(
+    sizes: StateSizes, batch: Sizes, given: Nested | None, zeros: Callable[[Sizes], T], keep: Callable[[Array], T]
+) -> Any:
+    """A state at first, nested as its sizes are: what is given of it, or else zeros."""
+    if isinstance(sizes, list) != isinstance(given, list) and given is not None:
+        raise Refusal("holds an initial state that is nested in another way than its output")
     if isinstance(sizes, list):
-        return [_zero_values(op, item, like) for item in sizes]
+        parts = [None] * len(sizes) if given is None else cast("list[Nested]", given)
+        return [_begun(size, batch, part, zeros, keep) for size, part in zip(sizes, parts, strict=True)]
+    if given is None:
+        return zeros(sizes)
+    check_batch(cast("Array", given), (*batch, *sizes))
+    return keep(cast("Array", given))
+
+
+def _zeros(op: Builder, sizes: Sizes, like: Value | None) -> Value:
     return op.constant(np.zeros(sizes, np.float32)) if like is None else zeros_for(op, like, sizes)
 
 

@@ -38,6 +38,36 @@ class Reinforce(Layer):
         return op.Identity(cast("Value", x[0] if isinstance(x, list) else x))
 
 
+@layer("nn.ReinforceGamma", kind="reinforce")
+class ReinforceGamma(Reinforce):
+    """x · scale, the mean of the gamma distributions that training draws from; of {x, scale} likewise"""
+
+    scale: object = None
+    ignored = Reinforce.ignored | {"_scale", "__scale", "_logOutput", "_logScale"}
+
+    def setup(self, bind: Binder) -> None:
+        super().setup(bind)
+        if self.scale is not None and not isinstance(self.scale, (int, float, np.ndarray)):
+            raise Refusal("holds a scale that is neither a number nor a tensor")
+
+    def forward(self, x: Nested) -> Array:
+        if isinstance(x, list):
+            shape, scale = cast("list[Array]", x)
+            return shape * scale
+        return x * np.asarray(self._own(), x.dtype)
+
+    def lower(self, op: Builder, x: Values) -> Value:
+        if isinstance(x, list):
+            return op.Mul(*cast("list[Value]", x))
+        scale = self._own()
+        return op.Mul(x, op.weight(scale, "w") if isinstance(scale, np.ndarray) else float(scale))
+
+    def _own(self) -> float | Array:
+        if self.scale is None:
+            raise Refusal("has no scale, and is given a tensor")
+        return cast("float | Array", self.scale)
+
+
 @layer("nn.RecurrentAttention", kind="attention")
 class RecurrentAttention(Layer):
     """y[t] = rnn{x, action(y[t-1])}, ``nStep`` times; the first action is that of zeros

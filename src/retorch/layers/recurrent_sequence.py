@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -21,7 +22,8 @@ BUFFERS = TRACES | frozenset(
     grad_next_h _return_grad_c0 _return_grad_h0 recompute_backward seqLength miniBatch zeroMask _zeroMask _maskbyte
     _maskindices forceLua input_gate forget_gate output_gate input_transform Wx Wh grad_input_gate grad_forget_gate
     grad_output_gate grad_input_transform grad_Wx grad_Wh gradWeightO gradG gradV scale hTmp buffer4 buffer5
-    buffer6 buffer7 buffer8 buffer grad_hT grad_cT dpnn_gradParameters hidden""".split()
+    buffer6 buffer7 buffer8 buffer grad_hT grad_cT dpnn_gradParameters hidden normO scaleO bufferO1 bufferO2 gradGO
+    gradVO""".split()
 )
 
 
@@ -43,6 +45,8 @@ class Sequence(Remembers):
         """Cut the weight into the input's part and the state's."""
         if self.weight is None or self.bias is None:
             raise Refusal("lacks its field 'weight' or 'bias'")
+        if self.weight.ndim != 2:
+            raise Refusal(f"holds a weight of {self.weight.ndim} dimensions, not of two")
         hidden = self.weight.shape[1] // max(1, len(gates))
         rows = self.weight.shape[0] - (hidden if projection is None else projection.shape[1])
         if rows <= 0:
@@ -138,7 +142,8 @@ class RnnWeights(Sequence):
 
     ignored = BUFFERS
 
-    batchfirst: bool = False
+    batchfirst: bool | None = None
+    remember_states: bool | None = None
     maskzero: bool = False
     v2: bool = False
     zeroMask: object = None
@@ -150,16 +155,13 @@ class RnnWeights(Sequence):
     v: Array | None = None
 
     def batch_axis(self) -> int:
-        return 0 if self.batchfirst else 1
+        return 0 if self.layout[0] else 1
 
     def normalized(self, weight: Array, rows: int) -> tuple[Array, Array]:
         if self.g is None or self.v is None:
             return super().normalized(weight, rows)
         # weight normalization: columns of v at length g, the input's part and the state's apart
-        parts = [self.v[:rows], self.v[rows:]]
-        lengths = [np.maximum(np.sqrt(np.sum(np.square(part), axis=0)), 1e-16) for part in parts]
-        inputs, recurrent = ((part * (g / length)).T for part, g, length in zip(parts, self.g, lengths, strict=True))
-        return inputs, recurrent
+        return at_length(self.v[:rows], self.g[0]).T, at_length(self.v[rows:], self.g[1]).T
 
     def check(self, bind: Binder) -> None:
         """What stands in the way, and what a person should know."""
@@ -173,7 +175,15 @@ class RnnWeights(Sequence):
     def layout(self) -> tuple[bool, bool, bool]:
         """Whether the batch comes first, whether states are remembered, whether empty steps are masked."""
         masked = self.maskzero and self.zeroMask is not False
-        return self.batchfirst, self._remember in ("eval", "both"), masked
+        # the first SeqLSTM was torch-rnn's LSTM as it stood: batch first, with a flag for its memory
+        first = self.remember_states is not None if self.batchfirst is None else self.batchfirst
+        return first, bool(self.remember_states) or self._remember in ("eval", "both"), masked
+
+
+def at_length(columns: Array, length: Array) -> Array:
+    """Columns scaled to a length each, as weight normalization does."""
+    now = np.maximum(np.sqrt(np.sum(np.square(columns), axis=0)), 1e-16)
+    return columns * (length / now)
 
 
 class RnnSequence(RnnWeights):
@@ -186,7 +196,7 @@ class RnnSequence(RnnWeights):
         return self.record(op, x, *self.layout)
 
 
-@layer("nn.SeqLSTM", "nn.SeqLSTMP", "nn.SeqLSTM_WN", kind="lstm")
+@layer("nn.SeqLSTM", "nn.SeqLSTMP", "nn.SeqLSTM_WN", "nn.SeqLSTMP_WN", kind="lstm")
 class SeqLSTM(RnnSequence):
     """i, f, o = σ(W·{x, h} + b), g = tanh(W·{x, h} + b), c = f·c + i·g, h = o·tanh(c) (· weightO); x is (T, N, D)
 
@@ -194,10 +204,13 @@ class SeqLSTM(RnnSequence):
     """
 
     weightO: Array | None = None
+    gO: Array | None = None
+    vO: Array | None = None
 
     def setup(self, bind: Binder) -> None:
         self.check(bind)
-        self.make("LSTM", "ifog", self.weightO)
+        projection = self.weightO if self.vO is None or self.gO is None else at_length(self.vO, self.gO)
+        self.make("LSTM", "ifog", projection)
 
     def states(self) -> States:
         return [(self.userPrevOutput, self.cell.output), (self.userPrevCell, self.cell.hidden)]
@@ -259,6 +272,14 @@ class TwoMeanings(TorchRnnSequence):
             raise Refusal("is neither the class of the package rnn nor that of torch-rnn")
 
 
+def _keeping(cell: Cell) -> Cell:
+    """A GRU whose gate z says how much is written as one where it says how much is kept: 1 - σ(a) is σ(-a)."""
+    sign = np.ones((len(cell.bias), 1), cell.bias.dtype)
+    cell.gate("z", sign)[:] = -1
+    inputs = None if cell.inputs is None else cell.inputs * sign
+    return replace(cell, inputs=inputs, recurrent=cell.recurrent * sign, bias=cell.bias * sign[:, 0])
+
+
 @layer("nn.LSTM", kind="lstm")
 class LSTM(TwoMeanings, FastLSTM):
     """In rnn, {h, c} = inner{x, h, c}, giving h; in torch-rnn, the formula of SeqLSTM from (N, T, D) to (N, T, H)"""
@@ -283,12 +304,17 @@ class LSTM(TwoMeanings, FastLSTM):
 
 @layer("nn.GRU", kind="gru")
 class GRU(TwoMeanings, RecGRU):
-    """In rnn, h = inner{x, h}; in torch-rnn, the formula of SeqGRU from (N, T, D) to (N, T, H)"""
+    """In rnn, h = inner{x, h}; in torch-rnn, u, r = σ(W·{x, h} + b), n = tanh(W·{x, r·h} + b), h = (1 - u)·h + u·n
+
+    torch-rnn's takes (N, T, D) and gives (N, T, H); its u says how much is written, SeqGRU's z how much is kept.
+    """
 
     modules: list[Layer] | None = None  # type: ignore[assignment]
 
     def setup(self, bind: Binder) -> None:
-        self.choose("GRU", "rzn", bind)
+        self.choose("GRU", "zrn", bind)
+        if self.whole:
+            self.cell = _keeping(self.cell)
 
     def children(self) -> list[Layer]:
         return [] if self.whole else [self.inner]

@@ -75,21 +75,28 @@ class Sequencer(Sequencing):
 
 @layer("nn.Repeater", kind="repeater")
 class Repeater(Sequencing):
-    """{module(x), module(x), …}, ``rho`` times, from forgotten states"""
+    """{module(x), module(x), …}, ``rho`` times (``nStep`` before it, ``seqlen`` after it), from forgotten states"""
 
-    ignored = TRACES - {"rho", "module"}
+    ignored = TRACES - {"rho", "seqlen", "module"} | {"rnn"}
 
-    rho: int
+    rho: int | None = None
+    seqlen: int | None = None
+    nStep: int | None = None
+
+    def setup(self, bind: Binder) -> None:
+        self.count = next((n for n in (self.rho, self.seqlen, self.nStep) if n is not None), 0)
+        if self.count < 1:
+            raise Refusal("does not say how often it calls its module")
 
     def forward(self, x: Nested) -> Nested:
         forget(memory(), self.inner)
         own = memory().setdefault(id(self), {})
-        return [keep(own, i, self.inner(x)) for i in range(self.rho)]
+        return [keep(own, i, self.inner(x)) for i in range(self.count)]
 
     def lower(self, op: Builder, x: Values) -> Values:
         forget(op.memory, self.inner)
         own = op.memory.setdefault(id(self), {})
-        return [keep_value(own, i, op.call(self.inner, x)) for i in range(self.rho)]
+        return [keep_value(own, i, op.call(self.inner, x)) for i in range(self.count)]
 
 
 @layer(
@@ -98,6 +105,7 @@ class Repeater(Sequencing):
     "nn.SeqBLSTM",
     "nn.SeqBGRU",
     "nn.ReverseUnreverse",
+    "nn.BRNN",
     kind="bisequencer",
 )
 class BiSequencer(Sequencing):

@@ -99,15 +99,17 @@ def _reversed(op: Builder, x: Value, axis: int) -> Value:
 
 @layer("nn.ReverseSequence", kind="reverse")
 class ReverseSequence(Layer):
-    """x with its steps in reverse order: a table's entries, or a tensor's along its first dimension"""
+    """x with its steps in reverse order: a table's entries, or a tensor's along ``dim`` (from 1; of torch-rnn)"""
 
     ignored = frozenset({"_range"})
 
+    dim: int = 1
+
     def forward(self, x: Nested) -> Nested:
-        return x[::-1] if isinstance(x, list) else np.flip(x, 0).copy()
+        return x[::-1] if isinstance(x, list) else np.flip(x, self.dim - 1).copy()
 
     def lower(self, op: Builder, x: Values) -> Values:
-        return x[::-1] if isinstance(x, list) else _reversed(op, x, 0)
+        return x[::-1] if isinstance(x, list) else _reversed(op, x, self.dim - 1)
 
 
 @layer("nn.SAdd", kind="add")
@@ -151,6 +153,8 @@ class MaskZero(Layer):
             raise Refusal("has no module inside")
         self.inner = inner
         self.masks = self.maskoutput and self.zeroMask is not False
+        # what has run leaves its mask behind; before ``batchmode``, outputs were told by their dimensions too
+        self.by_rank = "batchmode" not in self.raw and isinstance(self.raw.get("zeroMask"), np.ndarray)
         if self.nInputDim is None and self.v2 and self.zeroMask is not False:
             raise Refusal("takes the mask of its empty samples from outside the network")
         if self.nInputDim is None and self.maskinput:
@@ -161,7 +165,8 @@ class MaskZero(Layer):
 
     def _batch(self, rank: int) -> bool:
         if self.nInputDim is None:
-            return True
+            # the first version took a single sample too, the last ones, which know a version 2, do not
+            return rank > 1 or "v2" in self.raw
         if rank not in (self.nInputDim, self.nInputDim + 1):
             raise Refusal(f"takes inputs of {self.nInputDim} dimensions, or {self.nInputDim + 1} with a batch")
         return rank > self.nInputDim
@@ -171,7 +176,7 @@ class MaskZero(Layer):
         rows = first.reshape((len(first), -1) if self._batch(first.ndim) else (1, -1))
         blank = ~np.any(rows, axis=1)
         y = self.inner(x)
-        return _masked(y, blank) if self.masks else y
+        return self._masked(y, blank) if self.masks else y
 
     def lower(self, op: Builder, x: Values) -> Values:
         first = cast("Value", first_tensor(x))
@@ -180,17 +185,21 @@ class MaskZero(Layer):
         axes = list(range(kept, first.rank))
         total = op.ReduceSum(size, axes, keepdims=1) if axes else size
         y = op.call(self.inner, x)
-        return _masked_values(op, y, total) if self.masks else y
+        return self._masked_values(op, y, total) if self.masks else y
 
+    def _by_sample(self, rank: int) -> bool:
+        """Whether an output of so many dimensions is masked sample by sample, not as a whole by the first one."""
+        return self.nInputDim is None or not self.by_rank or rank == self.nInputDim + 1
 
-def _masked(y: Nested, blank: Array) -> Nested:
-    if isinstance(y, list):
-        return [_masked(item, blank) for item in y]
-    return np.where(blank.reshape(-1, *[1] * (y.ndim - 1)), 0, y).astype(y.dtype)
+    def _masked(self, y: Nested, blank: Array) -> Nested:
+        if isinstance(y, list):
+            return [self._masked(item, blank) for item in y]
+        fitting = blank if self._by_sample(y.ndim) else blank[:1]
+        return np.where(fitting.reshape(-1, *[1] * (y.ndim - 1)), 0, y).astype(y.dtype)
 
-
-def _masked_values(op: Builder, y: Values, total: Value) -> Values:
-    if isinstance(y, list):
-        return [_masked_values(op, item, total) for item in y]
-    fitting = total if total.rank == y.rank else op.Reshape(total, [-1, *[1] * (y.rank - 1)])
-    return op.Where(op.LessOrEqual(fitting, 0.0), 0.0, y)
+    def _masked_values(self, op: Builder, y: Values, total: Value) -> Values:
+        if isinstance(y, list):
+            return [self._masked_values(op, item, total) for item in y]
+        fitting = total if self._by_sample(y.rank) else op.Slice(total, [0], [1], [0])
+        fitting = fitting if fitting.rank == y.rank else op.Reshape(fitting, [-1, *[1] * (y.rank - 1)])
+        return op.Where(op.LessOrEqual(fitting, 0.0), 0.0, y)
