@@ -51,6 +51,7 @@ def convert(
     unpacked: Annotated[bool, typer.Option("--unpacked", help="Weights as protobuf itself writes them.")] = False,
     caffe2: Annotated[str, typer.Option(help="1.0: right on every Caffe2; 1.10: its operators too.")] = "1.0",
     nnpack: Annotated[bool, typer.Option("--nnpack", help="The NNPACK engine where it is right.")] = False,
+    mkldnn: Annotated[bool, typer.Option("--mkldnn", help="MKL-DNN where it is right; not for phones.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Use blobs again where it is safe.")] = False,
     brew: Annotated[bool, typer.Option("--brew", help="What brew and mobile_exporter would write.")] = False,
     page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
@@ -58,7 +59,7 @@ def convert(
 ) -> None:
     if page is not None:
         _check_report(page, no_verify)
-    style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew))
+    style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
     target = style.target(output)
     if is_written(file):
         _refuse_for_written(file, at, plugin, page)
