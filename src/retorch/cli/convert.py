@@ -57,8 +57,7 @@ def convert(
     page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    if page is not None:
-        _check_report(page, no_verify)
+    _check_report(page, no_verify)
     style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
     target = style.target(output)
     if is_written(file):
@@ -110,7 +109,9 @@ def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Repo
         return verify(net, target, trials=[trial], layers=layers, watch=watch)
 
 
-def _check_report(page: Path, no_verify: bool) -> None:
+def _check_report(page: Path | None, no_verify: bool) -> None:
+    if page is None:
+        return
     from retorch.report import check
 
     if no_verify:
