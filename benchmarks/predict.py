@@ -33,6 +33,7 @@ STYLES: dict[str, tuple[EmitOptions, bool]] = {
     "retorch": (EmitOptions(), True),
     "retorch --in-place": (EmitOptions(in_place=True), True),
     "retorch --nnpack": (EmitOptions(nnpack=True), True),
+    "retorch --mkldnn": (EmitOptions(mkldnn=True), True),
 }
 TORCH7_RESNET = 0.42  # seconds of the real Torch7 for ResNet-50 on two cores of this kind
 

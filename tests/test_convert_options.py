@@ -33,6 +33,11 @@ def test_nnpack(tmp_path: Path) -> None:
     assert set(engines(converted(tmp_path))) == {""}
 
 
+def test_mkldnn(tmp_path: Path) -> None:
+    copies = [op.type for op in converted(tmp_path, "--mkldnn", "--no-fold").predict.op if op.type.startswith("Copy")]
+    assert copies == ["CopyCPUToIDEEP", "CopyIDEEPToCPU"]
+
+
 def test_in_place(tmp_path: Path) -> None:
     def overwritten(net: files.Caffe2Net) -> int:
         return sum(op.input[0] == op.output[0] for op in net.predict.op)
@@ -106,7 +111,16 @@ def test_predictor_container_in_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.caffe2
 @pytest.mark.parametrize(
-    "options", [["--nnpack"], ["--in-place"], ["--brew"], ["--init", "minidb"], ["--unpacked", "--no-fold"]]
+    "options",
+    [
+        ["--nnpack"],
+        ["--mkldnn"],
+        ["--mkldnn", "--init", "minidb"],
+        ["--in-place"],
+        ["--brew"],
+        ["--init", "minidb"],
+        ["--unpacked", "--no-fold"],
+    ],
 )
 def test_the_real_caffe2_agrees(options: list[str], caffe2: Runtime, tmp_path: Path) -> None:
     converted(tmp_path, *options)
@@ -126,6 +140,7 @@ def test_the_real_caffe2_agrees(options: list[str], caffe2: Runtime, tmp_path: P
         (["--to", "predictor", "--init", "minidb"], "a predictor container has no init net"),
         (["--to", "predictor", "--unpacked"], "a predictor container has no init net"),
         (["--brew", "--nnpack"], "brew would not have picked NNPACK"),
+        (["--brew", "--mkldnn"], "brew would not have picked MKL-DNN"),
     ],
 )
 def test_unusable(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 import retorch
 from golden_cases import Case, cases, check, flatten
+from retorch.caffe2.device import TO_IDEEP
+from retorch.caffe2.emission import placement
+from retorch.caffe2.emit import EmitOptions
 from retorch.caffe2.runtime import Runtime
 
 CASES = cases()
@@ -49,6 +52,21 @@ def test_real_caffe2_agrees_with_torch(case: Case, tmp_path: Path, caffe2: Runti
     network.save(tmp_path, format="caffe2")
     inputs = [x.astype(np.float32) for x in case.flat("input")]
     check(case.flat("output"), caffe2.run(tmp_path, inputs))
+
+
+@pytest.mark.caffe2
+@every_case
+def test_real_mkldnn_agrees_with_torch(
+    case: Case, tmp_path: Path, caffe2: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These networks are small: all that may go to the device does."""
+    monkeypatch.setattr(placement, "_START", 0)
+    monkeypatch.setattr(placement, "_COPY", 0)
+    network = retorch.convert(retorch.load(case.path), case.nested("input"))
+    options = EmitOptions("1.10" if caffe2.version.startswith("1.10") else "1.0", mkldnn=True)
+    network.save(tmp_path, options=options)
+    if any(op.type == TO_IDEEP for op in network.caffe2(options).predict.op):  # else it is a net like any other
+        check(case.flat("output"), caffe2.run(tmp_path, [x.astype(np.float32) for x in case.flat("input")]))
 
 
 @every_case

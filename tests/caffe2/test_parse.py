@@ -60,8 +60,9 @@ def test_every_rule_has_a_row() -> None:
     used = {operator.type for case in ROWS for operator in case.net().predict.op}
     same = {
         "Conv1D", "Conv2D", "Conv3D", "LC1D", "LC2D", "MaxPool1D", "MaxPool2D", "MaxPool3D", "AveragePool1D",
-        "AveragePool2D", "AveragePool3D", "CopyCPUToGPU", "CopyGPUToCPU", "CopyFromCPUInput", "EnsureDense",
-        "Identity", "Snapshot", "AliasWithName", "DepthSplit", "GivenTensorDoubleFill", "GivenTensorBoolFill",
+        "AveragePool2D", "AveragePool3D", "CopyCPUToGPU", "CopyGPUToCPU", "CopyCPUToIDEEP", "CopyIDEEPToCPU",
+        "CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName", "DepthSplit",
+        "GivenTensorDoubleFill", "GivenTensorBoolFill",
     }  # fmt: skip
     assert set(RULES) - used == same
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from retorch.caffe2.device import TO_CPU, TO_IDEEP, runs_on_ideep
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 
@@ -82,7 +83,13 @@ def lacks(net: Caffe2Net, shapes: Shapes, fills: Mapping[str, str], init_size: i
     found = [Lack(blob, kind, *reason) for blob, kind in fills.items() if (reason := _operator(kind))]
     if init_size > _LARGEST_INIT:
         found.append(Lack("init_net", "NetDef", f"{init_size:,} bytes, and it reads 1 GiB", "a minidb (--init minidb)"))
-    for op in net.predict.op:
+    ops = [op for op in net.predict.op if op.type not in (TO_IDEEP, TO_CPU)]
+    placed = sum(runs_on_ideep(op, net.predict) for op in ops)
+    if placed:
+        found.append(
+            Lack("predict_net", "NetDef", f"{placed} operators for MKL-DNN, and it has none", "leave out --mkldnn")
+        )
+    for op in ops:
         blob = op.output[0] if op.output else ""
         found += [Lack(blob, op.type, what, instead) for what, instead in _reasons(op, known)]
     return found

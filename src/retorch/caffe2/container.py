@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from retorch.caffe2 import messages, minidb
+from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import MetaNetDef, NetDef
 from retorch.caffe2.wire import Array
 from retorch.errors import FormatError
@@ -29,7 +30,7 @@ def encode(
     for role, names in ((_PARAMETERS, list(params)), (_INPUTS, inputs), (_OUTPUTS, predict.external_output)):
         meta.blobs.add(key=role, value=names)
     meta.nets.add(key=_PREDICT_INIT, value=_predict_init(inputs, predict.external_output, shapes))
-    meta.nets.add(key=_GLOBAL_INIT, value=_global_init(list(params)))
+    meta.nets.add(key=_GLOBAL_INIT, value=_global_init(params, ideep_params(predict, params)))
     meta.nets.add(key=_PREDICT, value=predict)
     yield minidb.encode_bytes(META, "std::string", meta.SerializeToString(deterministic=True))
     for name, array in params.items():
@@ -47,11 +48,11 @@ def _predict_init(inputs: tuple[str, ...], outputs: Iterable[str], shapes: Mappi
     return net
 
 
-def _global_init(params: list[str]) -> NetDef:
+def _global_init(params: Mapping[str, Array], ideep: frozenset[str]) -> NetDef:
     """Loads the parameters from the database that the container was opened as."""
-    net = NetDef(name="global-init", external_input=[_READER], external_output=params)
-    if params:
-        net.op.add(type="Load", input=[_READER], output=params)
+    net = NetDef(name="global-init", external_input=[_READER], external_output=list(params), op=loads(params, ideep))
+    for load in net.op:
+        load.input.append(_READER)
     return net
 
 

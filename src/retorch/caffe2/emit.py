@@ -33,6 +33,7 @@ from retorch.caffe2.emission.op import (
     SizeRefusalError,
     dims_of,
 )
+from retorch.caffe2.emission.placement import on_mkldnn
 from retorch.caffe2.emission.tuning import in_place, nnpack
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
@@ -178,8 +179,10 @@ def _outputs(draft: Draft, graph: ir.Graph) -> list[str]:
 def _finished(draft: Draft, graph: ir.Graph) -> Caffe2Net:
     outputs = _outputs(draft, graph)
     if draft.options.nnpack:
-        values = [value for node in graph for value in node.outputs]
-        draft.ops = nnpack(draft.ops, {value.name or "": dims_of(value) for value in values if value.shape})
+        draft.ops = nnpack(draft.ops)
+    if draft.options.mkldnn:
+        fed = {value.name or "": dims_of(value) for value in graph.inputs if value.const_value is None}
+        draft.ops = on_mkldnn(draft, fed, outputs)
     if draft.options.in_place:
         draft.ops = in_place(draft.ops, outputs)
     inputs = [value.name or "" for value in graph.inputs if value.const_value is None]

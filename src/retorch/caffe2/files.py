@@ -19,6 +19,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from retorch.caffe2 import container, filled, fills, messages, minidb, swap, wire
+from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
@@ -62,17 +63,22 @@ def init_chunks(
 ) -> tuple[int, Chunks]:
     """The serialised init net: its size in bytes and its content, piece by piece.
 
-    One fill per parameter in order, or one ``Load`` of all from ``database``; then a 1x1 zero for every data blob,
-    which makes it known to the workspace. ``exporter`` writes it as
-    Caffe2's ``mobile_exporter`` does: without a name of the net, with an empty one of each operator.
+    One fill per parameter in order, or a ``Load`` of all from ``database``; then a 1x1 zero for every data blob, which
+    makes it known to the workspace. Parameters that operators of MKL-DNN read are made on its device. ``exporter``
+    writes it as Caffe2's ``mobile_exporter`` does: without a name of the net, with an empty one of each operator.
     """
     name = b"" if exporter else wire.delimited(fills.NET_NAME, _init_name(net.predict.name))
     placeholder = np.zeros((1, 1), np.float32)
+    ideep = ideep_params(net.predict, net.params)
     plan: list[fills.Fill] = []
-    if database is not None and net.params:
-        name += wire.delimited(fills.NET_OP, _load(list(net.params), database).SerializeToString())
-    elif database is None:
-        plan += [fills.encode(blob, array, packed=packed, unnamed=exporter) for blob, array in net.params.items()]
+    if database is not None:
+        for load in loads(net.params, ideep):
+            name += wire.delimited(fills.NET_OP, _from_minidb(load, database).SerializeToString())
+    else:
+        plan += [
+            fills.encode(blob, array, packed=packed, unnamed=exporter, ideep=blob in ideep)
+            for blob, array in net.params.items()
+        ]
     plan += [fills.encode(blob, placeholder, packed=packed, unnamed=exporter) for blob in net.inputs]
 
     def chunks() -> Chunks:
@@ -88,9 +94,8 @@ def _init_name(predict_name: str) -> str:
     return f"{predict_name[:58]}_init"
 
 
-def _load(names: list[str], database: Path) -> OperatorDef:
-    """The operator that takes blobs from a minidb, by the path from the root: any other depends on where one runs."""
-    load = OperatorDef(type="Load", output=names)
+def _from_minidb(load: OperatorDef, database: Path) -> OperatorDef:
+    """The operator takes its blobs from there, by the path from the root: any other depends on where one runs."""
     load.arg.add(name="absolute_path", i=1)
     load.arg.add(name="db", s=os.fsencode(database))
     load.arg.add(name="db_type", s=b"minidb")

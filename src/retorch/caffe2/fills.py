@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.caffe2 import wire
+from retorch.caffe2.device import IDEEP
 from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError
 
 # Field numbers of caffe2.proto.
 NET_NAME, NET_OP = 1, 2
-OP_INPUT, OP_OUTPUT, OP_NAME, OP_TYPE, OP_ARG = 1, 2, 3, 4, 5
+OP_INPUT, OP_OUTPUT, OP_NAME, OP_TYPE, OP_ARG, OP_DEVICE = 1, 2, 3, 4, 5, 6
 ARG_NAME, ARG_F, ARG_I, ARG_S, ARG_FLOATS, ARG_INTS, ARG_STRINGS = 1, 2, 3, 4, 5, 6, 7
+_DEVICE_TYPE = 1
 
 Chunk = bytes | memoryview
 
@@ -47,10 +49,11 @@ class Fill:
     chunks: Callable[[], Iterator[Chunk]]
 
 
-def encode(name: str, array: Array, *, packed: bool = True, unnamed: bool = False) -> Fill:
+def encode(name: str, array: Array, *, packed: bool = True, unnamed: bool = False, ideep: bool = False) -> Fill:
     """The NetDef field that fills blob ``name``; ConversionError for a type that no fill stores exactly.
 
-    ``unnamed`` gives the operator an empty name, as Caffe2's Python does, in place of none.
+    ``unnamed`` gives the operator an empty name, as Caffe2's Python does, in place of none. ``ideep`` makes the blob a
+    tensor of MKL-DNN, which are floats.
     """
     little = array.dtype.newbyteorder("<")
     if little not in _BY_DTYPE:
@@ -64,13 +67,16 @@ def encode(name: str, array: Array, *, packed: bool = True, unnamed: bool = Fals
     before = wire.delimited(OP_OUTPUT, name) + (wire.delimited(OP_NAME, "") if unnamed else b"")
     before += wire.delimited(OP_TYPE, kind) + wire.delimited(OP_ARG, shape)
     before += wire.head(OP_ARG, len(values_name) + payload.size) + values_name
-    start = wire.head(NET_OP, len(before) + payload.size) + before
+    after = wire.delimited(OP_DEVICE, wire.integer(_DEVICE_TYPE, IDEEP)) if ideep else b""
+    start = wire.head(NET_OP, len(before) + payload.size + len(after)) + before
 
     def chunks() -> Iterator[Chunk]:
         yield start
         yield from payload.chunks()
+        if after:
+            yield after
 
-    return Fill(len(start) + payload.size, chunks)
+    return Fill(len(start) + payload.size + len(after), chunks)
 
 
 def operator(dtype: np.dtype[Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TypeAlias
 
+from retorch.caffe2.device import IDEEP, TO_CPU, TO_IDEEP
 from retorch.caffe2.proto.caffe2_pb2 import Argument, OperatorDef
 
 Arg: TypeAlias = int | float | str | Sequence[int] | Sequence[float]
@@ -38,7 +39,7 @@ _PLAIN = (
     *("Abs", "Acos", "Asin", "Atan", "BatchGather", "BooleanMask", "Ceil", "Copy", "Cos", "Cosh", "Erf", "Exp"),
     *("Floor", "LengthsToSegmentIds", "Log", "Max", "Min", "Negative", "Not", "PRelu", "Reciprocal", "Relu"),
     *("ScatterAssign", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqr", "Sqrt", "Sum", "Tan", "Tanh"),
-    "Where",
+    *("Where", TO_CPU, TO_IDEEP),
 )
 _BINARY = ("Add", "And", "Div", "EQ", "GE", "GT", "LE", "LT", "Mul", "Or", "Sub", "Xor")
 
@@ -117,7 +118,13 @@ def _whole(number: float) -> int:
 
 
 def operator(
-    kind: str, inputs: Sequence[str], outputs: Sequence[str], arguments: Mapping[str, Arg], engine: str = ""
+    kind: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    arguments: Mapping[str, Arg],
+    engine: str = "",
+    *,
+    ideep: bool = False,
 ) -> OperatorDef:
     """One operator without a name (a name changes what Caffe2's pools and convolutions accept).
 
@@ -134,4 +141,6 @@ def operator(
     )
     if engine:
         made.engine = engine
+    if ideep:
+        made.device_option.device_type = IDEEP
     return made

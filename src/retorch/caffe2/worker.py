@@ -101,7 +101,7 @@ class Caffe2:
             raise RuntimeError("the predict net cannot be created")
         if not self.workspace.RunNet(predict.name):
             raise RuntimeError("the predict net failed")
-        return [self.fetch(name) for name in outputs]
+        return self.fetched(outputs, predict)
 
     def run_container(self, request: "dict[str, Any]", inputs: "dict[str, NDArray[Any]]") -> "list[NDArray[Any]]":
         """The same for a predictor container, through Caffe2's own exporter."""
@@ -111,7 +111,7 @@ class Caffe2:
             self.workspace.FeedBlob(name, array)
         if not self.workspace.RunNet(net):
             raise RuntimeError("the predict net failed")
-        return [self.fetch(name) for name in request["outputs"] or list(net.Proto().external_output)]
+        return self.fetched(request["outputs"] or list(net.Proto().external_output), net.Proto())
 
     def predict(
         self, init: str, predict: "Any", inputs: "dict[str, NDArray[Any]]", outputs: "list[str]"
@@ -121,6 +121,18 @@ class Caffe2:
         predictor = self.workspace.Predictor(self.init_bytes(init), predict.SerializeToString())
         results = predictor.run(inputs)
         return [results[declared.index(name)] for name in outputs]
+
+    def fetched(self, names: "list[str]", net: "Any") -> "list[NDArray[Any]]":
+        """Blobs that the net has made. FetchBlob turns the sizes of some that are tensors of MKL-DNN (1x1xHxW)."""
+        ideep = self.proto.DeviceOption(device_type=self.proto.IDEEP)
+        there = {
+            name for op in net.op if op.device_option == ideep and op.type != "CopyIDEEPToCPU" for name in op.output[:1]
+        }
+        for name in there.intersection(names):
+            copy = self.proto.OperatorDef(type="CopyIDEEPToCPU", input=[name], output=[name + "/cpu"])
+            copy.device_option.CopyFrom(ideep)
+            self.workspace.RunOperatorOnce(copy)
+        return [self.fetch(name + "/cpu" if name in there else name) for name in names]
 
     def fetch(self, name: str) -> "NDArray[Any]":
         """A blob of numbers."""

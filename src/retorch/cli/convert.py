@@ -50,14 +50,14 @@ def convert(
     unpacked: Annotated[bool, typer.Option("--unpacked", help="Weights as protobuf itself writes them.")] = False,
     caffe2: Annotated[str, typer.Option(help="1.0: right on every Caffe2; 1.10: its operators too.")] = "1.0",
     nnpack: Annotated[bool, typer.Option("--nnpack", help="The NNPACK engine where it is right.")] = False,
+    mkldnn: Annotated[bool, typer.Option("--mkldnn", help="MKL-DNN where it is right; not for phones.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Use blobs again where it is safe.")] = False,
     brew: Annotated[bool, typer.Option("--brew", help="What brew and mobile_exporter would write.")] = False,
     page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    if page is not None:
-        _check_report(page, no_verify)
-    style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew))
+    _check_report(page, no_verify)
+    style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
     target = style.target(output)
     if is_written(file):
         _refuse_for_written(file, at, plugin, page)
@@ -119,7 +119,9 @@ def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Repo
         return verify(net, target, trials=[trial], layers=layers, watch=watch)
 
 
-def _check_report(page: Path, no_verify: bool) -> None:
+def _check_report(page: Path | None, no_verify: bool) -> None:
+    if page is None:
+        return
     from retorch.report import check
 
     if no_verify:

@@ -29,6 +29,7 @@ class Caffe2Style:
     nnpack: bool = False
     in_place: bool = False
     brew: bool = False
+    mkldnn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Style:
             raise UsageError("a predictor container has no init net: --init and --unpacked say nothing about it")
         if caffe2.brew and caffe2.nnpack:
             raise UsageError("brew would not have picked NNPACK: --brew or --nnpack")
+        if caffe2.brew and caffe2.mkldnn:
+            raise UsageError("brew would not have picked MKL-DNN: --brew or --mkldnn")
         return cls(kind, caffe2)
 
     def target(self, output: Path) -> Path:
@@ -80,7 +83,7 @@ class Style:
         if self.kind == "onnx":
             return None
         given = self.caffe2
-        return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew)
+        return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)
 
 
 def _age(text: str) -> Literal["1.0", "1.10"] | None:

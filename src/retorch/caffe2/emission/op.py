@@ -17,6 +17,7 @@ import onnx_ir as ir
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.caffe2.schema import Arg, operator
 from retorch.caffe2.wire import Array
+from retorch.errors import UsageError
 
 Dim: TypeAlias = int | str
 Dims: TypeAlias = tuple[Dim, ...]
@@ -40,14 +41,20 @@ class EmitOptions:
     """How Caffe2 nets are written.
 
     ``age``: "1.0" writes what is right on the Caffe2 of torch 1.0.0 and of 1.10.2 alike, "1.10" may use operators that
-    only the latter has. ``nnpack`` picks the NNPACK engine where it is right. ``in_place`` reuses blobs where safe.
-    ``brew`` writes operators as ``brew`` and ``mobile_exporter`` would (see ``brew.py``).
+    only the latter has. ``nnpack`` picks the NNPACK engine where it is right, ``mkldnn`` the device of MKL-DNN where it
+    is right and no operator has that engine. ``in_place`` reuses blobs where safe. ``brew`` writes operators as
+    ``brew`` and ``mobile_exporter`` would (see ``brew.py``): UsageError together with ``mkldnn``.
     """
 
     age: Literal["1.0", "1.10"] = "1.0"
     nnpack: bool = False
     in_place: bool = False
     brew: bool = False
+    mkldnn: bool = False
+
+    def __post_init__(self) -> None:
+        if self.brew and self.mkldnn:
+            raise UsageError("brew would not have picked MKL-DNN: --brew or --mkldnn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +82,26 @@ def size(dim: Dim) -> int:
 
 @dataclass(slots=True)
 class Pending:
-    """An operator whose blobs may still be renamed."""
+    """An operator whose blobs may still be renamed; ``dims`` are those of its outputs, where a rule made it."""
 
     kind: str
     inputs: list[str]
     outputs: list[str]
     args: Mapping[str, Arg]
     engine: str = ""
+    dims: Sequence[Dims] = ()
+    ideep: bool = False
+
+    def numbers(self, name: str) -> tuple[int | float, ...]:
+        """An argument that is a list; empty where it is not there."""
+        found = self.args.get(name, ())
+        return tuple(found) if not isinstance(found, int | float | str) else ()
 
     def operator(self) -> OperatorDef:
         """The finished operator; Reshape and Concat have a second output that Caffe2 demands and nobody reads."""
         extra = {"Reshape": "dims", "Concat": "concat_dims"}.get(self.kind)
         outputs = [*self.outputs, f"_{self.outputs[0]}_{extra}"] if extra else self.outputs
-        return operator(self.kind, self.inputs, outputs, self.args, self.engine)
+        return operator(self.kind, self.inputs, outputs, self.args, self.engine, ideep=self.ideep)
 
 
 @dataclass
@@ -254,7 +268,8 @@ class Op:
     def many(self, kind: str, inputs: Sequence[Blob], dims: Sequence[Dims], /, **args: Arg) -> list[Blob]:
         """An operator with several outputs, of the dimensions given."""
         made = [Blob(self.draft.fresh(f"{self.y}_{kind.lower()}"), each) for each in dims]
-        self.ops.append(Pending(kind, [blob.name for blob in inputs], [blob.name for blob in made], args))
+        names = [blob.name for blob in inputs], [blob.name for blob in made]
+        self.ops.append(Pending(kind, *names, args, dims=dims))
         return made
 
     def make(self, kind: str, inputs: Sequence[Blob], dims: Dims, /, **args: Arg) -> Blob:

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import prod
 
 from retorch.caffe2.emission.op import Dims, Pending
-from retorch.caffe2.schema import Arg
 
 # They write where they read, on every age, and nothing else in them looks at the input afterwards.
 _IN_PLACE = frozenset(("Clip", "Elu", "LeakyRelu", "PRelu", "Relu", "Scale", "Sigmoid", "Tanh"))
-
-
-def _list(args: Mapping[str, Arg], name: str) -> tuple[int | float, ...]:
-    found = args.get(name, ())
-    return tuple(found) if not isinstance(found, int | float | str) else ()
 
 
 # What NNPACK prepares for a pair of planes pays from so many products of the convolution on; measured.
 _TRANSFORM_PAYS, _PRODUCT_PAYS = 3500, 100
 
 
-def nnpack(ops: Sequence[Pending], shapes: Mapping[str, Dims]) -> list[Pending]:
+def nnpack(ops: Sequence[Pending]) -> list[Pending]:
     """The NNPACK engine for 2-D convolutions without dilation, which with one it corrupts memory on.
 
     It computes 3x3 by Winograd's algorithm, twenty times less exactly than by the transform that is asked for here.
-    Small images, by ``shapes`` of the outputs as far as they are known, keep the other engine: NNPACK transforms the
-    weights at every run, which takes longer there than it saves.
+    Small images keep the other engine: NNPACK transforms the weights at every run, which takes longer there than it
+    saves.
     """
     made: list[Pending] = []
     for pending in ops:
-        kernels, strides = _list(pending.args, "kernels"), _list(pending.args, "strides")
+        kernels, strides = pending.numbers("kernels"), pending.numbers("strides")
         if (
             pending.kind == "Conv"
             and len(kernels) == 2
             and "dilations" not in pending.args
-            and _pays(kernels, strides, shapes.get(pending.outputs[0], ()))
+            and _pays(kernels, strides, pending.dims[0])
         ):
             winograd = kernels == (3, 3) and strides == (1, 1)
             args = {**pending.args, "algo": "FT16"} if winograd else pending.args

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from retorch.caffe2.device import TO_CPU, TO_IDEEP
 from retorch.caffe2.parsing.call import Call, Rule
 from retorch.caffe2.parsing.graph import RefusalError, axis_of, count, dims, rank
 
@@ -172,6 +173,7 @@ RULES: Mapping[str, Rule] = {
     "Negative": plain("Neg"),
     "Reciprocal": plain("Reciprocal"),
     **dict.fromkeys(("Copy", "Alias", "StopGradient", "EnsureCPUOutput", "CopyCPUToGPU", "CopyGPUToCPU"), identity),
+    **dict.fromkeys((TO_IDEEP, TO_CPU), identity),
     **dict.fromkeys(("CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName"), identity),
     "LeakyRelu": leaky_relu,
     "PRelu": prelu,

@@ -17,7 +17,7 @@ Sizes: TypeAlias = tuple[int | str | None, ...]
 #: Operators whose first output has the shape and the type of the first input.
 _POINTWISE = """
 Relu Sigmoid Tanh Exp Log Sqrt Abs Sign Floor Ceil Softsign LeakyRelu PRelu Elu Selu Clip Copy Alias StopGradient
-EnsureCPUOutput Scale Softmax Dropout Negative Sqr Add Sub Mul Div Sum LRN
+EnsureCPUOutput Scale Softmax Dropout Negative Sqr Add Sub Mul Div Sum LRN CopyCPUToIDEEP CopyIDEEPToCPU
 """
 _MOVING = "Reshape ExpandDims Squeeze Transpose Flatten Slice Tile Concat Split FlattenToVec"
 _IMAGES = """

@@ -1,0 +1,33 @@
+"""Caffe2's device for MKL-DNN, which it calls IDEEP: which operators run there, and which blobs are its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
+from retorch.caffe2.wire import Array
+
+IDEEP = 5  # caffe2.DeviceTypeProto
+TO_IDEEP, TO_CPU = "CopyCPUToIDEEP", "CopyIDEEPToCPU"  # they run on the device as well
+
+
+def runs_on_ideep(op: OperatorDef, net: NetDef) -> bool:
+    """Whether the operator is for that device; one that names no device is for that of its net."""
+    option = op.device_option if op.HasField("device_option") else net.device_option
+    return option.device_type == IDEEP
+
+
+def ideep_params(net: NetDef, params: Mapping[str, Array]) -> frozenset[str]:
+    """The parameters that have to be tensors of the device, which are floats: its operators read them."""
+    readers = (op for op in net.op if runs_on_ideep(op, net) and op.type != TO_IDEEP)
+    return frozenset(name for op in readers for name in op.input if name in params and params[name].dtype == np.float32)
+
+
+def loads(params: Mapping[str, Array], ideep: frozenset[str]) -> list[OperatorDef]:
+    """``Load`` for the parameters of each side, as yet without a database."""
+    sides = [[name for name in params if name not in ideep], [name for name in params if name in ideep]]
+    made = [OperatorDef(type="Load", output=names) for names in sides]
+    made[1].device_option.device_type = IDEEP
+    return [load for load in made if load.output]
