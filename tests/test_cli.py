@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import retorch
-from golden_cases import GOLDEN
+from golden_cases import GOLDEN, check
 from retorch.cli import main
 
 DIGITS = GOLDEN / "digits" / "digits.t7"
@@ -70,6 +70,20 @@ def test_convert_to_onnx_makes_the_folder(tmp_path: Path, output: str, written: 
     assert (tmp_path / written).is_file()
     assert main(["verify", str(tmp_path / written)]) == 0
     assert main(["verify", network, str((tmp_path / written).parent)]) == 0
+
+
+def test_tables_nest_on_the_command_line(tmp_path: Path) -> None:
+    network, given = str(GOLDEN / "MixtureTable_1.t7"), str(GOLDEN / "MixtureTable_1.npz")
+    assert main(["convert", network, "-o", str(tmp_path / "out"), "--input", "{2x3,{2x4, 2x4, 2x4}}"]) == 0
+    for what, which in ((network, "reference"), (network, "embedded"), (str(tmp_path / "out"), "embedded")):
+        assert main(["run", what, "--input", given, "-o", str(tmp_path / "y.npz"), "--engine", which]) == 0
+        check([np.load(given)["output_0"]], [np.load(tmp_path / "y.npz")["output_0"]])
+    assert main(["verify", network, str(tmp_path / "out"), "--inputs", given]) == 0
+
+
+@pytest.mark.parametrize("shapes", ["{1x2", "{1x2}}", "1x2}", "{1x2}{1x3}", "{a}", "}{"])
+def test_braces_that_do_not_match(shapes: str, tmp_path: Path) -> None:
+    assert main(["convert", str(GOLDEN / "MixtureTable_1.t7"), "-o", str(tmp_path / "out"), "--input", shapes]) == 2
 
 
 def test_errors_name_what_they_are_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

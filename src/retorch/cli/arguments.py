@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import runpy
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from retorch.errors import UsageError
 
@@ -33,9 +35,26 @@ def shape(text: str) -> tuple[int, ...]:
 
 
 def example(shapes: list[str]) -> Example:
-    """The ``--input`` options as an example: one shape, or a table of several."""
-    made: list[Any] = [shape(s) for s in shapes]
+    """The ``--input`` options as an example: one shape, or a table of several; ``{1x3,{1x4,1x5}}`` is a table too."""
+    made: list[Any] = [_nested(s) if "{" in s else shape(s) for s in shapes]
     return made[0] if len(made) == 1 else made
+
+
+def _nested(text: str) -> list[Any]:
+    """A table of shapes in Lua's braces; ``{{1x4,1x5}}`` is a table that holds a table."""
+    inside: list[list[Any]] = [[]]
+    for part in re.findall(r"[{}]|[^{},\s]+", text):
+        if part == "{":
+            inside.append([])
+        elif part == "}" and len(inside) > 1:
+            closed = inside.pop()
+            inside[-1].append(closed)
+        else:
+            inside[-1].append(shape(part))
+    found: Any = inside[0][0] if len(inside) == 1 and len(inside[0]) == 1 else None
+    if not isinstance(found, list):
+        raise UsageError(f"--input {text}: the braces do not match", hint="for example --input '{1x3x8x8,{1x4,1x5}}'")
+    return cast("list[Any]", found)
 
 
 def load_plugins(files: list[Path]) -> None:
@@ -88,6 +107,27 @@ def arrays(file: Path) -> list[Any]:
         if other is not None or not names:
             raise UsageError("holds no arrays of numbers" if other is None else f"{other} is not an array of numbers")
     return [stored[n] for n in names]
+
+
+def nested(file: Path, given: list[Any]) -> Any:
+    """The arrays of a file as a network takes them: as its ``input_nesting`` says (``[0, [1, 2]]``), where it has one.
+
+    Without, a single array stands for itself, and several are a table.
+
+    Raises:
+        UsageError: a nesting of other arrays than there are.
+    """
+    import numpy as np
+
+    stored: Any = np.load(file)
+    if isinstance(stored, np.ndarray) or "input_nesting" not in stored:
+        return given[0] if len(given) == 1 else given
+    text = str(stored["input_nesting"])
+    if sorted(map(int, re.findall(r"\d+", text))) != list(range(len(given))):
+        raise UsageError(f"{file}: input_nesting is {text}, for {len(given)} arrays")
+    from retorch.verification.inputs import nest
+
+    return nest(json.loads(text), given)
 
 
 def _check_arrays(file: Path) -> None:

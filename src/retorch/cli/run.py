@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import arrays, check_apart, load_module
+from retorch.cli.arguments import arrays, check_apart, load_module, nested
 from retorch.cli.outcome import about
 from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import UsageError
@@ -56,9 +56,9 @@ def run(
             results = _from_files(network, given, which)
         elif written:
             source, place = _source(network)
-            results = _from_torch(source, at or place, plugin, given, which)
+            results = _from_torch(source, at or place, plugin, nested(input, given), which)
         else:
-            results = _from_torch(network, at, plugin, given, which)
+            results = _from_torch(network, at, plugin, nested(input, given), which)
     named: Any = {f"output_{i}": y for i, y in enumerate(results)}
     with about(output), replacing(output) as part, part.open("wb") as file:
         np.savez(file, **named)
@@ -87,17 +87,16 @@ def _show(output: Path, which: str, results: list[Array]) -> None:
     screen.print(f"wrote {plain(str(output))} ({which})")
 
 
-def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, given: list[Array], which: str) -> list[Array]:
+def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, x: Any, which: str) -> list[Array]:
     from retorch.conversion import convert
     from retorch.layers.rule import tensors
 
     net = load_module(file, at, plugin)
-    x: Any = given[0] if len(given) == 1 else given
     if which == "reference":
         return list(tensors(net.forward(x)))
     with tempfile.TemporaryDirectory() as folder:
         convert(net, x).save(folder)
-        return _from_files(Path(folder), given, which)
+        return _from_files(Path(folder), list(tensors(x)), which)
 
 
 def _source(written: Path) -> tuple[Path, str | None]:

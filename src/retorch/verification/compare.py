@@ -68,8 +68,6 @@ def verify(
     Raises FormatError for files that cannot be read, UsageError for an unknown engine or inputs that do not fit.
     """
     target = Path(path)
-    if isinstance(engines, str):
-        engines = [engines]
     network = described(target)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)

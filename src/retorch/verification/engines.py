@@ -158,12 +158,13 @@ def _installed(age: str) -> bool:
     return runtime is not None
 
 
-def each_engine(names: Sequence[str]) -> list[str]:
-    """The names with ``caffe2-all`` replaced by every age that is installed.
+def each_engine(names: str | Sequence[str]) -> list[str]:
+    """The names, or the only one, with ``caffe2-all`` replaced by every age that is installed.
 
     Raises:
         UsageError: none is.
     """
+    names = [names] if isinstance(names, str) else names
     if "caffe2-all" not in names:
         return list(names)
     ages = [age for age in AGES if _installed(age)]
