@@ -47,6 +47,12 @@ class Run:
     #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
     moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
+    #: The tables that modules fill anew each time they run.
+    tables: dict[object, list[Nested]] = field(default_factory=lambda: dict[object, list[Nested]]())
+    #: What the clones of a module own, by whose clones they are: buffers, outputs, tables.
+    clones: dict[object, tuple[dict[int, Array], dict[int, Array], dict[object, list[Nested]]]] = field(
+        default_factory=lambda: dict[object, tuple[dict[int, Array], dict[int, Array], dict[object, list[Nested]]]]()
+    )
     listen: Callable[[Layer, Nested, Nested], None] | None = None
     #: What Torch would draw at random for a layer, in a given shape.
     noise: Callable[[Layer, Sizes], Array] | None = None
@@ -87,18 +93,31 @@ def drawn(owner: Layer, shape: Sizes) -> Array:
 
 
 @contextmanager
-def fresh_clones() -> Generator[None]:
-    """One clone of a module: it owns buffers, and states of its own."""
+def clone(of: object) -> Generator[None]:
+    """One clone of a module, the same for the same key: it owns buffers and tables, and states of its own."""
     run = _current_run.get()
     if run is None:
         yield
         return
-    outer = run.buffers, run.outputs, run.memory
-    run.buffers, run.outputs, run.memory = {}, {}, {}
+    outer = run.buffers, run.outputs, run.tables, run.memory
+    run.buffers, run.outputs, run.tables = run.clones.setdefault(of, ({}, {}, {}))
+    run.memory = {}
     try:
         yield
     finally:
-        run.buffers, run.outputs, run.memory = outer
+        run.buffers, run.outputs, run.tables, run.memory = outer
+
+
+def last_output(layer: Layer) -> Array | None:
+    """The tensor that a module calls its output, as it is before the module runs again."""
+    run = _current_run.get()
+    return None if run is None else run.outputs.get(id(layer))
+
+
+def own_table(key: object) -> list[Nested]:
+    """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
+    run = _current_run.get()
+    return [] if run is None or run.memory else run.tables.setdefault(key, [])
 
 
 def current(x: Nested) -> Nested:
@@ -107,7 +126,8 @@ def current(x: Nested) -> Nested:
     if run is None or not run.moved:
         return x
     if isinstance(x, list):
-        return [current(item) for item in x]
+        x[:] = [current(item) for item in x]
+        return x
     while id(x) in run.moved:
         x = run.moved[id(x)][1]
     return x
