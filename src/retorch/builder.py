@@ -204,7 +204,7 @@ class Builder:
         return self.squeeze(self.narrow(x, axis, index, 1), axis)
 
     def becomes(self, x: Value, y: Value) -> Value:
-        """``y``, a view of x, as :func:`retorch.layers.rule.becomes` says it of arrays."""
+        """``y``, a view of x, as :func:`retorch.layers.running.becomes` says it of arrays."""
         self._moved[id(x)] = x, y
         return y
 
@@ -310,7 +310,7 @@ class Builder:
         return y
 
     def current(self, x: Nested) -> Nested:
-        """What tensors are by now, as :func:`retorch.layers.rule.current` says it of arrays."""
+        """What tensors are by now, as :func:`retorch.layers.running.current` says it of arrays."""
         if isinstance(x, list):
             x[:] = [self.current(item) for item in x]
             return x
@@ -320,7 +320,7 @@ class Builder:
 
     @contextmanager
     def clone(self, of: object) -> Generator[None]:
-        """One clone of a module, as :func:`retorch.layers.rule.clone`."""
+        """One clone of a module, as :func:`retorch.layers.running.clone`."""
         outer = self._buffers, self._outputs, self._tables, self.memory
         self._buffers, self._outputs, self._tables = self._clones.setdefault(of, ({}, {}, {}))
         self.memory = {}
@@ -330,11 +330,11 @@ class Builder:
             self._buffers, self._outputs, self._tables, self.memory = outer
 
     def last_output(self, layer: Layer) -> Value | None:
-        """The tensor that a module calls its output, as :func:`retorch.layers.rule.last_output`."""
+        """The tensor that a module calls its output, as :func:`retorch.layers.running.last_output`."""
         return self._outputs.get(id(layer))
 
     def own_table(self, key: object) -> list[Nested]:
-        """The one table that a module hands out, as :func:`retorch.layers.rule.own_table`."""
+        """The one table that a module hands out, as :func:`retorch.layers.running.own_table`."""
         return [] if self.memory else self._tables.setdefault(key, [])
 
     @contextmanager

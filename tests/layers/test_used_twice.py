@@ -137,6 +137,16 @@ def one_copy_is_a_view(rng: np.random.Generator) -> Rows:
     yield "", sequential(scale(1), net), x, [3 * x[:, None], 3 * x]
 
 
+def normalized_in_one_branch(rng: np.random.Generator) -> Rows:
+    """Batch normalization gives its module's input four dimensions, and the module gives it three again."""
+    x, mean = noise(rng, 3, 2, 4), noise(rng, 3)
+    norm = torch_object("nn.SpatialBatchNormalization", running_mean=mean, running_var=np.ones(3, np.float32), eps=0.0)
+    shared = torch_object("nn.Abs")
+    branches = both(row(shared, norm), row(scale(2), shared), row(scale(3), shared))
+    y = np.abs(x)
+    yield "", sequential(branches), x, [(y - mean[:, None, None])[None], 3 * y, 3 * y]
+
+
 def joined_by_position(rng: np.random.Generator) -> Rows:
     """``narrow(…):copy(…)`` asks for equally many elements only."""
     x, y, z = noise(rng, 2, 3), noise(rng, 2, 4, 1), noise(rng, 2, 3)
@@ -157,6 +167,7 @@ ROWS = named(
     added_to_its_own_sum,
     clones,
     one_copy_is_a_view,
+    normalized_in_one_branch,
     joined_by_position,
 )
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, clone, current, layer, own_table
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.running import clone, current, own_table
 from retorch.layers.shape import axis_of, in_one_piece, reshaped, viewed
 from retorch.layers.table import entries, joined, joined_values
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer, own_table
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.running import own_table
 from retorch.torch7 import LuaTable, TorchObject
 
 if TYPE_CHECKING:

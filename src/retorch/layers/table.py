@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from retorch.layers.overlap import OVERLAP
-from retorch.layers.rule import Array, Layer, Nested, Refusal, last_output, layer
+from retorch.layers.rule import Array, Layer, Nested, Refusal, layer
+from retorch.layers.running import last_output
 from retorch.layers.shape import axis_of
 
 if TYPE_CHECKING:

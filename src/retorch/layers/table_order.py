@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from retorch.layers.rule import Layer, Nested, Refusal, layer, own_table
+from retorch.layers.rule import Layer, Nested, Refusal, layer
+from retorch.layers.running import own_table
 from retorch.layers.shape import axis_of
 
 if TYPE_CHECKING:
