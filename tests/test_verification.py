@@ -11,7 +11,8 @@ import pytest
 import retorch
 from golden_cases import GOLDEN, Case, cases, flatten
 from retorch.caffe2 import files
-from retorch.layers.rule import Layer, tensors
+from retorch.layers.rule import Layer
+from retorch.layers.running import tensors
 from retorch.verification import verify
 
 NETS = [c for c in cases(".") if c.name.startswith("net_")]

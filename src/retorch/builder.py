@@ -58,6 +58,8 @@ class Builder:
         # as in rule.Run: the tensor that each module calls its output, and what tensors are by now
         self._outputs: dict[int, Value] = {}
         self._moved: dict[int, tuple[Value, Value]] = {}
+        self._tables: dict[object, list[Nested]] = {}
+        self._clones: dict[object, tuple[dict[int, Value], dict[int, Value], dict[object, list[Nested]]]] = {}
         #: what recurrent layers keep from one step to the next, by ``id`` of the layer
         self.memory: dict[int, Any] = {}
         #: the names of the inputs for what layers draw at random, by ``id`` of the layer; and those inputs
@@ -202,7 +204,7 @@ class Builder:
         return self.squeeze(self.narrow(x, axis, index, 1), axis)
 
     def becomes(self, x: Value, y: Value) -> Value:
-        """``y``, a view of x, as :func:`retorch.layers.rule.becomes` says it of arrays."""
+        """``y``, a view of x, as :func:`retorch.layers.running.becomes` says it of arrays."""
         self._moved[id(x)] = x, y
         return y
 
@@ -308,22 +310,32 @@ class Builder:
         return y
 
     def current(self, x: Nested) -> Nested:
-        """What tensors are by now, as :func:`retorch.layers.rule.current` says it of arrays."""
+        """What tensors are by now, as :func:`retorch.layers.running.current` says it of arrays."""
         if isinstance(x, list):
-            return [self.current(item) for item in x]
+            x[:] = [self.current(item) for item in x]
+            return x
         while id(x) in self._moved:
             x = self._moved[id(x)][1]
         return x
 
     @contextmanager
-    def fresh_clones(self) -> Generator[None]:
-        """One clone of a module: it owns buffers, and states of its own."""
-        outer = self._buffers, self._outputs, self.memory
-        self._buffers, self._outputs, self.memory = {}, {}, {}
+    def clone(self, of: object) -> Generator[None]:
+        """One clone of a module, as :func:`retorch.layers.running.clone`."""
+        outer = self._buffers, self._outputs, self._tables, self.memory
+        self._buffers, self._outputs, self._tables = self._clones.setdefault(of, ({}, {}, {}))
+        self.memory = {}
         try:
             yield
         finally:
-            self._buffers, self._outputs, self.memory = outer
+            self._buffers, self._outputs, self._tables, self.memory = outer
+
+    def last_output(self, layer: Layer) -> Value | None:
+        """The tensor that a module calls its output, as :func:`retorch.layers.running.last_output`."""
+        return self._outputs.get(id(layer))
+
+    def own_table(self, key: object) -> list[Nested]:
+        """The one table that a module hands out, as :func:`retorch.layers.running.own_table`."""
+        return [] if self.memory else self._tables.setdefault(key, [])
 
     @contextmanager
     def _scope(self, module: Layer) -> Generator[None]:

@@ -20,7 +20,8 @@ from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers import registered
 from retorch.layers.binding import ObjectBinder, Unknown
 from retorch.layers.drawn import Drawing, Given, drawing, has_noise, idle
-from retorch.layers.rule import Array, Layer, Nested, Refusal, Sizes, current, forward_pass, tensors
+from retorch.layers.rule import Array, Layer, Nested, Refusal, Sizes
+from retorch.layers.running import current, forward_pass, tensors
 from retorch.notebook import html_table
 from retorch.torch7 import LuaTable, TorchObject, open_file
 

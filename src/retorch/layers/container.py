@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, current, fresh_clones, layer
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.running import clone, current, own_table
 from retorch.layers.shape import axis_of, in_one_piece, reshaped, viewed
-from retorch.layers.table import entries
+from retorch.layers.table import entries, joined, joined_values
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -52,10 +53,16 @@ class ConcatTable(Container):
     modules: list[Layer]
 
     def forward(self, x: Nested) -> list[Nested]:
-        return [module(x) for module in self.modules]
+        table = own_table(id(self))
+        for i, module in enumerate(self.modules):
+            table[i : i + 1] = [module(x)]
+        return table
 
     def lower(self, op: Builder, x: Values) -> list[Values]:
-        return [op.call(module, x) for module in self.modules]
+        table = op.own_table(id(self))
+        for i, module in enumerate(self.modules):
+            table[i : i + 1] = [op.call(module, x)]
+        return table
 
 
 @layer("nn.ParallelTable", kind="paralleltable")
@@ -66,11 +73,17 @@ class ParallelTable(Container):
 
     def forward(self, x: list[Nested]) -> list[Nested]:
         self.enough(len(x))
-        return [module(item) for module, item in zip(self.modules, x, strict=False)]
+        table = own_table(id(self))
+        for i, module in enumerate(self.modules):
+            table[i : i + 1] = [module(x[i])]
+        return table
 
     def lower(self, op: Builder, x: list[Values]) -> list[Values]:
         self.enough(len(x))
-        return [op.call(module, item) for module, item in zip(self.modules, x, strict=False)]
+        table = op.own_table(id(self))
+        for i, module in enumerate(self.modules):
+            table[i : i + 1] = [op.call(module, x[i])]
+        return table
 
     def enough(self, given: int) -> None:
         if given < len(self.modules):
@@ -79,7 +92,10 @@ class ParallelTable(Container):
 
 @layer("nn.MapTable", kind="maptable")
 class MapTable(Container):
-    """{module(x1), …, module(xn)}, each by a clone with the same weights"""
+    """{module(x1), …, module(xn)}, each by a clone with the same weights
+
+    Clones that the file holds may differ in what Torch does not share: the means of a batch normalization.
+    """
 
     module: Layer | None = None
     modules: list[Layer] = []
@@ -88,19 +104,19 @@ class MapTable(Container):
     def setup(self, bind: Binder) -> None:
         if self.module is None and not self.modules:
             raise Refusal("holds no module")
-        self.modules = [self.modules[0] if self.module is None else self.module]
+        self.modules = [self.module or self.modules[0], *self.modules[1:]]
 
     def forward(self, x: list[Nested]) -> list[Nested]:
-        made: list[Nested] = []
-        for item in x:
-            with fresh_clones():
+        made = [module(item) for module, item in zip(self.modules, x, strict=False)]
+        for i, item in enumerate(x[len(made) :], len(made)):
+            with clone((id(self), i)):
                 made.append(self.modules[0](item))
         return made
 
     def lower(self, op: Builder, x: list[Values]) -> list[Values]:
-        made: list[Values] = []
-        for item in x:
-            with op.fresh_clones():
+        made = [op.call(module, item) for module, item in zip(self.modules, x, strict=False)]
+        for i, item in enumerate(x[len(made) :], len(made)):
+            with op.clone((id(self), i)):
                 made.append(op.call(self.modules[0], item))
         return made
 
@@ -144,11 +160,11 @@ class Concat(Joined):
 
     def forward(self, x: Nested) -> Array:
         made = all_of([module(x) for module in self.modules])
-        return np.concatenate(made, axis=axis_of(self.dimension, made[0].ndim))
+        return joined(made, axis_of(self.dimension, made[0].ndim))
 
     def lower(self, op: Builder, x: Values) -> Value:
         made = together(op, [op.call(module, x) for module in self.modules])
-        return op.Concat(*made, axis=axis_of(self.dimension, made[0].rank))
+        return joined_values(op, made, axis_of(self.dimension, made[0].rank))
 
 
 @layer("nn.DepthConcat", kind="concat")
@@ -205,12 +221,12 @@ class Parallel(Joined):
     def forward(self, x: Array) -> Array:
         parts = np.moveaxis(x, axis_of(self.inputDimension, x.ndim), 0)
         made = all_of([module(part) for module, part in zip(self.fit(len(parts)), parts, strict=True)])
-        return np.concatenate(made, axis=axis_of(self.outputDimension, made[0].ndim))
+        return joined(made, axis_of(self.outputDimension, made[0].ndim))
 
     def lower(self, op: Builder, x: Value) -> Value:
         parts = entries(op, x, axis_of(self.inputDimension, x.rank))
         made = together(op, [op.call(module, part) for module, part in zip(self.fit(len(parts)), parts, strict=True)])
-        return op.Concat(*made, axis=axis_of(self.outputDimension, made[0].rank))
+        return joined_values(op, made, axis_of(self.outputDimension, made[0].rank))
 
 
 @layer("nn.Bottle", kind="bottle")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.running import own_table
 from retorch.torch7 import LuaTable, TorchObject
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ class Node:
     select: int | None
     split: int | None
     edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """How a pass runs a module, selects from a tensor (old files only), and which table a node collects inputs in."""
+
+    run: Callable[[Layer, object], object]
+    part: Callable[[object, int], object]
+    inputs: Callable[[int], object]
 
 
 def _sequence(value: object) -> list[object]:
@@ -117,16 +127,21 @@ class GModule(Layer):
         return dict.fromkeys(node.module for node in self.nodes if node.module is not None)
 
     def forward(self, x: Nested) -> Nested:
-        return cast("Nested", self._flow(x, lambda m, v: m(cast("Nested", v)), lambda v, i: cast("Array", v)[i]))
+        def run(module: Layer, value: object) -> object:
+            return module(cast("Nested", value))
+
+        flow = _Flow(run, lambda v, i: cast("Array", v)[i], lambda node: own_table((id(self), node)))
+        return cast("Nested", self._flow(x, flow))
 
     def lower(self, op: Builder, x: Values) -> Values:
         def run(module: Layer, value: object) -> object:
             return op.call(module, cast("Values", value))
 
-        return cast("Values", self._flow(x, run, lambda v, i: op.select(cast("Value", v), 0, i)))
+        flow = _Flow(run, lambda v, i: op.select(cast("Value", v), 0, i), lambda node: op.own_table((id(self), node)))
+        return cast("Values", self._flow(x, flow))
 
-    def _flow(self, x: object, run: Callable[[Layer, object], object], part: Callable[[object, int], object]) -> object:
-        """Every node once, in order; ``part`` is how a node selects from a tensor (old files only)."""
+    def _flow(self, x: object, flow: _Flow) -> object:
+        """Every node once, in order."""
         given = cast("list[object]", x) if self.inputs > 1 and isinstance(x, list) else [x]
         if len(given) != self.inputs:
             raise Refusal(f"takes a table of {self.inputs} inputs")
@@ -136,7 +151,9 @@ class GModule(Layer):
             ready = waiting.pop(node.key, {})
             if sorted(ready) != list(range(1, len(ready) + 1)):
                 raise Refusal("has a node with an input missing")
-            result = _result(node, [ready[i] for i in sorted(ready)], run, part)
+            inputs = cast("list[object]", flow.inputs(node.key))
+            inputs[:] = [ready[i] for i in sorted(ready)]
+            result = _result(node, inputs, flow)
             if node.key == self.last:
                 return result
             for edge in node.edges:
@@ -145,21 +162,16 @@ class GModule(Layer):
         return result
 
 
-def _result(
-    node: Node,
-    inputs: list[object],
-    run: Callable[[Layer, object], object],
-    part: Callable[[object, int], object],
-) -> object:
+def _result(node: Node, inputs: list[object], flow: _Flow) -> object:
     table = _table(inputs[0]) if len(inputs) == 1 else inputs
     if node.select is not None:
         if table is None:
-            return part(inputs[0], node.select - 1)
+            return flow.part(inputs[0], node.select - 1)
         if node.select > len(table):
             raise Refusal(f"selects entry {node.select} of a table of {len(table)}")
         return table[node.select - 1]
     x = inputs[0] if len(inputs) == 1 else inputs
-    y = x if node.module is None else run(node.module, x)
+    y = x if node.module is None else flow.run(node.module, x)
     if node.split is not None and len(_table(y) or ()) != node.split:
         raise Refusal(f"splits into {node.split} what is not a table of {node.split}")
     return y

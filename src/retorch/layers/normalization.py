@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from retorch.layers.container import Sequential
-from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, Refusal, becomes, layer
+from retorch.layers.rule import Array, Binder, Layer, MissingFieldError, Refusal, layer
+from retorch.layers.running import becomes
 from retorch.layers.shape import is_in_one_piece
 from retorch.torch7 import TorchObject
 

@@ -19,7 +19,8 @@ from retorch.layers.recurrent_state import (
     stored,
     zeros_for,
 )
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer, memory
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer
+from retorch.layers.running import memory
 from retorch.torch7 import LuaTable
 
 if TYPE_CHECKING:

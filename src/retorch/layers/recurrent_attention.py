@@ -9,7 +9,8 @@ import numpy as np
 
 from retorch.layers.recurrent import TRACES
 from retorch.layers.recurrent_state import forget, zeros_for
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer, memory
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer
+from retorch.layers.running import memory
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value

@@ -10,7 +10,8 @@ import numpy as np
 from retorch.layers.recurrent import TRACES, FastLSTM, RecGRU
 from retorch.layers.recurrent_cells import Cell, Scanned, operator, scan, unrolled
 from retorch.layers.recurrent_state import Remembers, check_batch, remembers, stored, zeros_for
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer, memory
+from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.running import memory
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value

@@ -1,4 +1,4 @@
-"""What every layer shares: the registry, the typed fields read from the file, and the forward pass's bookkeeping.
+"""What every layer shares: the registry, the typed fields read from the file, and how it runs.
 
 A layer is one class, named after its Torch class. Its annotations are the fields it reads, its docstring is its
 formula, ``forward`` is the formula in NumPy, ``lower`` the same in ONNX operators.
@@ -9,24 +9,16 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, get_origin
+from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retorch.errors import Problem, UnsupportedError, UsageError
 from retorch.layers.overlap import OVERLAP, READ_BEFORE_WRITTEN
+from retorch.layers.running import Array, Nested, Run, Sizes, current, current_run, forward_pass, tensors
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
-
-Array: TypeAlias = NDArray[Any]
-#: What Torch passes between modules: a tensor, or a table of such.
-Nested: TypeAlias = "Array | list[Nested]"
-Sizes: TypeAlias = tuple[int, ...]
 
 
 class Refusal(Exception):  # noqa: N818 - a rule's bare fact; the walk turns it into an UnsupportedError with the path
@@ -37,97 +29,12 @@ class MissingFieldError(Exception):
     """A field that the layer cannot do without is not in the file."""
 
 
-@dataclass
-class Run:
-    """One forward pass: Torch's module-owned output buffers, what recurrent layers remember, and who listens."""
-
-    buffers: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
-    #: The tensor that each module calls its output, by ``id`` of the module.
-    outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
-    #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
-    moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
-    memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
-    listen: Callable[[Layer, Nested, Nested], None] | None = None
-    #: What Torch would draw at random for a layer, in a given shape.
-    noise: Callable[[Layer, Sizes], Array] | None = None
-    depth: int = 0
-
-
-_current_run: ContextVar[Run | None] = ContextVar("run", default=None)
-
-
-@contextmanager
-def forward_pass(
-    listen: Callable[[Layer, Nested, Nested], None] | None = None,
-    noise: Callable[[Layer, Sizes], Array] | None = None,
-) -> Generator[Run]:
-    """Everything that runs inside is one forward pass of one network."""
-    token = _current_run.set(Run(listen=listen, noise=noise))
-    try:
-        run = _current_run.get()
-        # infinities and NaN are results like any other, in Torch
-        with np.errstate(all="ignore"):
-            if run is not None:
-                yield run
-    finally:
-        _current_run.reset(token)
-
-
-def memory() -> dict[int, Any]:
-    """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
-    return run.memory if (run := _current_run.get()) else {}
-
-
 def drawn(owner: Layer, shape: Sizes) -> Array:
     """What Torch draws at random for a layer: this pass was given it."""
-    run = _current_run.get()
+    run = current_run.get()
     if run is None or run.noise is None:
         raise Refusal("draws random numbers, and was given none")
     return run.noise(owner, shape)
-
-
-@contextmanager
-def fresh_clones() -> Generator[None]:
-    """One clone of a module: it owns buffers, and states of its own."""
-    run = _current_run.get()
-    if run is None:
-        yield
-        return
-    outer = run.buffers, run.outputs, run.memory
-    run.buffers, run.outputs, run.memory = {}, {}, {}
-    try:
-        yield
-    finally:
-        run.buffers, run.outputs, run.memory = outer
-
-
-def current(x: Nested) -> Nested:
-    """What tensors are by now: a module that runs again makes its last output point at the new one."""
-    run = _current_run.get()
-    if run is None or not run.moved:
-        return x
-    if isinstance(x, list):
-        return [current(item) for item in x]
-    while id(x) in run.moved:
-        x = run.moved[id(x)][1]
-    return x
-
-
-def becomes(x: Array, y: Array) -> Array:
-    """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
-    run = _current_run.get()
-    if run is not None:
-        run.moved[id(x)] = x, y
-    return y
-
-
-def tensors(x: Nested) -> Iterator[Array]:
-    """The tensors of a nested table, in order."""
-    if isinstance(x, list):
-        for item in x:
-            yield from tensors(item)
-    else:
-        yield x
 
 
 class Binder(Protocol):
@@ -267,7 +174,7 @@ class Layer:
 
     def __call__(self, x: Nested) -> Nested:
         """Run the layer as Torch does: into the buffer that the module owns."""
-        run = _current_run.get()
+        run = current_run.get()
         if run is None:
             with forward_pass():
                 return self(x)

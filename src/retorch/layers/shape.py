@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -69,8 +69,6 @@ class View(Layer):
 
     ``numInputDims`` says how many dimensions are one example; one -1 in size stands for whatever is left.
     """
-
-    hands_on: ClassVar[bool] = True
 
     size: Sizes
     numInputDims: int | None = None
@@ -246,8 +244,6 @@ class Squeeze(Layer):
 class Unsqueeze(Layer):
     """x with a dimension of size 1 in front of dimension ``pos`` (from 1, after the batch)"""
 
-    hands_on: ClassVar[bool] = True
-
     pos: int
     numInputDims: int | None = None
 
@@ -323,8 +319,6 @@ class Replicate(Layer):
     ``ndim`` says how many dimensions there are without the batch. The copies are one memory in Torch.
     """
 
-    hands_on: ClassVar[bool] = True
-
     nfeatures: int
     dim: int = 1
     ndim: int | None = None
@@ -335,6 +329,8 @@ class Replicate(Layer):
 
     def forward(self, x: Array) -> Array:
         axis = self.axis(x.ndim)
+        if self.nfeatures == 1:
+            return np.expand_dims(x, axis)
         sizes = (*x.shape[:axis], self.nfeatures, *x.shape[axis:])
         return np.broadcast_to(np.expand_dims(x, axis), sizes)
 
@@ -342,6 +338,8 @@ class Replicate(Layer):
         from retorch.layers.strided import Strided
 
         axis = self.axis(x.rank)
+        if self.nfeatures == 1:
+            return op.unsqueeze(x, axis)
         times = [self.nfeatures if i == axis else 1 for i in range(x.rank + 1)]
 
         def get(p: Value) -> Value:

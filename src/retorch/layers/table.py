@@ -1,4 +1,4 @@
-"""Tables of tensors: arithmetic over them, and what joins, splits and reorders them."""
+"""Tables of tensors: arithmetic over them, and what joins and splits them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from retorch.layers.overlap import OVERLAP
 from retorch.layers.rule import Array, Layer, Nested, Refusal, layer
+from retorch.layers.running import last_output
 from retorch.layers.shape import axis_of
 
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ def alike(op: Builder, x: Sequence[Value]) -> list[Value]:
 class Accumulating(Layer):
     """Torch copies x1 into the output, and then adds (…) the others to it, one after the other."""
 
-    accumulate: ClassVar[Callable[..., Array]]
+    accumulate: ClassVar[Callable[..., object]]
     operator: ClassVar[str]
+    #: How many of the table's entries it reads; None for all.
+    most: ClassVar[int | None] = None
 
     def forward_over(self, x: list[Array], last: Array) -> Array:
         y = last.reshape(x[0].shape)
         y[...] = x[0]
-        for other in x[1:]:
+        for other in x[1 : self.most]:
             self.accumulate(y, with_sizes(other, y), out=y)
         return y
 
@@ -52,7 +55,7 @@ class Accumulating(Layer):
         if last.shape != x[0].shape:
             raise Refusal(OVERLAP)
         op.write(last, op.Identity(x[0]))
-        for other in x[1:]:
+        for other in x[1 : self.most]:
             op.write(last, op.many(self.operator, 1, last, value_with_sizes(op, other, last))[0])
         return last
 
@@ -69,16 +72,20 @@ class CAddTable(Accumulating):
     def forward(self, x: list[Array]) -> Array:
         if not self.inplace:
             return reduce(np.add, [with_sizes(other, x[0]) for other in x[1:]], x[0].copy())
+        mine = last_output(self)
         for other in x[1:]:
-            x[0][...] += with_sizes(other, x[0])
+            # its own last output is x1 by now
+            x[0][...] += x[0] if other is mine else with_sizes(other, x[0])
         return x[0]
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
         if not self.inplace:
             return op.Sum(*alike(op, x)) if len(x) > 1 else op.Identity(x[0])
-        if all(other.root is not x[0].root for other in x[1:]):
+        mine = op.last_output(self)
+        others = [x[0] if other is mine else other for other in x[1:]]
+        if all(other.root is not x[0].root for other in others):
             return op.write(x[0], op.Sum(*alike(op, x))) if len(x) > 1 else x[0]
-        for other in x[1:]:
+        for other in others:
             # one of them changes while it is added to
             op.write(x[0], op.Add(x[0], value_with_sizes(op, other, x[0])))
         return x[0]
@@ -90,6 +97,7 @@ class CSubTable(Accumulating):
 
     accumulate = staticmethod(np.subtract)
     operator = "Sub"
+    most = 2
 
     def forward(self, x: list[Array]) -> Array:
         return x[0] - with_sizes(x[1], x[0])
@@ -119,6 +127,7 @@ class CDivTable(Accumulating):
 
     accumulate = staticmethod(np.divide)
     operator = "Div"
+    most = 2
 
     def forward(self, x: list[Array]) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -128,9 +137,20 @@ class CDivTable(Accumulating):
         return op.Div(x[0], value_with_sizes(op, x[1], x[0]))
 
 
+def _larger(y: Array, other: Array, out: Array) -> None:
+    np.copyto(out, np.where(other > y, other, y))
+
+
+def _smaller(y: Array, other: Array, out: Array) -> None:
+    np.copyto(out, np.where(other < y, other, y))
+
+
 @layer("nn.CMaxTable", kind="max")
-class CMaxTable(Layer):
+class CMaxTable(Accumulating):
     """the largest of x1, x2, …, element by element"""
+
+    accumulate = staticmethod(_larger)
+    operator = "Max"
 
     ignored = frozenset({"maxIdx", "maxVals", "gradMaxVals", "mask", "maskByteTensor"})
 
@@ -146,8 +166,11 @@ class CMaxTable(Layer):
 
 
 @layer("nn.CMinTable", kind="min")
-class CMinTable(Layer):
+class CMinTable(Accumulating):
     """the smallest of x1, x2, …, element by element"""
+
+    accumulate = staticmethod(_smaller)
+    operator = "Min"
 
     ignored = frozenset({"minIdx", "minVals", "gradMaxVals", "mask", "maskByteTensor"})
 
@@ -186,6 +209,28 @@ class Joining(Layer):
         return axis_of(self.dimension + batch, rank)
 
 
+def _part(first: tuple[int, ...], given: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """The sizes that a tensor fills in an output made for the first one's: Torch copies by position."""
+    if axis >= len(given):
+        raise Refusal(f"joins tensors of sizes {first} and {given} along dimension {axis + 1}")
+    part = (*first[:axis], given[axis], *first[axis + 1 :])
+    if math.prod(part) != math.prod(given):
+        raise Refusal(f"joins tensors of sizes {first} and {given} along dimension {axis + 1}")
+    return part
+
+
+def joined(x: Sequence[Array], axis: int) -> Array:
+    """Tensors one after the other along an axis."""
+    return np.concatenate([y.reshape(_part(x[0].shape, y.shape, axis)) for y in x], axis)
+
+
+def joined_values(op: Builder, x: Sequence[Value], axis: int) -> Value:
+    """The same for values."""
+    parts = [(y, _part(x[0].shape, y.shape, axis)) for y in x]
+    made = [y if y.shape == part else op.Reshape(y, [-1, *part[1:]]) for y, part in parts]
+    return op.Concat(*made, axis=axis) if len(made) > 1 else op.Identity(made[0])
+
+
 @layer("nn.JoinTable", kind="concat")
 class JoinTable(Joining):
     """x1, x2, … one after the other along ``dimension``"""
@@ -193,10 +238,10 @@ class JoinTable(Joining):
     ignored = frozenset({"size"})
 
     def forward(self, x: list[Array]) -> Array:
-        return np.concatenate(x, axis=self.axis(x[0].ndim))
+        return joined(x, self.axis(x[0].ndim))
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
-        return op.Concat(*x, axis=self.axis(x[0].rank)) if len(x) > 1 else op.Identity(x[0])
+        return joined_values(op, x, self.axis(x[0].rank))
 
 
 def entries(op: Builder, x: Value, axis: int) -> list[Value]:
@@ -234,88 +279,6 @@ class SplitTable(Joining):
 
     def lower(self, op: Builder, x: Value) -> list[Value]:
         return entries(op, x, self.axis(x.rank))
-
-
-@layer("nn.SelectTable", "nn.ElementTable", kind="selecttable")
-class SelectTable(Layer):
-    """entry ``index`` of the table, from 1, or from the end where negative"""
-
-    index: object
-    container: ClassVar[bool] = True
-
-    def setup(self, bind: object) -> None:
-        if isinstance(self.index, bool) or not isinstance(self.index, (int, float)):
-            raise Refusal(f"selects {self.index!r}, but tables are counted here")
-
-    def at(self, length: int) -> int:
-        return axis_of(int(cast("int", self.index)), length)
-
-    def forward(self, x: list[Nested]) -> Nested:
-        return x[self.at(len(x))]
-
-    def lower(self, op: Builder, x: list[Values]) -> Values:
-        return x[self.at(len(x))]
-
-
-class Rearranging(Layer):
-    """Tables in, tables out, the same tensors: what holds for arrays holds for values."""
-
-    container: ClassVar[bool] = True
-
-    def rearranged(self, x: list[Nested]) -> list[Nested]:
-        raise Refusal("rearranges nothing")
-
-    def forward(self, x: list[Nested]) -> list[Nested]:
-        return self.rearranged(x)
-
-    def lower(self, op: Builder, x: list[Values]) -> list[Values]:
-        return cast("list[Values]", self.rearranged(cast("list[Nested]", x)))
-
-
-@layer("nn.NarrowTable", kind="narrowtable")
-class NarrowTable(Rearranging):
-    """``length`` entries of the table from ``offset`` (from 1)"""
-
-    offset: int
-    length: int = 1
-
-    def rearranged(self, x: list[Nested]) -> list[Nested]:
-        return x[self.offset - 1 : self.offset - 1 + self.length]
-
-
-@layer("nn.FlattenTable", kind="flattentable")
-class FlattenTable(Rearranging):
-    """nested tables as one"""
-
-    def rearranged(self, x: list[Nested]) -> list[Nested]:
-        return [t for item in x for t in (self.rearranged(item) if isinstance(item, list) else [item])]
-
-
-@layer("nn.ReverseTable", kind="reversetable")
-class ReverseTable(Rearranging):
-    """the table from its end"""
-
-    def rearranged(self, x: list[Nested]) -> list[Nested]:
-        return x[::-1]
-
-
-@layer("nn.ZipTable", kind="ziptable")
-class ZipTable(Rearranging):
-    """{{a1, a2}, {b1, b2}}: {{a1, b1}, {a2, b2}}"""
-
-    def rearranged(self, x: list[Nested]) -> list[Nested]:
-        return [list(row) for row in zip(*cast("list[list[Nested]]", x), strict=True)]
-
-
-@layer("nn.ZipTableOneToMany", kind="ziptable")
-class ZipTableOneToMany(Rearranging):
-    """{v, {a, b}}: {{v, a}, {v, b}}"""
-
-    ignored = frozenset({"gradInputEl"})
-
-    def rearranged(self, x: list[Nested]) -> list[Nested]:
-        one, many = x
-        return [[one, item] for item in cast("list[Nested]", many)]
 
 
 @layer("nn.MixtureTable", kind="mixture")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import EngineError, UsageError
-from retorch.layers.rule import tensors
+from retorch.layers.running import tensors
 from retorch.module import Module
 from retorch.network import Network
 from retorch.sidecar import described

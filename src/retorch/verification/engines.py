@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from retorch.caffe2.runtime import AGES, Runtime
 from retorch.errors import UsageError
 from retorch.layers.drawn import drawing
-from retorch.layers.rule import tensors
+from retorch.layers.running import tensors
 from retorch.module import Module
 from retorch.network import Network
 from retorch.verification import lua

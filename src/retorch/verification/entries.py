@@ -12,7 +12,8 @@ from retorch import sidecar
 from retorch.caffe2 import files
 from retorch.caffe2.emit import EmitOptions
 from retorch.errors import RetorchError
-from retorch.layers.rule import Array, Layer, Nested, tensors
+from retorch.layers.rule import Array, Layer, Nested
+from retorch.layers.running import tensors
 from retorch.module import Module
 from retorch.network import Network
 from retorch.verification.inputs import nest, positions

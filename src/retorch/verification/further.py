@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from retorch.errors import RetorchError
-from retorch.layers.rule import tensors
+from retorch.layers.running import tensors
 from retorch.sidecar import Sidecar
 from retorch.verification.engines import Case
 from retorch.verification.inputs import Trial, batches, random_trial, unkind_trials

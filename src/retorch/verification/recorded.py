@@ -17,7 +17,8 @@ import numpy as np
 from retorch.errors import RetorchError
 from retorch.layers.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
 from retorch.layers.drawn import Drawing
-from retorch.layers.rule import Array, Layer, Nested, forward_pass, tensors
+from retorch.layers.rule import Array, Layer, Nested
+from retorch.layers.running import forward_pass, tensors
 from retorch.module import Module
 from retorch.torch7 import LuaTable
 from retorch.verification.measure import TOLERANCE, Measure, measure
