@@ -41,9 +41,7 @@ def convert(
     file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder (Caffe2) or a file (ONNX, predictor).")],
     to: Annotated[str, typer.Option("--to", "--format", help="caffe2, onnx or predictor; by default by OUTPUT.")] = "",
-    input: Annotated[
-        list[str] | None, typer.Option("--input", help="The input's shape, 1x8x384x512, or {1x3,{1x4}}.")
-    ] = None,
+    input: Annotated[list[str] | None, typer.Option("--input", help="Its shape, 1x8x384x512, or {1x3,{1x4}}.")] = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
