@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import retorch
 from building import module, sequential, torch_object
+from golden_cases import check
 from layers.graphs import Node, graph
 from layers.rows import Row, every, named, noise
 from retorch.caffe2.runtime import Runtime
+from retorch.errors import UnsupportedError
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
@@ -41,6 +44,8 @@ def views_in_two_branches(rng: np.random.Generator) -> Rows:
         (torch_object("nn.View", size=(6,)), 3 * x.reshape(6)),
         (torch_object("nn.View", size=(-1,), numInputDims=1), 3 * x),
         (torch_object("nn.Unsqueeze", pos=2), 3 * x[:, None]),
+        (torch_object("nn.GradientReversal"), 3 * x),
+        (torch_object("nn.Contiguous"), 3 * x),
         (torch_object("nn.Replicate", nfeatures=2), 3 * np.stack([x, x])),
     ]:
         net = sequential(both(row(scale(2), shared), row(scale(3), shared)), torch_object("nn.CAddTable"))
@@ -186,3 +191,21 @@ def test_conversion_agrees(row: Row) -> None:
 @every(ROWS)
 def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     row.agrees_in_caffe2(caffe2, tmp_path)
+
+
+@pytest.mark.parametrize("first_in_order", [True, False])
+def test_a_copy_into_what_was_given_before_is_refused(first_in_order: bool) -> None:
+    shared = torch_object("nn.Contiguous")
+    column, columns = torch_object("nn.Select", dimension=2, index=1), torch_object("nn.SplitTable", dimension=2)
+    branches = [row(scale(2), column), row(scale(3), columns, pick(1))]
+    net = sequential(both(*(row(branch, shared) for branch in (branches if first_in_order else branches[::-1]))))
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    if first_in_order:
+        with pytest.raises(UnsupportedError, match="given before"):
+            net.forward(x)
+        with pytest.raises(UnsupportedError, match="given before"):
+            retorch.convert(net, (2, 3))
+    else:
+        # its own tensor is let go of: the second input is the output of both
+        check([2 * x[:, 0]] * 2, net.forward(x))
+        check([2 * x[:, 0]] * 2, retorch.convert(net, (2, 3)).run(x))

@@ -10,6 +10,7 @@ from retorch.layers.activation import settle
 from retorch.layers.convolution import check_rank
 from retorch.layers.drawn import Drawing
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
+from retorch.layers.running import last_output
 from retorch.layers.shape import in_one_piece, is_in_one_piece
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ _INT64 = 7
 
 @layer(
     "nn.Identity",
-    "nn.GradientReversal",
     "nn.ZeroGrad",
     "nn.L1Penalty",
     "nn.PrintSize",
@@ -33,12 +33,25 @@ class Identity(Layer):
 
     hands_on: ClassVar[bool] = True
 
-    ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "lambda", "prefix"})
+    ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"})
 
     def forward(self, x: Nested) -> Nested:
         return x
 
     def lower(self, op: Builder, x: Values) -> Values:
+        return x
+
+
+@layer("nn.GradientReversal", kind="identity")
+class GradientReversal(Layer):
+    """x, as the one tensor that the module calls its output"""
+
+    ignored = frozenset({"lambda"})
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def lower(self, op: Builder, x: Value) -> Value:
         return x
 
 
@@ -71,14 +84,23 @@ class Copy(Layer):
         return op.Cast(x, to=_INT64) if self._integer() else op.Identity(x)
 
 
+_COPIED_OVER = "is used again, and would copy into the tensor that it was given before"
+
+
 @layer("nn.Contiguous", kind="contiguous")
 class Contiguous(Layer):
     """x; in a tensor of its own where its elements do not stand in order"""
 
     def forward(self, x: Array) -> Array:
+        last = last_output(self)
+        if not x.flags.c_contiguous and last is not None and last.base is not None:
+            raise Refusal(_COPIED_OVER)
         return in_one_piece(x)
 
     def lower(self, op: Builder, x: Value) -> Value:
+        last = op.last_output(self)
+        if not is_in_one_piece(x) and last is not None and last.parent is not None:
+            raise Refusal(_COPIED_OVER)
         return x if is_in_one_piece(x) else op.Identity(x)
 
 
