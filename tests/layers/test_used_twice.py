@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import retorch
 from building import module, sequential, torch_object
-from golden_cases import check
 from layers.graphs import Node, graph
 from layers.rows import Row, every, named, noise
 from retorch.caffe2.runtime import Runtime
-from retorch.errors import UnsupportedError
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
@@ -191,21 +188,3 @@ def test_conversion_agrees(row: Row) -> None:
 @every(ROWS)
 def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     row.agrees_in_caffe2(caffe2, tmp_path)
-
-
-@pytest.mark.parametrize("first_in_order", [True, False])
-def test_a_copy_into_what_was_given_before_is_refused(first_in_order: bool) -> None:
-    shared = torch_object("nn.Contiguous")
-    column, columns = torch_object("nn.Select", dimension=2, index=1), torch_object("nn.SplitTable", dimension=2)
-    branches = [row(scale(2), column), row(scale(3), columns, pick(1))]
-    net = sequential(both(*(row(branch, shared) for branch in (branches if first_in_order else branches[::-1]))))
-    x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    if first_in_order:
-        with pytest.raises(UnsupportedError, match="given before"):
-            net.forward(x)
-        with pytest.raises(UnsupportedError, match="given before"):
-            retorch.convert(net, (2, 3))
-    else:
-        # its own tensor is let go of: the second input is the output of both
-        check([2 * x[:, 0]] * 2, net.forward(x))
-        check([2 * x[:, 0]] * 2, retorch.convert(net, (2, 3)).run(x))
