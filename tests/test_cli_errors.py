@@ -218,3 +218,12 @@ def test_a_narrow_terminal_loses_no_words(columns: int, here: Path, monkeypatch:
     for word in ("engine", "random, seed 0", "modules[2]", "nn.SpatialBatchNormalization", "conv1", "mean error"):
         assert word in text
     assert "…" not in text
+
+
+@pytest.mark.parametrize("nesting", ["[0, [1]]", "[0, 1, 2, 4]", "[0,,1,2,3]", "{}", "[[0, 1], 2, 3"])
+def test_a_nesting_of_other_arrays(nesting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load(GOLDEN / "MixtureTable_1.npz") as stored:
+        np.savez(tmp_path / "x.npz", **{**stored, "input_nesting": nesting})
+    arguments = ["run", str(GOLDEN / "MixtureTable_1.t7"), "--input", str(tmp_path / "x.npz"), "-o", "y.npz"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'x.npz'}: input_nesting is {nesting}")

@@ -151,8 +151,9 @@ def test_files_that_are_no_models(content: bytes, tmp_path: Path) -> None:
 def test_missing_files_and_folders_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Network.load(tmp_path / "none.onnx")
+    (tmp_path / "a file").touch()
     with pytest.raises(UsageError, match="cannot be written"):
-        two_inputs().save(Path("/proc/no/such/model.onnx"), "onnx")
+        two_inputs().save(tmp_path / "a file" / "model.onnx", "onnx")
 
 
 def test_caffe2_files_come_back_as_the_same_network(tmp_path: Path) -> None:

@@ -333,6 +333,11 @@ class Builder:
         """The tensor that a module calls its output, as :func:`retorch.layers.running.last_output`."""
         return self._outputs.get(id(layer))
 
+    def handed_on(self, layer: Layer) -> Value | None:
+        """What a module was given and handed on, as :func:`retorch.layers.running.handed_on`."""
+        last, buffer = self.last_output(layer), self._buffers.get(id(layer))
+        return None if last is None or (buffer is not None and last.root is buffer.root) else last
+
     def own_table(self, key: object) -> list[Nested]:
         """The one table that a module hands out, as :func:`retorch.layers.running.own_table`."""
         return [] if self.memory else self._tables.setdefault(key, [])

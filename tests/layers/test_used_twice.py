@@ -49,6 +49,19 @@ def views_in_two_branches(rng: np.random.Generator) -> Rows:
         yield shared.typename, net, x, 2 * y
 
 
+def copied_over_what_was_given(rng: np.random.Generator) -> Rows:
+    """Contiguous.lua: ``self.output:set(input)``, or ``…:resizeAs(input):copy(input)`` into the same memory."""
+    x = noise(rng, 2, 3)
+    shared = torch_object("nn.Contiguous")
+    rows = torch_object("nn.Replicate", nfeatures=4, dim=2), torch_object("nn.SplitTable", dimension=2)
+    out_of_order = row(rows[0], scale(5), rows[1], pick(1), shared)
+    reader = scale(7)
+    yield "later", sequential(scale(2), both(shared, out_of_order, reader)), x, [10 * x, 10 * x, 70 * x]
+    yield "earlier", sequential(scale(2), both(shared, reader, out_of_order)), x, [10 * x, 14 * x, 10 * x]
+    # its own tensor is let go of: the second input is the output of both
+    yield "own", sequential(scale(2), both(out_of_order, shared, reader)), x, [2 * x, 2 * x, 14 * x]
+
+
 def tables_in_two_branches(rng: np.random.Generator) -> Rows:
     """``self.output[i] = …``: the table of the first branch holds what the second one made."""
     x = noise(rng, 2, 3)
@@ -163,6 +176,7 @@ def joined_by_position(rng: np.random.Generator) -> Rows:
 
 ROWS = named(
     views_in_two_branches,
+    copied_over_what_was_given,
     tables_in_two_branches,
     new_tables_in_two_branches,
     fed_with_its_own_table,

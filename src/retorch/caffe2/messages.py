@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from retorch.caffe2.proto.caffe2_pb2 import Argument
 from retorch.errors import FormatError, UsageError
 
 TEXT_FORMS = (".pbtxt", ".prototxt")
@@ -51,3 +52,12 @@ def _is_text(message: Message) -> bool:
         if not all(_is_text(item) for item in values if isinstance(item, Message)):
             return False
     return True
+
+
+def argument(arg: Argument) -> int | float | str | list[int | float | str]:
+    """What an argument holds: the one field that is set, or a list. Bytes that are no text are shown as such."""
+    for name in ("f", "i", "s"):
+        if arg.HasField(name):
+            value = getattr(arg, name)
+            return value.decode(errors="replace") if isinstance(value, bytes) else value
+    return [*arg.floats, *arg.ints, *(text.decode(errors="replace") for text in arg.strings)]

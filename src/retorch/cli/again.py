@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retorch.cli.arguments import shape
-from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.outcome import about
 from retorch.cli.style import Style
-from retorch.cli.terminal import console, plain, print_json
-from retorch.cli.verify import show_report
+from retorch.cli.verify import conclude
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +36,7 @@ def convert_again(file: Path, target: Path, style: Style, shapes: list[str], *, 
         style.save(network, target)
     report = _compared(file, target, network, sizes) if check else None
     notes = [*network.notes, *(report.notes if report else [_UNKNOWN] if check else [])]
-    if as_json:
-        print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
-    else:
-        _show(target, notes, report)
-    return DONE if report is None or report.ok else DIFFERS
+    return conclude(target, notes, report, as_json=as_json)
 
 
 def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int, ...]]) -> Report | None:
@@ -50,12 +45,3 @@ def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int,
 
     known = sizes or known_shapes(network)
     return None if known is None else verify_copy(file, target, known)
-
-
-def _show(target: Path, notes: list[str], report: Report | None) -> None:
-    screen = console()
-    for note in notes:
-        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
-    screen.print(f"wrote {plain(str(target))}")
-    if report:
-        show_report(screen, report)

@@ -88,46 +88,61 @@ def arrays(file: Path) -> list[Any]:
     Raises:
         UsageError: a file that holds no arrays of numbers.
     """
-    import numpy as np
-
     from retorch.cli.outcome import about
 
     with about(file):
-        _check_arrays(file)
-        try:
-            with file.open("rb") as stream:
-                loaded: Any = np.load(stream)
-                single = isinstance(loaded, np.ndarray)
-                stored: dict[str, Any] = {"": loaded} if single else {n: loaded[n] for n in loaded.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UsageError(f"not a readable .npy or .npz file: {str(error).partition('. ')[0]}") from error
-        names = [n for n in stored if n.startswith("input_") and n[6:].isdecimal()]
-        names = sorted(names, key=lambda n: int(n[6:])) or [n for n, a in stored.items() if a.dtype.kind in _NUMBERS]
-        other = next((n for n in names if stored[n].dtype.kind not in _NUMBERS), None)
-        if other is not None or not names:
-            raise UsageError("holds no arrays of numbers" if other is None else f"{other} is not an array of numbers")
-    return [stored[n] for n in names]
+        return _in_order(_stored(file))
 
 
-def nested(file: Path, given: list[Any]) -> Any:
+def nested(file: Path) -> Any:
     """The arrays of a file as a network takes them: as its ``input_nesting`` says (``[0, [1, 2]]``), where it has one.
 
     Without, a single array stands for itself, and several are a table.
 
     Raises:
-        UsageError: a nesting of other arrays than there are.
+        UsageError: as :func:`arrays`; and a nesting of other arrays than there are.
     """
-    import numpy as np
+    from retorch.cli.outcome import about
 
-    stored: Any = np.load(file)
-    if isinstance(stored, np.ndarray) or "input_nesting" not in stored:
-        return given[0] if len(given) == 1 else given
-    text = str(stored["input_nesting"])
-    if sorted(map(int, re.findall(r"\d+", text))) != list(range(len(given))):
-        raise UsageError(f"{file}: input_nesting is {text}, for {len(given)} arrays")
+    with about(file):
+        stored = _stored(file)
+        given = _in_order(stored)
+        if "input_nesting" in stored:
+            return _nested_by(str(stored["input_nesting"]), given)
+    return given[0] if len(given) == 1 else given
+
+
+def _nested_by(text: str, given: list[Any]) -> Any:
     from retorch.verification.inputs import nest
 
-    return nest(json.loads(text), given)
+    try:
+        nesting = json.loads(text) if re.fullmatch(r"[\[\]\d,\s]+", text) else None
+    except ValueError:
+        nesting = None
+    if nesting is None or sorted(map(int, re.findall(r"\d+", text))) != list(range(len(given))):
+        raise UsageError(f"input_nesting is {text}, for {len(given)} arrays")
+    return nest(nesting, given)
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    import numpy as np
+
+    _check_arrays(file)
+    try:
+        with file.open("rb") as stream:
+            loaded: Any = np.load(stream)
+            return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"not a readable .npy or .npz file: {str(error).partition('. ')[0]}") from error
+
+
+def _in_order(stored: dict[str, Any]) -> list[Any]:
+    names = [n for n in stored if n.startswith("input_") and n[6:].isdecimal()]
+    names = sorted(names, key=lambda n: int(n[6:])) or [n for n, a in stored.items() if a.dtype.kind in _NUMBERS]
+    other = next((n for n in names if stored[n].dtype.kind not in _NUMBERS), None)
+    if other is not None or not names:
+        raise UsageError("holds no arrays of numbers" if other is None else f"{other} is not an array of numbers")
+    return [stored[n] for n in names]
 
 
 def _check_arrays(file: Path) -> None:

@@ -9,10 +9,10 @@ import typer
 
 from retorch.cli.again import convert_again
 from retorch.cli.arguments import example, load_module
-from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.outcome import about
 from retorch.cli.progress import progress
 from retorch.cli.style import Caffe2Style, Style
-from retorch.cli.terminal import console, plain, print_json
+from retorch.cli.verify import conclude
 from retorch.errors import UnsupportedError, UsageError
 from retorch.written import is_written
 
@@ -72,11 +72,7 @@ def convert(
         _write_sidecar(file, net, made, style, target, report, notes)
     if page is not None and report is not None:
         _write_report(page, file, net, target, report)
-    if as_json:
-        print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
-    else:
-        _show(target, notes, report)
-    raise typer.Exit(DONE if report is None or report.ok else DIFFERS)
+    raise typer.Exit(conclude(target, notes, report, as_json=as_json))
 
 
 def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, page: Path | None) -> None:
@@ -134,17 +130,6 @@ def _write_report(page: Path, file: Path, net: Module, target: Path, report: Rep
 
     with about(page):
         write_report(page, Subject(net, target, file), report)
-
-
-def _show(target: Path, notes: list[str], report: Report | None) -> None:
-    from retorch.cli.verify import show_report
-
-    screen = console()
-    for note in notes:
-        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
-    screen.print(f"wrote {plain(str(target))}")
-    if report:
-        show_report(screen, report)
 
 
 def _write_sidecar(

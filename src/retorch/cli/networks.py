@@ -12,7 +12,6 @@ from retorch.written import onnx_file
 
 if TYPE_CHECKING:
     from retorch.caffe2.files import Caffe2Net
-    from retorch.caffe2.proto.caffe2_pb2 import Argument
     from retorch.network import Network
 
 
@@ -52,7 +51,7 @@ def show(path: Path, *, as_json: bool) -> None:
 
 
 def _of_caffe2(path: Path) -> Contents:
-    from retorch.caffe2 import files
+    from retorch.caffe2 import files, messages
 
     net = files.read(path)
     arrays = net.params
@@ -62,7 +61,7 @@ def _of_caffe2(path: Path) -> Contents:
             tuple(name for name in op.input if name not in arrays),
             tuple(op.output),
             {name: arrays[name].shape for name in op.input if name in arrays},
-            {arg.name: _value(arg) for arg in op.arg},
+            {arg.name: messages.argument(arg) for arg in op.arg},
         )
         for op in net.predict.op
     )
@@ -91,15 +90,6 @@ def _ports(path: Path, net: Caffe2Net) -> tuple[tuple[tuple[str, ...], tuple[str
 
 def _listed(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(map(str, network.inputs)), tuple(map(str, network.outputs))
-
-
-def _value(arg: Argument) -> Any:
-    """What an argument holds: the one field that is set, or a list."""
-    for name in ("f", "i", "s"):
-        if arg.HasField(name):
-            value = getattr(arg, name)
-            return value.decode(errors="replace") if isinstance(value, bytes) else value
-    return [*arg.floats, *arg.ints, *(text.decode(errors="replace") for text in arg.strings)]
 
 
 def _of_onnx(path: Path) -> Contents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,7 @@ from retorch.cli.terminal import console
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: What is being done, how much of it is done, and how much there is.
-Watch = Callable[[str, int, int], None]
+    from retorch.verification.compare import Watch
 
 
 @contextmanager

@@ -56,9 +56,9 @@ def run(
             results = _from_files(network, given, which)
         elif written:
             source, place = _source(network)
-            results = _from_torch(source, at or place, plugin, nested(input, given), which)
+            results = _from_torch(source, at or place, plugin, nested(input), which)
         else:
-            results = _from_torch(network, at, plugin, nested(input, given), which)
+            results = _from_torch(network, at, plugin, nested(input), which)
     named: Any = {f"output_{i}": y for i, y in enumerate(results)}
     with about(output), replacing(output) as part, part.open("wb") as file:
         np.savez(file, **named)

@@ -125,6 +125,20 @@ def _all_trials(trials: str, thorough: bool) -> bool:
     return trials == "all" or (thorough and not trials)
 
 
+def conclude(target: Path, notes: list[str], report: Report | None, *, as_json: bool) -> int:
+    """Say what was written and what its verification found, None without one; the exit code."""
+    if as_json:
+        print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
+    else:
+        screen = console()
+        for note in notes:
+            screen.print(f"[yellow]note:[/yellow] {plain(note)}")
+        screen.print(f"wrote {plain(str(target))}")
+        if report:
+            show_report(screen, report)
+    return DONE if report is None or report.ok else DIFFERS
+
+
 def show_report(screen: Console, report: Report) -> None:
     """The verdict and its numbers."""
     colour = "green" if report.ok else "red"

@@ -10,7 +10,8 @@ from retorch.layers.activation import settle
 from retorch.layers.convolution import check_rank
 from retorch.layers.drawn import Drawing
 from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
-from retorch.layers.shape import in_one_piece, is_in_one_piece
+from retorch.layers.running import handed_on
+from retorch.layers.shape import is_in_one_piece
 
 if TYPE_CHECKING:
     from retorch.builder import Builder, Value
@@ -83,15 +84,37 @@ class Copy(Layer):
         return op.Cast(x, to=_INT64) if self._integer() else op.Identity(x)
 
 
+_COPIES_OVER = "is used again, and would copy over what it was given before, which has other sizes or is read"
+
+
 @layer("nn.Contiguous", kind="contiguous")
 class Contiguous(Layer):
-    """x; in a tensor of its own where its elements do not stand in order"""
+    """x; where its elements do not stand in order, copied into the module's tensor
+
+    That tensor may be what the module was given before, and handed on: Torch copies over it.
+    """
 
     def forward(self, x: Array) -> Array:
-        return in_one_piece(x)
+        if x.flags.c_contiguous:
+            return x
+        given = handed_on(self)
+        if given is None:
+            return x.copy()
+        if given.size != x.size or np.may_share_memory(given, x):
+            raise Refusal(_COPIES_OVER)
+        y = given.reshape(x.shape)
+        y[...] = x
+        return y
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return x if is_in_one_piece(x) else op.Identity(x)
+        if is_in_one_piece(x):
+            return x
+        given = op.handed_on(self)
+        if given is None:
+            return op.Identity(x)
+        if given.shape != x.shape or given.root is x.root:
+            raise Refusal(_COPIES_OVER)
+        return op.write(given, op.Identity(x))
 
 
 @layer("nn.Dropout", "nn.SeqDropout", kind="dropout")

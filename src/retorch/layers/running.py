@@ -89,6 +89,13 @@ def last_output(layer: Layer) -> Array | None:
     return None if run is None else run.outputs.get(id(layer))
 
 
+def handed_on(layer: Layer) -> Array | None:
+    """What a module was given, where it calls that its output and would write into it when it runs again."""
+    run = current_run.get()
+    last, buffer = last_output(layer), None if run is None else run.buffers.get(id(layer))
+    return None if last is None or (buffer is not None and np.may_share_memory(last, buffer)) else last
+
+
 def own_table(key: object) -> list[Nested]:
     """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
     run = current_run.get()

@@ -48,10 +48,7 @@ def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *
 
 def _reference(source: Path) -> Engine:
     runtime = Runtime.find() if onnx_file(source) is None else None
-    if runtime is None:
-        return Embedded(source)
-    runtime.close()
-    return RealCaffe2(source)
+    return Embedded(source) if runtime is None else RealCaffe2(source, runtime)
 
 
 def _random(ports: Sequence[Port], shapes: Sequence[tuple[int, ...]], seed: int) -> list[Array]:

@@ -110,9 +110,9 @@ class RealCaffe2:
 
     runs_files = True
 
-    def __init__(self, path: Path, age: str | None = None) -> None:
+    def __init__(self, path: Path, runtime: Runtime) -> None:
         self.path = path
-        self.runtime = Runtime.require(age)
+        self.runtime = runtime
         self.name = f"Caffe2 {self.runtime.version}"
 
     def run(self, tensors: Sequence[Array]) -> list[Array]:
@@ -191,7 +191,7 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
     if name == "caffe2" or name.startswith("caffe2-"):
         if onnx_file(path) is not None:
             raise UsageError("the real Caffe2 runs Caffe2 files, not ONNX", hint="use --engine embedded")
-        return RealCaffe2(path, name.partition("-")[2] or None)
+        return RealCaffe2(path, Runtime.require(name.partition("-")[2] or None))
     if name == "reference" and case is not None:
         return Reference(case)
     if name == "lua" and case is not None and source is not None:
