@@ -350,7 +350,7 @@ def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
 
 
 @pytest.mark.caffe2
-@every(ROWS[::3])
+@every(ROWS)
 def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     row.agrees_in_caffe2(caffe2, tmp_path)
 
