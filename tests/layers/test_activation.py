@@ -156,7 +156,7 @@ def test_conversion_agrees(row: Row) -> None:
 
 
 @pytest.mark.caffe2
-@every([row for row in ROWS if "pointwise" not in row.name])
+@every(ROWS)
 def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     row.agrees_in_caffe2(caffe2, tmp_path)
 
