@@ -17,7 +17,7 @@ import numpy as np
 from measuring import machine, self_run, show, watch
 
 import retorch
-from retorch.caffe2.runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import AGES, Runtime
 
 WIDTH, LAYERS = 12_000, 4
 

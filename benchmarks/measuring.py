@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 
 INTERVAL = 0.004  # seconds between two looks at a process
 

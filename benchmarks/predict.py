@@ -23,7 +23,7 @@ import numpy as np
 from measuring import environment, machine, old_python, show
 
 import retorch
-from retorch.caffe2.emit import EmitOptions
+from retorch.caffe2.emit.net import EmitOptions
 
 HERE = Path(__file__).parent
 # Kind of net: the options, and whether layers are merged.

@@ -23,8 +23,8 @@ from examples.spynet import SpyNet, pyramid, whole
 from examples.spynet.pyramid import Array
 
 import retorch
-from retorch.caffe2.emit import EmitOptions
-from retorch.caffe2.runtime import AGES, Runtime
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.engines.caffe2_runtime import AGES, Runtime
 
 CHANNELS = (8, 32, 64, 32, 16, 2)
 KERNEL = 7

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from retorch.caffe2.runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import AGES, Runtime
 
 # how long an example takes says how busy the machine is
 hypothesis.settings.register_profile("retorch", deadline=None)

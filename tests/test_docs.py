@@ -30,14 +30,14 @@ def cases() -> set[str]:
     """The classes that have a case: in a network that Torch wrote and ran, or in a test of the layers."""
     ran = [path.read_bytes() for path in GOLDEN.rglob("*.t7") if path.with_suffix(".npz").exists()]
     found = {name.decode() for data in ran for name in re.findall(rb"[A-Za-z]\w*(?:\.\w+)*", data)}
-    for path in (Path(__file__).parent / "layers").glob("test_*.py"):
-        found |= in_rows(path.stem) | named_in(path)
+    for path in (Path(__file__).parent / "layers").rglob("test_*.py"):
+        found |= in_rows(".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts)) | named_in(path)
     return found
 
 
 def in_rows(test: str) -> set[str]:
     """The classes of the networks in a test's tables."""
-    tables = [value for value in vars(importlib.import_module(f"layers.{test}")).values() if isinstance(value, list)]
+    tables = [value for value in vars(importlib.import_module(test)).values() if isinstance(value, list)]
     rows = [row for table in tables for row in table if isinstance(row, Row)]
     return {layer.typename for row in rows for layer in row.net.layers()}
 

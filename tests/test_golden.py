@@ -10,9 +10,9 @@ import pytest
 import retorch
 from golden_cases import Case, cases, check, flatten
 from retorch.caffe2.device import TO_IDEEP
-from retorch.caffe2.emission import placement
-from retorch.caffe2.emit import EmitOptions
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.emit import mkldnn
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.engines.caffe2_runtime import Runtime
 
 CASES = cases()
 every_case = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
@@ -60,8 +60,8 @@ def test_real_mkldnn_agrees_with_torch(
     case: Case, tmp_path: Path, caffe2: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These networks are small: all that may go to the device does."""
-    monkeypatch.setattr(placement, "_START", 0)
-    monkeypatch.setattr(placement, "_COPY", 0)
+    monkeypatch.setattr(mkldnn, "_START", 0)
+    monkeypatch.setattr(mkldnn, "_COPY", 0)
     network = retorch.convert(retorch.load(case.path), case.nested("input"))
     options = EmitOptions("1.10" if caffe2.version.startswith("1.10") else "1.0", mkldnn=True)
     network.save(tmp_path, options=options)

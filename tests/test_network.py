@@ -12,10 +12,10 @@ import onnx_ir as ir
 import pytest
 
 from caffe2.nets import row
-from retorch import onnxfile
 from retorch.caffe2 import files
-from retorch.caffe2.parse import NeedsShapeError
+from retorch.caffe2.parse.net import NeedsShapeError
 from retorch.errors import ConversionError, EngineError, FormatError, UsageError
+from retorch.graph import onnx_file
 from retorch.network import Network, fix_sizes
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -117,7 +117,7 @@ def test_onnx_file_holds_the_network(tmp_path: Path) -> None:
 
 
 def test_large_weights_stand_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxfile, "LIMIT", 5000)
+    monkeypatch.setattr(onnx_file, "LIMIT", 5000)
     random = np.random.default_rng(0)
     weights = {name: random.normal(size=(3, 300)).astype(np.float32) for name in ("v", "w")}
     network = Network(
@@ -134,9 +134,9 @@ def test_large_weights_stand_beside_the_model(tmp_path: Path, monkeypatch: pytes
 def test_weights_are_not_copied_for_the_engine() -> None:
     weight = np.arange(3000, dtype=np.float32).reshape(3, 1000)
     network = Network(graph_of("g (float[N,3] x) => (float[N,1000] y) { y = MatMul(x, w) }", w=weight))
-    kept = onnxfile.large_weights(network.model)
+    kept = onnx_file.large_weights(network.model)
     assert np.shares_memory(kept["w"], weight)
-    assert "w" not in {tensor.name for tensor in onnxfile.skeleton(network.model, kept).graph.initializer}
+    assert "w" not in {tensor.name for tensor in onnx_file.skeleton(network.model, kept).graph.initializer}
     np.testing.assert_allclose(network.run(A)[0], A @ weight)
 
 

@@ -13,7 +13,7 @@ import pytest
 import retorch
 from building import reference, through_caffe2, through_onnx
 from golden_cases import check, flatten
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import FormatError, UnsupportedError, UsageError
 from retorch.torch7 import LuaTable, read
 

@@ -14,8 +14,8 @@ from examples.spynet.pictures import read_frame
 
 import retorch
 from building import torch_object
-from retorch.caffe2.emit import EmitOptions
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.engines.caffe2_runtime import Runtime
 
 GOLDEN = Path(__file__).parent / "golden" / "pyramid"
 CLOSE = 1e-3  # pixels

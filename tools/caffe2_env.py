@@ -4,8 +4,8 @@
     python tools/caffe2_env.py 1.10.2     one of them
 
 The environments live in ``$RETORCH_CAFFE2_HOME`` (default ``~/.cache/retorch``) as ``caffe2-1.10.2`` and
-``caffe2-1.0.0``, where ``retorch.caffe2.runtime`` looks for them. Running it again does nothing. It prints one line per
-step and exits with 1 when an age could not be set up. Interpreters are looked for on the PATH and under pyenv.
+``caffe2-1.0.0``, where ``retorch.engines.caffe2_runtime`` looks for them. Running it again does nothing. It prints one
+line per step and exits with 1 when an age could not be set up. Interpreters are looked for on the PATH and under pyenv.
 """
 
 from __future__ import annotations

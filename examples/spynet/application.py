@@ -8,7 +8,7 @@ from typing import Self
 
 from examples.spynet import levels, pyramid
 from examples.spynet.pyramid import Array, Floats, LevelNetwork
-from retorch.caffe2.emit import EmitOptions
+from retorch.caffe2.emit.net import EmitOptions
 from retorch.errors import UsageError
 
 

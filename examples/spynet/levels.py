@@ -10,8 +10,8 @@ from typing import Protocol
 
 import retorch
 from examples.spynet.pyramid import MOST_LEVELS, Floats
-from retorch.caffe2.emit import EmitOptions
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import ConversionError, FormatError, UsageError
 
 #: The sets of models that were published: what ``modelL1_F.t7`` was trained on.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retorch.conversion import convert
-    from retorch.layers.rule import Layer, layer
+    from retorch.layers.base.layer import Layer, layer
     from retorch.module import Module, load
     from retorch.network import Network
     from retorch.torch7 import LuaFunction, LuaTable, TorchObject, read, write
@@ -24,14 +24,14 @@ __version__ = "0.1.0"
 
 #: Where each public name lives; imported when first asked for, so that reading needs neither onnx nor onnxruntime.
 _HOMES = {
-    "Layer": "retorch.layers.rule",
+    "Layer": "retorch.layers.base.layer",
     "LuaFunction": "retorch.torch7",
     "LuaTable": "retorch.torch7",
     "Module": "retorch.module",
     "Network": "retorch.network",
     "TorchObject": "retorch.torch7",
     "convert": "retorch.conversion",
-    "layer": "retorch.layers.rule",
+    "layer": "retorch.layers.base.layer",
     "load": "retorch.module",
     "read": "retorch.torch7",
     "verify": "retorch.verification",

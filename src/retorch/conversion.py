@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from retorch.errors import UnsupportedError
-from retorch.lowering import Example, lower
+from retorch.graph.lowering import Example, lower
+from retorch.graph.passes import simplify
 from retorch.module import Module
 from retorch.network import Network
-from retorch.passes import simplify
 
 
 def convert_for_any_batch(net: Module, shape: tuple[int, ...], *, fold: bool) -> tuple[Network, tuple[str, ...]]:

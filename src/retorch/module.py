@@ -17,12 +17,12 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 
 from retorch.errors import Problem, UnsupportedError, UsageError
+from retorch.files.html_table import html_table
 from retorch.layers import registered
-from retorch.layers.binding import ObjectBinder, Unknown
-from retorch.layers.drawn import Drawing, Given, drawing, has_noise, idle
-from retorch.layers.rule import Array, Layer, Nested, Refusal, Sizes
-from retorch.layers.running import current, forward_pass, tensors
-from retorch.notebook import html_table
+from retorch.layers.base.binding import ObjectBinder, Unknown
+from retorch.layers.base.layer import Array, Layer, Nested, Refusal, Sizes
+from retorch.layers.base.memory import current, forward_pass, tensors
+from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
 from retorch.torch7 import LuaTable, TorchObject, open_file
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"

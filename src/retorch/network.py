@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
@@ -13,15 +13,17 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
-from retorch import onnxfile, written
-from retorch.caffe2 import files
-from retorch.caffe2.emit import EmitOptions, emit
+from retorch.caffe2 import files, ownership
+from retorch.caffe2.emit.net import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
-from retorch.caffe2.parse import NeedsShapeError, parse
+from retorch.caffe2.parse.net import NeedsShapeError, parse
 from retorch.errors import ConversionError, UsageError
-from retorch.notebook import html_table
-from retorch.session import Session
-from retorch.sizes import fix_sizes, inferred
+from retorch.files import artifacts
+from retorch.files.html_table import html_table
+from retorch.files.record import LayerRecord, Record, digest, running_file
+from retorch.graph import onnx_file
+from retorch.graph.session import Session
+from retorch.graph.shapes import fix_sizes, inferred
 
 Array: TypeAlias = NDArray[Any]
 #: What ``run`` takes for an input: an array, a list of such, or arrays by name.
@@ -73,9 +75,9 @@ class Network:
         operator that cannot be said.
         """
         where = Path(path)
-        onnx_file = written.onnx_file(where)
-        if onnx_file is not None:
-            return cls(onnxfile.load(onnx_file))
+        single = artifacts.onnx_file(where)
+        if single is not None:
+            return cls(onnx_file.load(single))
         net = files.read(where)
         return cls(_first_model(net), source=net)
 
@@ -207,7 +209,7 @@ class Network:
         target = Path(path)
         if format == "onnx":
             target = target / "model.onnx" if target.is_dir() else target
-            onnxfile.save(self.model, target)
+            onnx_file.save(self.model, target)
             return (target,)
         net = self.caffe2(options)
         brew = options is not None and options.brew
@@ -230,6 +232,13 @@ class Network:
         if settings not in self._emitted:
             self._emitted[settings] = self._emit(settings)
         return self._emitted[settings]
+
+    def layer_records(self, options: EmitOptions | None = None) -> tuple[LayerRecord, ...]:
+        """The Torch layers, each with its operators: those of the Caffe2 net by these options, or ONNX's without."""
+        if options is None:
+            return ownership.layer_records(self.model)
+        plain = self.caffe2(replace(options, in_place=False))
+        return ownership.layer_records(self.model, (plain, self.caffe2(options)))
 
     def _emit(self, settings: EmitOptions) -> Caffe2Net:
         model = inferred(self.model)
@@ -302,6 +311,16 @@ class Network:
             key, model = exact, _parsed(self._source, {name: array.shape for name, array in arrays.items()}, types)
         self._variants[key] = _Variant(model)
         return self._variants[key]
+
+
+def described(target: Path) -> Network:
+    """The network in these files, with what their record says of it where they do not: those of brew do not."""
+    network = Network.load(target)
+    record = Record.read(target)
+    if record is not None and record.description and record.network_sha256 == digest(running_file(target)):
+        for key, text in record.description.items():
+            network.model.metadata_props.setdefault(key, text)
+    return network
 
 
 class _Variant:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from retorch.caffe2 import files
-from retorch.caffe2.emit import EmitOptions, emit
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.emit.net import EmitOptions, emit
+from retorch.engines.caffe2_runtime import Runtime
 
 Array = NDArray[Any]
 _ELEMENTS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL}

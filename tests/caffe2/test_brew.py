@@ -14,9 +14,9 @@ import pytest
 
 import retorch
 from building import reference, sequential, torch_object
-from retorch.caffe2.emit import EmitOptions
+from retorch.caffe2.emit.net import EmitOptions
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.module import Module
 from retorch.torch7 import TorchObject
 

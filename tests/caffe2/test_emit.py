@@ -8,8 +8,8 @@ import pytest
 
 from caffe2 import emit_rows_layers, emit_rows_pointwise, emit_rows_shapes
 from caffe2.emit_cases import Row, actual, assert_close, model, net, wanted
-from retorch.caffe2.emit import EmitOptions, supported
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.emit.net import EmitOptions, supported
+from retorch.engines.caffe2_runtime import Runtime
 
 ROWS = [*emit_rows_layers.ROWS, *emit_rows_pointwise.ROWS, *emit_rows_shapes.ROWS]
 

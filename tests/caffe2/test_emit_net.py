@@ -12,10 +12,10 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 
 from caffe2.emit_cases import Array, actual, assert_close, c, expected, net
-from retorch.caffe2.emit import NeedsSizeError, emit
+from retorch.caffe2.emit.net import NeedsSizeError, emit
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
-from retorch.caffe2.runtime import Runtime
 from retorch.caffe2.schema import operator
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 
 

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from caffe2.emit_cases import actual, assert_close, expected, net
-from retorch.caffe2.emit import EmitOptions
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.engines.caffe2_runtime import Runtime
 
 RNG = np.random.default_rng(3)
 FEEDS = {"data": RNG.standard_normal((2, 4, 48, 44)).astype(np.float32)}

@@ -9,7 +9,7 @@ import pytest
 
 from caffe2.emit_cases import actual, assert_close, expected, model
 from caffe2.emit_rows_random import FAMILIES
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 
 SEEDS = range(12)
 

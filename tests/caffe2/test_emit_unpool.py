@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from caffe2.emit_cases import Array, actual, assert_close, expected, net
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 
 

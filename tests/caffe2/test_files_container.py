@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from retorch.caffe2 import files
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import BlobProto, MetaNetDef, NetDef
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import FormatError, UsageError
 
 W = np.float32([[1, 2], [3, 4], [5, 6]])

@@ -40,7 +40,7 @@ def die_at(line):
     left = line
     def trace(frame, event, argument):
         nonlocal left
-        if not frame.f_code.co_filename.endswith(("swap.py", "files.py", "shutil.py")):
+        if not frame.f_code.co_filename.endswith(("file_set.py", "files.py", "shutil.py")):
             return None
         left -= event == "line"
         if left == 0:
@@ -95,8 +95,8 @@ def generation(folder: Path) -> int:
 
 # Where two folders cannot change places.
 ONE_BY_ONE = """
-from retorch.caffe2 import swap
-swap._exchange = lambda one, other: False
+from retorch.files import file_set
+file_set._exchange = lambda one, other: False
 """
 
 

@@ -13,8 +13,8 @@ import pytest
 from caffe2.nets import Array, Row, row
 from caffe2.parse_rows import ROWS
 from retorch.caffe2 import files
-from retorch.caffe2.parse import RULES, NeedsShapeError, parse
-from retorch.caffe2.runtime import Runtime
+from retorch.caffe2.parse.net import RULES, NeedsShapeError, parse
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.network import Network
 

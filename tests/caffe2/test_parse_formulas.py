@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from caffe2.nets import Array, Row, row
-from retorch.caffe2.parse import parse
+from retorch.caffe2.parse.net import parse
 from retorch.network import Network
 
 Blobs = dict[str, Array]

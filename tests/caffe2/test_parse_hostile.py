@@ -8,7 +8,7 @@ import pytest
 from caffe2.nets import Row
 from caffe2.parse_rows import ROWS
 from retorch.caffe2.files import Caffe2Net
-from retorch.caffe2.parse import parse
+from retorch.caffe2.parse.net import parse
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
 from retorch.errors import RetorchError
 

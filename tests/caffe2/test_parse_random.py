@@ -10,9 +10,9 @@ import pytest
 from caffe2.nets import Array, add_operator
 from retorch.caffe2 import files
 from retorch.caffe2.files import Caffe2Net
-from retorch.caffe2.parse import parse
+from retorch.caffe2.parse.net import parse
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.network import Network
 
 POINTWISE = (

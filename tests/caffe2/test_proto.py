@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from retorch.caffe2.proto import caffe2_pb2
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 
 # Prints the fields of all messages, in the real package.
 DESCRIBE = """

@@ -6,8 +6,8 @@ import pytest
 
 from caffe2 import emit_rows_layers, emit_rows_pointwise, emit_rows_shapes
 from caffe2.emit_cases import Row, assert_close, model, net, wanted
-from retorch.caffe2.emit import EmitOptions
-from retorch.caffe2.parse import RULES, parse
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.caffe2.parse.net import RULES, parse
 from retorch.caffe2.schema import ARGUMENTS
 from retorch.network import Network
 

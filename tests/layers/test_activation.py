@@ -13,7 +13,7 @@ import pytest
 from building import module, reference, sequential, through_caffe2, through_onnx, torch_object
 from golden_cases import check
 from layers.rows import Row, every, named, noise, random_shape
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 

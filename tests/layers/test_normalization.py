@@ -12,7 +12,7 @@ import pytest
 
 from building import module, sequential, torch_object
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import TorchObject

@@ -15,7 +15,7 @@ from building import module, reference, sequential, through_caffe2, through_onnx
 from golden_cases import check
 from layers.loops import named_fields, pick, pooled_sizes, windowed
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 

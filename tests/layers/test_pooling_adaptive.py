@@ -16,7 +16,7 @@ from building import module, torch_object
 from golden_cases import check
 from layers.loops import pick
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]

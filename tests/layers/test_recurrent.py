@@ -25,7 +25,7 @@ from layers.rnn_modules import (
     steps,
 )
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module, bind
 from retorch.torch7 import TorchObject

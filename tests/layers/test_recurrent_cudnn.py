@@ -14,7 +14,7 @@ import pytest
 from building import module
 from layers.rnn_modules import sigmoid
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 

@@ -13,7 +13,7 @@ import pytest
 from building import module, torch_object
 from layers.rnn_modules import concat, fast_lstm, linear, plain, seq, sigmoid
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module, bind
 

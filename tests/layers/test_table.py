@@ -13,7 +13,7 @@ import pytest
 from building import module, sequential, torch_object
 from golden_cases import check, flatten
 from layers.rows import Row, every, named, noise, random_shape, times
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 

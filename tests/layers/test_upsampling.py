@@ -16,7 +16,7 @@ from building import module, reference, through_onnx, torch_object
 from golden_cases import check
 from layers.loops import convolved, pick
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 

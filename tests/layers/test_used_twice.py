@@ -12,7 +12,7 @@ import pytest
 from building import module, sequential, torch_object
 from layers.graphs import Node, graph
 from layers.rows import Row, every, named, noise
-from retorch.caffe2.runtime import Runtime
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]

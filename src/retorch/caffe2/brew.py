@@ -16,7 +16,7 @@ import numpy as np
 
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import Argument, NetDef, OperatorDef
-from retorch.caffe2.wire import Array
+from retorch.files.protobuf import Array
 
 #: An argument of a helper: integers (a list, or one) or a string.
 Setting: TypeAlias = tuple[str, int | Sequence[int] | str]

@@ -13,8 +13,8 @@ from pathlib import Path
 from retorch.caffe2 import messages, minidb
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import MetaNetDef, NetDef
-from retorch.caffe2.wire import Array
 from retorch.errors import FormatError
+from retorch.files.protobuf import Array
 
 META = "!!META_NET_DEF"
 _READER = "!!PREDICTOR_DBREADER"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
-from retorch.caffe2.wire import Array
+from retorch.files.protobuf import Array
 
 IDEEP = 5  # caffe2.DeviceTypeProto
 TO_IDEEP, TO_CPU = "CopyCPUToIDEEP", "CopyIDEEPToCPU"  # they run on the device as well

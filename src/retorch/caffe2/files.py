@@ -18,12 +18,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from google.protobuf import text_format
 
-from retorch.caffe2 import container, filled, fills, messages, minidb, swap, wire
+from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
-from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
-from retorch.written import CAFFE2
+from retorch.files import file_set, protobuf
+from retorch.files.artifacts import CAFFE2
+from retorch.files.protobuf import Array
 
 MINIDB = "init_net.minidb"
 NAMES = ("init_net.pb", MINIDB, "predict_net.pb", "predict_net.pbtxt")
@@ -33,7 +34,7 @@ _WARN = (
     (64 << 20, "mobile builds with protobuf's default limit read no more than 64 MiB"),
 )
 
-Chunks: TypeAlias = Iterator[fills.Chunk]
+Chunks: TypeAlias = Iterator[fill_encoding.Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,19 @@ def init_chunks(
     makes it known to the workspace. Parameters that operators of MKL-DNN read are made on its device. ``exporter``
     writes it as Caffe2's ``mobile_exporter`` does: without a name of the net, with an empty one of each operator.
     """
-    name = b"" if exporter else wire.delimited(fills.NET_NAME, _init_name(net.predict.name))
+    name = b"" if exporter else protobuf.delimited(fill_encoding.NET_NAME, _init_name(net.predict.name))
     placeholder = np.zeros((1, 1), np.float32)
     ideep = ideep_params(net.predict, net.params)
-    plan: list[fills.Fill] = []
+    plan: list[fill_encoding.Fill] = []
     if database is not None:
         for load in loads(net.params, ideep):
-            name += wire.delimited(fills.NET_OP, _from_minidb(load, database).SerializeToString())
+            name += protobuf.delimited(fill_encoding.NET_OP, _from_minidb(load, database).SerializeToString())
     else:
         plan += [
-            fills.encode(blob, array, packed=packed, unnamed=exporter, ideep=blob in ideep)
+            fill_encoding.encode(blob, array, packed=packed, unnamed=exporter, ideep=blob in ideep)
             for blob, array in net.params.items()
         ]
-    plan += [fills.encode(blob, placeholder, packed=packed, unnamed=exporter) for blob in net.inputs]
+    plan += [fill_encoding.encode(blob, placeholder, packed=packed, unnamed=exporter) for blob in net.inputs]
 
     def chunks() -> Chunks:
         yield name
@@ -129,7 +130,7 @@ def write(
     warnings = [f"init_net.pb has {size:,} bytes: {what}" for limit, what in _WARN if size >= limit][:1]
     written = [name for name in NAMES if database is not None or name != MINIDB]
     try:
-        with swap.replacing(target, NAMES, last=("predict_net.pb", "predict_net.pbtxt")) as staging:
+        with file_set.replacing(target, NAMES, last=("predict_net.pb", "predict_net.pbtxt")) as staging:
             _write_chunks(staging / "init_net.pb", chunks)
             if database is not None:
                 blobs = (minidb.encode(name, array) for name, array in net.params.items())
@@ -178,10 +179,10 @@ def read(path: str | Path) -> Caffe2Net:
         return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
     serialised = _map(init_path)
-    blobs: dict[str, filled.Filled] = {}
+    blobs: dict[str, fill_decoding.Filled] = {}
     try:
-        for item in filled.decode(serialised):
-            blobs.update(_loaded(item, init_path) if isinstance(item, filled.Load) else {item.name: item})
+        for item in fill_decoding.decode(serialised):
+            blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
     except FormatError as error:
         raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
     inputs = data_blobs(predict, blobs)
@@ -189,7 +190,7 @@ def read(path: str | Path) -> Caffe2Net:
     return Caffe2Net(predict, params, inputs)
 
 
-def _loaded(load: filled.Load, init_path: Path) -> dict[str, filled.Filled]:
+def _loaded(load: fill_decoding.Load, init_path: Path) -> dict[str, fill_decoding.Filled]:
     """The blobs that the init net takes from a minidb: the one beside it, as it may have moved, or at its path."""
     if load.kind != "minidb":
         raise FormatError(f"the weights are in a database of type {load.kind}", hint="only minidb can be read")
@@ -203,7 +204,7 @@ def _loaded(load: filled.Load, init_path: Path) -> dict[str, filled.Filled]:
     missing = [name for name in load.names if name not in arrays]
     if missing:
         raise FormatError(f"{path} has no blobs {', '.join(missing)}")
-    return {name: filled.Filled(name, arrays[name], False) for name in load.names or arrays}
+    return {name: fill_decoding.Filled(name, arrays[name], False) for name in load.names or arrays}
 
 
 def read_net(path: Path) -> NetDef:
@@ -228,7 +229,7 @@ def _map(path: Path) -> memoryview:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def data_blobs(predict: NetDef, blobs: Mapping[str, filled.Filled]) -> tuple[str, ...]:
+def data_blobs(predict: NetDef, blobs: Mapping[str, fill_decoding.Filled]) -> tuple[str, ...]:
     """The names of the blobs that the user feeds, in the order of ``external_input``.
 
     Those are the external inputs that no init operator fills, and those that it fills with a placeholder. Exporters,
@@ -254,11 +255,11 @@ def data_blobs(predict: NetDef, blobs: Mapping[str, filled.Filled]) -> tuple[str
     return tuple(name for name in names if name in fed or (name not in blobs and name in used))
 
 
-def _is_one_zero(blob: filled.Filled) -> bool:
+def _is_one_zero(blob: fill_decoding.Filled) -> bool:
     return blob.array.shape == (1, 1) and not blob.array.any()
 
 
-def _is_placeholder(blob: filled.Filled) -> bool:
+def _is_placeholder(blob: fill_decoding.Filled) -> bool:
     return (blob.constant or blob.array.size == 1) and not blob.array.any()
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.caffe2 import wire
 from retorch.caffe2.proto.caffe2_pb2 import BlobProto, TensorProto
-from retorch.caffe2.wire import Array
 from retorch.errors import ConversionError, FormatError, UsageError
+from retorch.files import protobuf
+from retorch.files.protobuf import Array
 
 # Field numbers of caffe2.proto.
 _BLOB_NAME, _BLOB_TYPE, _BLOB_TENSOR, _BLOB_CONTENT = 1, 2, 3, 4
@@ -52,14 +52,18 @@ def encode(name: str, array: Array, limit: int = _CHUNK) -> Iterator[bytes | mem
     code, number = _BY_DTYPE[dtype]
     begin = 0
     for chunk, part in enumerate(_spans(array, dtype, limit)):
-        data = part.data if dtype.kind == "f" else wire.varints(part.astype(np.int64))
-        segment = wire.integer(1, begin) + wire.integer(2, begin + len(part))
+        data = part.data if dtype.kind == "f" else protobuf.varints(part.astype(np.int64))
+        segment = protobuf.integer(1, begin) + protobuf.integer(2, begin + len(part))
         begin += len(part)
-        before = b"".join(wire.integer(_DIMS, size) for size in array.shape) + wire.integer(_DATA_TYPE, code)
-        before += wire.head(number, data.nbytes if isinstance(data, memoryview) else len(data))
-        after = wire.delimited(_NAME, name) + wire.delimited(_SEGMENT, segment)
+        before = b"".join(protobuf.integer(_DIMS, size) for size in array.shape) + protobuf.integer(_DATA_TYPE, code)
+        before += protobuf.head(number, data.nbytes if isinstance(data, memoryview) else len(data))
+        after = protobuf.delimited(_NAME, name) + protobuf.delimited(_SEGMENT, segment)
         size = len(before) + (data.nbytes if isinstance(data, memoryview) else len(data)) + len(after)
-        blob = wire.delimited(_BLOB_NAME, name) + wire.delimited(_BLOB_TYPE, "Tensor") + wire.head(_BLOB_TENSOR, size)
+        blob = (
+            protobuf.delimited(_BLOB_NAME, name)
+            + protobuf.delimited(_BLOB_TYPE, "Tensor")
+            + protobuf.head(_BLOB_TENSOR, size)
+        )
         key = f"{name}#%{chunk}".encode()
         yield _LENGTHS.pack(len(key), len(blob) + size) + key + blob + before
         yield data
@@ -80,7 +84,7 @@ def _spans(array: Array, dtype: np.dtype[np.generic], limit: int) -> Iterator[Ar
             yield flat[begin : begin + limit]
         return
     span, filled = np.empty(limit, dtype), 0
-    for piece in wire.pieces(array, dtype):
+    for piece in protobuf.pieces(array, dtype):
         begin = 0
         while begin < len(piece):
             taken = piece[begin : begin + limit - filled]
@@ -102,9 +106,9 @@ class Record:
     start: int
     end: int
 
-    def blob(self) -> dict[int, wire.Field]:
+    def blob(self) -> dict[int, protobuf.Field]:
         """The fields of the BlobProto, by number."""
-        return {item.number: item for item in wire.fields(self.data, self.start, self.end)}
+        return {item.number: item for item in protobuf.fields(self.data, self.start, self.end)}
 
     def content(self) -> bytes:
         """The bytes of a blob that is no tensor; none where it has none."""
@@ -144,7 +148,7 @@ def read(path: Path) -> dict[str, Array]:
         for record in records(path):
             blob = record.blob()
             if _BLOB_TENSOR in blob:
-                name = wire.text(record.data, blob[_BLOB_NAME]) if _BLOB_NAME in blob else record.key.split("#%")[0]
+                name = protobuf.text(record.data, blob[_BLOB_NAME]) if _BLOB_NAME in blob else record.key.split("#%")[0]
                 tensors.setdefault(name, []).append(_chunk(record.data, blob[_BLOB_TENSOR]))
         return {name: _joined(name, chunks) for name, chunks in tensors.items()}
     except FormatError as error:
@@ -176,21 +180,21 @@ class _Chunk:
         return flat.view(dtype) if flat.dtype == np.uint8 else flat.astype(dtype, copy=False)
 
 
-def _chunk(data: memoryview, tensor: wire.Field) -> _Chunk:
+def _chunk(data: memoryview, tensor: protobuf.Field) -> _Chunk:
     chunk = _Chunk(tensor.start)
-    for item in wire.fields(data, tensor.start, tensor.end):
+    for item in protobuf.fields(data, tensor.start, tensor.end):
         content = data[item.start : item.end]
         match item.number, item.kind:
-            case 1, wire.VARINT:
+            case 1, protobuf.VARINT:
                 chunk.shape.append(item.value)
-            case 1, wire.BYTES:
-                chunk.shape += wire.unpack_varints(np.frombuffer(content, np.uint8), item.start).tolist()
-            case 2, wire.VARINT:
+            case 1, protobuf.BYTES:
+                chunk.shape += protobuf.unpack_varints(np.frombuffer(content, np.uint8), item.start).tolist()
+            case 2, protobuf.VARINT:
                 chunk.code = item.value
-            case 11, wire.BYTES:
-                begin = {part.number: part.value for part in wire.fields(data, item.start, item.end)}
+            case 11, protobuf.BYTES:
+                begin = {part.number: part.value for part in protobuf.fields(data, item.start, item.end)}
                 chunk.begin = begin.get(1, 0)
-            case ((3 | 4 | 5 | 9 | 10 | 13), wire.BYTES):
+            case ((3 | 4 | 5 | 9 | 10 | 13), protobuf.BYTES):
                 chunk.parts.append(_numbers(item, content))
             case ((3 | 4 | 9 | 10), _):
                 raise FormatError("a tensor with unpacked numbers", offset=item.start)
@@ -199,7 +203,7 @@ def _chunk(data: memoryview, tensor: wire.Field) -> _Chunk:
     return chunk
 
 
-def _numbers(item: wire.Field, content: memoryview) -> NDArray[np.generic]:
+def _numbers(item: protobuf.Field, content: memoryview) -> NDArray[np.generic]:
     size = {_FLOATS: 4, _DOUBLES: 8}.get(item.number, 1)
     if len(content) % size:
         raise FormatError(f"a list of numbers is no multiple of {size} bytes", offset=item.start)
@@ -208,7 +212,7 @@ def _numbers(item: wire.Field, content: memoryview) -> NDArray[np.generic]:
     if item.number == _DOUBLES:
         return np.frombuffer(content, "<f8")
     raw = np.frombuffer(content, np.uint8)
-    return raw if item.number in (_BYTES, _RAW) else wire.unpack_varints(raw, item.start)
+    return raw if item.number in (_BYTES, _RAW) else protobuf.unpack_varints(raw, item.start)
 
 
 def _joined(name: str, chunks: list[_Chunk]) -> Array:

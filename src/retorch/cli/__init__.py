@@ -13,7 +13,7 @@ import typer
 
 from retorch.cli import check, clean, convert, export, inspect, verify, view
 from retorch.cli import run as run_command
-from retorch.cli.outcome import explain
+from retorch.cli.exit_codes import explain
 
 EXAMPLES = """
 Examples:

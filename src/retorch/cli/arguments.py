@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
-    from retorch.lowering import Example
+    from retorch.graph.lowering import Example
     from retorch.module import Module
 
 # kinds of dtype: floats, whole numbers, booleans
@@ -74,7 +74,7 @@ def load_plugins(files: list[Path]) -> None:
 
 def load_module(file: Path, at: str | None, plugins: list[Path] | None = None) -> Module:
     """The network in a file, with everything in the way of errors said about that file."""
-    from retorch.cli.outcome import about
+    from retorch.cli.exit_codes import about
     from retorch.module import load
 
     load_plugins(plugins or [])
@@ -88,7 +88,7 @@ def arrays(file: Path) -> list[Any]:
     Raises:
         UsageError: a file that holds no arrays of numbers.
     """
-    from retorch.cli.outcome import about
+    from retorch.cli.exit_codes import about
 
     with about(file):
         return _in_order(_stored(file))
@@ -102,7 +102,7 @@ def nested(file: Path) -> Any:
     Raises:
         UsageError: as :func:`arrays`; and a nesting of other arrays than there are.
     """
-    from retorch.cli.outcome import about
+    from retorch.cli.exit_codes import about
 
     with about(file):
         stored = _stored(file)

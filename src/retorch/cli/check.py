@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, print_json, print_table, table
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
-    from retorch.caffe2.ages import Lack, Shapes
+    from retorch.caffe2.versions import Lack, Shapes
 
 RELEASE = "0.8.1"
 EXAMPLES = """
@@ -48,13 +48,13 @@ def check(
 
 def _lacks(path: Path) -> tuple[list[Lack], int]:
     """What is missing, and the number of operators that were looked at."""
-    from retorch.caffe2 import ages, files, fills
+    from retorch.caffe2 import files, fill_encoding, versions
 
     predict, init = files.locate(path)
     net = files.read(predict)
-    kinds = {name: fills.operator(array.dtype) for name, array in net.params.items()}
+    kinds = {name: fill_encoding.operator(array.dtype) for name, array in net.params.items()}
     size = 0 if init == predict else init.stat().st_size
-    return ages.lacks(net, _shapes(predict), kinds, size), len(net.predict.op)
+    return versions.lacks(net, _shapes(predict), kinds, size), len(net.predict.op)
 
 
 def _shapes(path: Path) -> Shapes:

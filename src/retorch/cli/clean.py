@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from retorch.cli.outcome import about
+from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
-    from retorch.cleaning import Cleaned
+    from retorch.layers.cleaning import Cleaned
 
 EXAMPLES = """
 Examples:
@@ -36,7 +36,7 @@ def clean(
     ascii: Annotated[bool, typer.Option("--ascii", help="Write the text form.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import cleaning
+    from retorch.layers import cleaning
     from retorch.module import follow
     from retorch.torch7 import read, write
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.again import convert_again
 from retorch.cli.arguments import example, load_module
-from retorch.cli.outcome import about
+from retorch.cli.convert_network import convert_again
+from retorch.cli.exit_codes import about
+from retorch.cli.output_format import Caffe2Style, Style
 from retorch.cli.progress import progress
-from retorch.cli.style import Caffe2Style, Style
 from retorch.cli.verify import conclude
 from retorch.errors import UnsupportedError, UsageError
-from retorch.written import is_written
+from retorch.files.artifacts import is_written
 
 if TYPE_CHECKING:
     from retorch.module import Module
@@ -69,7 +69,7 @@ def convert(
     notes = [*net.notes, *made.notes, *assumed]
     report = None if no_verify else _verified(net, made, target, layers=page is not None)
     with about(output):
-        _write_sidecar(file, net, made, style, target, report, notes)
+        _write_record(file, net, made, style, target, report, notes)
     if page is not None and report is not None:
         _write_report(page, file, net, target, report)
     raise typer.Exit(conclude(target, notes, report, as_json=as_json))
@@ -82,12 +82,13 @@ def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, p
 
 def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tuple[Network, list[str]]:
     """The network for inputs of these shapes, or of a shape found out; and what was assumed for that."""
-    from retorch import conversion, guess
+    from retorch import conversion
+    from retorch.graph import input_shape
 
     with about(file):
         if shapes:
             return _for_shapes(net, shapes, fold=fold), []
-        assumed = guess.input_shape(net)
+        assumed = input_shape.input_shape(net)
         made, note = conversion.convert_for_any_batch(net, assumed.shape, fold=fold)
         return made, [assumed.note, *note]
 
@@ -132,7 +133,7 @@ def _write_report(page: Path, file: Path, net: Module, target: Path, report: Rep
         write_report(page, Subject(net, target, file), report)
 
 
-def _write_sidecar(
+def _write_record(
     file: Path,
     net: Module,
     made: Network,
@@ -141,17 +142,17 @@ def _write_sidecar(
     report: Report | None,
     notes: list[str],
 ) -> None:
-    from retorch import sidecar
+    from retorch.files.record import Record, digest, running_file
     from retorch.network import DESCRIPTION
 
     inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
-    record = sidecar.Sidecar(
+    record = Record(
         source=str(file.resolve()),
-        source_sha256=sidecar.digest(file),
+        source_sha256=digest(file),
         at=net.at,
-        network_sha256=sidecar.digest(sidecar.running_file(target)),
+        network_sha256=digest(running_file(target)),
         inputs=inputs,
-        layers=sidecar.layer_maps(made, style.options()),
+        layers=made.layer_records(style.options()),
         tolerance=report.tolerance if report else None,
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from retorch.cli.arguments import check_apart
-from retorch.cli.outcome import about
+from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 
 EXAMPLES = """
@@ -32,20 +32,21 @@ def export(
     at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from retorch import cleaning, exporting
+    from retorch.files import arrays
+    from retorch.layers import cleaning
     from retorch.module import follow
     from retorch.torch7 import read
 
-    kind = exporting.kind(to, output)
-    target = output or file.with_suffix(exporting.SUFFIXES[kind])
+    kind = arrays.kind(to, output)
+    target = output or file.with_suffix(arrays.SUFFIXES[kind])
     check_apart(target, file)
     with about(file):
         root = read(file)
-        arrays = dict(cleaning.tensors(follow(root, at) if at else root))
+        named = dict(cleaning.tensors(follow(root, at) if at else root))
     with about(target):
-        exporting.export(arrays, target, kind)
+        arrays.export(named, target, kind)
     if as_json:
-        tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in arrays.items()}
+        tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in named.items()}
         print_json({"output": str(target), "tensors": tensors})
     else:
-        console().print(f"wrote {plain(str(target))}: {len(arrays)} tensors, {size(target.stat().st_size)}")
+        console().print(f"wrote {plain(str(target))}: {len(named)} tensors, {size(target.stat().st_size)}")

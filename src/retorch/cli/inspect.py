@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retorch.cli.arguments import load_plugins
-from retorch.cli.outcome import about
+from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
-from retorch.written import is_written
+from retorch.files.artifacts import is_written
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
 
-    from retorch.layers.rule import Layer
+    from retorch.layers.base.layer import Layer
     from retorch.module import Module
     from retorch.torch7 import Document
 
@@ -47,7 +47,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch import module
-    from retorch.cli import contents
+    from retorch.cli import object_tree
     from retorch.torch7 import open_file
 
     if is_written(file):
@@ -61,22 +61,24 @@ def inspect(
         net = module.pick(document.root, name=file.stem, at=at)
     if as_json:
         network = _network_json(net) if net else None
-        print_json({"file": _file_json(document), "network": network, "contents": contents.as_json(root, stats=stats)})
+        print_json(
+            {"file": _file_json(document), "network": network, "contents": object_tree.as_json(root, stats=stats)}
+        )
         return
     _show_file(screen, document)
     if net is None or stats or offsets:
-        screen.print(contents.as_tree(root, stats=stats, offsets=document.offsets))
+        screen.print(object_tree.as_tree(root, stats=stats, offsets=document.offsets))
     if net is not None:
         _show_network(screen, net, document)
 
 
 def _inspect_written(file: Path, *, unusable: bool, as_json: bool) -> None:
-    from retorch.cli import networks
+    from retorch.cli import inspect_network
 
     if unusable:
         raise UsageError("--at, --plugin, --stats and --offsets are for Torch7 files")
     with about(file):
-        networks.show(file, as_json=as_json)
+        inspect_network.show(file, as_json=as_json)
 
 
 def _file_json(document: Document) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retorch.cli.arguments import arrays, check_apart, load_module, nested
-from retorch.cli.outcome import about
+from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import UsageError
-from retorch.replacing import replacing
-from retorch.written import is_written
+from retorch.files.artifacts import is_written
+from retorch.files.atomic import replacing
 
 if TYPE_CHECKING:
-    from retorch.layers.rule import Array
+    from retorch.layers.base.layer import Array
 
 EXAMPLES = """
 Examples:
@@ -70,7 +70,7 @@ def run(
 
 
 def _check_engine(engine: str) -> None:
-    from retorch.caffe2.runtime import AGES
+    from retorch.engines.caffe2_runtime import AGES
 
     known = ("reference", "embedded", "caffe2", *(f"caffe2-{age}" for age in AGES))
     if engine and engine not in known:
@@ -89,7 +89,7 @@ def _show(output: Path, which: str, results: list[Array]) -> None:
 
 def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, x: Any, which: str) -> list[Array]:
     from retorch.conversion import convert
-    from retorch.layers.rule import tensors
+    from retorch.layers.base.layer import tensors
 
     net = load_module(file, at, plugin)
     if which == "reference":
@@ -100,13 +100,13 @@ def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, x: Any, w
 
 
 def _source(written: Path) -> tuple[Path, str | None]:
-    from retorch import sidecar
+    from retorch.files import record
 
-    return sidecar.source_of(written)
+    return record.source_of(written)
 
 
 def _from_files(path: Path, given: list[Array], which: str) -> list[Array]:
-    from retorch.verification.engines import engine
+    from retorch.engines.engines import engine
 
     one = engine(which, path)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from retorch import jsontext
+from retorch.files import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +34,7 @@ def plain(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Machine-readable output."""
-    print(jsontext.dumps(value, indent=2))
+    print(json_text.dumps(value, indent=2))
 
 
 def table(*columns: str, title: str | None = None) -> Table:

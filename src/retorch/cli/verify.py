@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retorch.cli.arguments import load_module
-from retorch.cli.outcome import DIFFERS, DONE, about
+from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.progress import progress
 from retorch.cli.terminal import console, plain, print_json, print_table, table
-from retorch.cli.trials import Asked
+from retorch.cli.verify_inputs import Asked
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from retorch.module import Module
     from retorch.verification import Report, Witness
-    from retorch.verification.measure import Measure
+    from retorch.verification.metrics import Measure
 
 EXAMPLES = """
 Examples:
@@ -80,9 +80,9 @@ def verify(
 
 
 def _recorded(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
-    from retorch import sidecar
+    from retorch.files import record
 
-    source, place = sidecar.source_of(target)
+    source, place = record.source_of(target)
     return source, target, place if at is None else at
 
 

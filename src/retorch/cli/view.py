@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from retorch.cli.arguments import example, load_module
-from retorch.cli.outcome import about
+from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console
 from retorch.errors import UsageError
-from retorch.written import onnx_file
+from retorch.files.artifacts import onnx_file
 
 EXAMPLES = """
 Examples:
@@ -63,10 +63,11 @@ def written(path: Path) -> Path | None:
 
 
 def _converted(file: Path, shapes: list[str], at: str | None, plugin: list[Path] | None, folder: Path) -> Path:
-    from retorch import conversion, guess
+    from retorch import conversion
+    from retorch.graph import input_shape
 
     net = load_module(file, at, plugin)
-    wanted = example(shapes) if shapes else guess.input_shape(net).shape
+    wanted = example(shapes) if shapes else input_shape.input_shape(net).shape
     target = folder / f"{file.stem}.onnx"
     conversion.convert(net, wanted).save(target, format="onnx")
     return target

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
+    from retorch.graph.builder import Builder, Value
 
 
 def settle(x: Array, y: Array, inplace: bool) -> Array:

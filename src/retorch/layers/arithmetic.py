@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from retorch.layers.activation import settle
-from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
+    from retorch.graph.builder import Builder, Value
 
 
 @layer("nn.Abs", kind="abs")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.running import clone, current, own_table
-from retorch.layers.shape import axis_of, in_one_piece, reshaped, viewed
-from retorch.layers.table import entries, joined, joined_values
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.base.memory import clone, current, own_table
+from retorch.layers.shape.view import axis_of, in_one_piece, reshaped, viewed
+from retorch.layers.table.arithmetic import entries, joined, joined_values
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
-    from retorch.builder import Nested as Values
+    from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 
 class Container(Layer):

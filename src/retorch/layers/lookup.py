@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.shape import from_zero
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.shape.view import from_zero
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
-    from retorch.builder import Nested as Values
+    from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 
 def indices(x: Array) -> Array:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.running import own_table
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.base.memory import own_table
 from retorch.torch7 import LuaTable, TorchObject
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
-    from retorch.builder import Nested as Values
+    from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 
 @dataclass(frozen=True, slots=True)

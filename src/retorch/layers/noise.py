@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from retorch.layers.activation import settle
-from retorch.layers.convolution import check_rank
-from retorch.layers.drawn import Drawing
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
-from retorch.layers.running import handed_on
-from retorch.layers.shape import is_in_one_piece
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
+from retorch.layers.base.memory import handed_on
+from retorch.layers.base.random_source import Drawing
+from retorch.layers.convolution.spatial import check_rank
+from retorch.layers.shape.view import is_in_one_piece
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
-    from retorch.builder import Nested as Values
+    from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 #: How ONNX counts its element types.
 _INT64 = 7

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.convolution import check_rank
-from retorch.layers.rule import Array, Layer, Refusal, layer
-from retorch.layers.windows import padded
+from retorch.layers.base.layer import Array, Layer, Refusal, layer
+from retorch.layers.base.window import padded
+from retorch.layers.convolution.spatial import check_rank
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
+    from retorch.graph.builder import Builder, Value
 
 #: The padding before and after of each axis.
 Pads = tuple[tuple[int, int], ...]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.rule import Array, Layer, Refusal, layer
+from retorch.layers.base.layer import Array, Layer, Refusal, layer
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
+    from retorch.graph.builder import Builder, Value
 
 
 def same_rank(first: int, second: int, allowed: tuple[int, ...]) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.container import tensor, value
-from retorch.layers.convolution import SIZES, SpatialConvolution, check_rank
-from retorch.layers.rule import Array, Binder, Layer, Refusal, layer
+from retorch.layers.convolution.spatial import SIZES, SpatialConvolution, check_rank
 from retorch.torch7 import TorchObject
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
+    from retorch.graph.builder import Builder, Value
 
 
 def repeated(x: Array, times: Sequence[int]) -> Array:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.rule import Array, Binder, Layer, Nested, Refusal, Sizes, layer
-from retorch.layers.shape import swapped
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer
+from retorch.layers.shape.view import swapped
 from retorch.torch7 import LuaTable, TorchObject
 
 if TYPE_CHECKING:
-    from retorch.builder import Builder, Value
-    from retorch.builder import Nested as Values
+    from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 
 class Wrapper(Layer):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from retorch.report.columns import fold
-from retorch.report.facts import Facts, LayerFacts
 from retorch.report.layout import arrange
+from retorch.report.multicolumn import fold
+from retorch.report.summary import Facts, LayerFacts
 
 BOX_HEIGHT = 40.0
 _CHARACTER = 7.4

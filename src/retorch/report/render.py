@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from retorch import jsontext
 from retorch.errors import UsageError
-from retorch.replacing import replacing
+from retorch.files import json_text
+from retorch.files.atomic import replacing
 from retorch.report.drawing import draw, level
-from retorch.report.facts import Facts, LayerFacts, Subject, decades, gather
+from retorch.report.summary import Facts, LayerFacts, Subject, decades, gather
 from retorch.verification import Report
 
 SUFFIXES = (".html", ".json", ".md")
@@ -58,7 +58,7 @@ def as_json(facts: Facts) -> str:
         "outputs": facts.outputs,
         "flows": facts.flows,
     }
-    return jsontext.dumps(whole) + "\n"
+    return json_text.dumps(whole) + "\n"
 
 
 def _environment() -> Any:

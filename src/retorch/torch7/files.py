@@ -18,8 +18,8 @@ from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from retorch.errors import FormatError, UsageError
 from retorch.torch7.binary import BinaryStream
-from retorch.torch7.mending import mend
 from retorch.torch7.reader import Reader
+from retorch.torch7.repair import mend
 from retorch.torch7.sniff import refuse_foreign
 from retorch.torch7.stream import RECURSIVE, Buffer, ByteOrder, Dialect, Stream
 from retorch.torch7.text import TextStream

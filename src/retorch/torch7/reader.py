@@ -37,6 +37,7 @@ from typing import Any, cast
 
 from retorch.errors import FormatError
 from retorch.torch7.binary import BinaryStream
+from retorch.torch7.columnar import Layout, describe, describe_pair, read_rows
 from retorch.torch7.objects import (
     STORAGES,
     TENSORS,
@@ -50,7 +51,6 @@ from retorch.torch7.objects import (
     TorchTensor,
 )
 from retorch.torch7.paths import join
-from retorch.torch7.runs import Layout, describe, describe_pair, read_rows
 from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
 
 _MOST_DIMENSIONS = 32

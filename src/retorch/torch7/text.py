@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 
 from retorch.errors import FormatError
-from retorch.torch7.numerals import parse_number, parse_numbers
+from retorch.torch7.ascii_numbers import parse_number, parse_numbers
 from retorch.torch7.objects import TorchStorage
-from retorch.torch7.stream import (
-    Buffer,
-    Dialect,
-    Stream,
-    decode,
-    missing,
-    own,
-)
+from retorch.torch7.stream import Buffer, Dialect, Stream, decode, missing, own
 
 # Numbers are separated by white space; one newline after a number belongs to it, because raw characters may follow.
 # A number that the file ends with may be cut off, so white space must follow.

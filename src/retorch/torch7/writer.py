@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 
 from retorch.errors import UsageError
-from retorch.replacing import replacing
+from retorch.files.atomic import replacing
 from retorch.torch7.objects import (
     DTYPES,
     Array,
@@ -27,8 +27,8 @@ from retorch.torch7.objects import (
     TorchStorage,
     TorchTensor,
 )
+from retorch.torch7.output_stream import BinarySink, Sink, TextSink
 from retorch.torch7.paths import join
-from retorch.torch7.sink import BinarySink, Sink, TextSink
 from retorch.torch7.stream import BOOLEAN, FUNCTION, NIL, NUMBER, STRING, TABLE, TORCH, Dialect
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}

@@ -2,7 +2,7 @@
 
 from retorch.verification.compare import verify
 from retorch.verification.inputs import Trial
-from retorch.verification.measure import TOLERANCE, Measure
+from retorch.verification.metrics import TOLERANCE, Measure
 from retorch.verification.report import LayerRow, Report, Witness
 
 __all__ = ["TOLERANCE", "LayerRow", "Measure", "Report", "Trial", "Witness", "verify"]

@@ -13,17 +13,16 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.engines.engines import Case, Engine, each_engine, engine
 from retorch.errors import EngineError, UsageError
-from retorch.layers.running import tensors
+from retorch.layers.base.memory import tensors
 from retorch.module import Module
-from retorch.network import Network
-from retorch.sidecar import described
-from retorch.verification.alone import Alone
-from retorch.verification.engines import Case, Engine, each_engine, engine
-from retorch.verification.entries import Log, layer_entries
-from retorch.verification.further import further_trials
+from retorch.network import Network, described
+from retorch.verification.input_variants import further_trials
 from retorch.verification.inputs import Trial, random_trial
-from retorch.verification.measure import TOLERANCE, measure
+from retorch.verification.isolation import Alone
+from retorch.verification.layer_outputs import Log, layer_entries
+from retorch.verification.metrics import TOLERANCE, measure
 from retorch.verification.recorded import recorded
 from retorch.verification.report import LayerRow, Report, Witness
 

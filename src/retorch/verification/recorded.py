@@ -15,13 +15,13 @@ from typing import cast
 import numpy as np
 
 from retorch.errors import RetorchError
+from retorch.layers.base.layer import Array, Layer, Nested
+from retorch.layers.base.memory import forward_pass, tensors
+from retorch.layers.base.random_source import Drawing
 from retorch.layers.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
-from retorch.layers.drawn import Drawing
-from retorch.layers.rule import Array, Layer, Nested
-from retorch.layers.running import forward_pass, tensors
 from retorch.module import Module
 from retorch.torch7 import LuaTable
-from retorch.verification.measure import TOLERANCE, Measure, measure
+from retorch.verification.metrics import TOLERANCE, Measure, measure
 from retorch.verification.report import LayerRow, Witness
 
 ENGINE = "recorded (Torch's own last forward)"

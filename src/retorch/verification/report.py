@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from retorch.verification.measure import Measure
+from retorch.verification.metrics import Measure
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,106 @@
+"""What a net's inputs must be, from the operators that read them: Caffe2's files do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from retorch.caffe2.parse.graph import Array
+from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
+
+#: The sizes of a tensor: a number, the name of one that may vary, None for an unknown one without a name.
+Sizes: TypeAlias = tuple[int | str | None, ...]
+
+#: Operators whose first output has the shape and the type of the first input.
+_POINTWISE = """
+Relu Sigmoid Tanh Exp Log Sqrt Abs Sign Floor Ceil Softsign LeakyRelu PRelu Elu Selu Clip Copy Alias StopGradient
+EnsureCPUOutput Scale Softmax Dropout Negative Sqr Add Sub Mul Div Sum LRN CopyCPUToIDEEP CopyIDEEPToCPU
+"""
+_MOVING = "Reshape ExpandDims Squeeze Transpose Flatten Slice Tile Concat Split FlattenToVec"
+_IMAGES = """
+LRN MaxPool AveragePool LpPool PadImage ResizeNearest UpsampleBilinear ConvTranspose InstanceNorm LC SpatialBN NCHW2NHWC
+NHWC2NCHW
+"""
+_INDICES = frozenset({("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1)})
+_CHOICES = frozenset({("Where", 0), ("BooleanMask", 1)})
+_GENERAL = """
+Where BooleanMask Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit
+NumpyTile Expand ScatterAssign MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax
+ArgMin TopK Sign Max Min
+"""
+_SAME_SHAPE = frozenset(_POINTWISE.split())
+_SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
+_PICTURES = frozenset(_IMAGES.split())
+_ANY_ARITHMETIC = "Copy Alias StopGradient EnsureCPUOutput Add Sub Mul Div Sum Negative Abs"
+_ANY_TYPE = frozenset(f"{_GENERAL} {_MOVING} {_ANY_ARITHMETIC}".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What is known of an input: ``shape`` None where not even its rank is, ``dtype`` None where any type will do."""
+
+    shape: Sizes | None
+    dtype: ir.DataType | None
+
+
+def guess(net: NetDef, params: Mapping[str, Array], blob: str) -> Guess:
+    """The shape and type that the first operators to read ``blob`` ask for.
+
+    A convolution gives the rank and the number of channels, other operators on pictures the rank, FC a matrix with as
+    many columns as its weights; pointwise operators pass the question on to who reads their result. Indices are int64,
+    conditions bool, nearly everything else is float32; operators that only move elements, and those of arithmetic,
+    take every type.
+    """
+    shapes = (_shape(operator, params) for operator, _ in _readers(net, blob, _SAME_SHAPE))
+    types = (_type(operator, position) for operator, position in _readers(net, blob, _SAME_TYPE))
+    return Guess(next(filter(None, shapes), None), next(filter(None, types), None))
+
+
+def _readers(net: NetDef, blob: str, through: frozenset[str]) -> Iterator[tuple[OperatorDef, int]]:
+    """The operators that read the blob, and where; also behind operators of the kinds ``through``."""
+    names = {blob}
+    for operator in net.op:
+        for position, name in enumerate(operator.input):
+            if name in names:
+                yield operator, position
+        if operator.input and operator.input[0] in names and operator.type in through:
+            names.update(operator.output[:1])
+        else:
+            names.difference_update(operator.output)
+
+
+def _argument(operator: OperatorDef, name: str, default: int) -> int:
+    return next((argument.i for argument in operator.arg if argument.name == name), default)
+
+
+def _shape(operator: OperatorDef, params: Mapping[str, Array]) -> Sizes | None:
+    weight = params[operator.input[1]] if len(operator.input) > 1 and operator.input[1] in params else None
+    last = any(argument.name == "order" and argument.s == b"NHWC" for argument in operator.arg)
+    if operator.type in ("Conv", "Conv2D", "ConvTranspose") and weight is not None and weight.ndim > 2:
+        inner = weight.shape[-1] if last else weight.shape[1]
+        channels = weight.shape[0] if operator.type == "ConvTranspose" else inner * _argument(operator, "group", 1)
+        spatial = ("D", "H", "W")[5 - weight.ndim :] if weight.ndim <= 5 else (None,) * (weight.ndim - 2)
+        return ("N", *spatial, channels) if last else ("N", channels, *spatial)
+    if operator.type == "FC" and weight is not None and _argument(operator, "axis", 1) == 1:
+        return ("N", weight.size // weight.shape[0])
+    if operator.type in _PICTURES and _kernel_dimensions(operator) == 2:
+        return ("N", "H", "W", "C") if last else ("N", "C", "H", "W")
+    return None
+
+
+def _kernel_dimensions(operator: OperatorDef) -> int:
+    return next((len(argument.ints) for argument in operator.arg if argument.name == "kernels"), 2)
+
+
+def _type(operator: OperatorDef, position: int) -> ir.DataType | None:
+    """The type that an operator asks for at an input; None where it takes several."""
+    if (operator.type, position) in _INDICES:
+        return ir.DataType.INT64
+    if operator.type == "LengthsToSegmentIds":
+        return ir.DataType.INT32
+    if operator.type in ("And", "Or", "Xor", "Not") or (operator.type, position) in _CHOICES:
+        return ir.DataType.BOOL
+    return None if operator.type in _ANY_TYPE else ir.DataType.FLOAT

@@ -1,0 +1,212 @@
+"""Caffe2 → ONNX: every operator of a net, with Caffe2's own meaning, as ONNX operators.
+
+The meaning is that of the Caffe2 in torch 1.10. Arguments that an operator of Caffe2 does not know are ignored, as
+Caffe2 does; those it knows are honoured or refused. Blobs that a net writes more than once (in-place operators) become
+one value per write: the last one has the blob's name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from retorch.caffe2.files import Caffe2Net
+from retorch.caffe2.parse import (
+    activation,
+    convolution,
+    elementwise,
+    fill,
+    images,
+    indexing,
+    linear,
+    normalization,
+    pooling,
+    recurrent,
+    reduction,
+    shape,
+)
+from retorch.caffe2.parse.call import Call, Rule
+from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
+from retorch.caffe2.parse.inputs import guess
+from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
+from retorch.errors import Problem, UnsupportedError
+from retorch.graph.nodes import OPSET
+
+__all__ = ["RULES", "NeedsShapeError", "parse"]
+
+RULES: Mapping[str, Rule] = {
+    **activation.RULES,
+    **convolution.RULES,
+    **elementwise.RULES,
+    **fill.RULES,
+    **images.RULES,
+    **indexing.RULES,
+    **linear.RULES,
+    **normalization.RULES,
+    **pooling.RULES,
+    **recurrent.RULES,
+    **reduction.RULES,
+    **shape.RULES,
+}
+
+
+def parse(
+    net: Caffe2Net,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    types: Mapping[str, ir.DataType] | None = None,
+) -> ir.Model:
+    """The network as an ONNX model of opset 21.
+
+    ``shapes`` gives the sizes of the inputs, by name; a string or None stands for a size that may vary. What is not
+    given is worked out from the operators that read the input, as far as that goes. ``types`` is for inputs whose type
+    the operators leave open (otherwise float32). Raises UnsupportedError with every
+    operator that cannot be said, and NeedsShapeError where only the sizes of the inputs are missing.
+    """
+    unknown = [
+        _problem(index, operator, "not an operator that retorch knows")
+        for index, operator in enumerate(net.predict.op)
+        if operator.type not in RULES
+    ]
+    if unknown:
+        raise UnsupportedError(unknown)
+    return _Walk(net, shapes or {}, types or {}).model()
+
+
+def _problem(index: int, operator: OperatorDef, reason: str) -> Problem:
+    return Problem(f"op[{index}] {operator.output[0] if operator.output else ''}".rstrip(), operator.type, reason)
+
+
+class _Walk:
+    """One pass over the net: the current value of every blob, and what could not be said."""
+
+    def __init__(
+        self, net: Caffe2Net, shapes: Mapping[str, Sequence[int | str | None]], types: Mapping[str, ir.DataType]
+    ) -> None:
+        self.net = net
+        self.types = types
+        operators = net.predict.op
+        written = [blob for operator in operators for blob in operator.output]
+        self.left = Counter(written)
+        self.graph = Graph([*net.inputs, *net.params, *written])
+        self.read = frozenset(net.predict.external_output).union(*(operator.input for operator in operators))
+        self.values: dict[str, ir.Value] = {}
+        self.missing: dict[str, str] = {}
+        self.problems: list[Problem] = []
+        self.waiting: list[NeedsShapeError] = []
+        self.inputs = [self._input(name, shapes.get(name)) for name in net.inputs]
+
+    def _input(self, name: str, sizes: Sequence[int | str | None] | None) -> ir.Value:
+        found = guess(self.net.predict, self.net.params, name)
+        known = found.shape if sizes is None else sizes
+        dtype = found.dtype or self.types.get(name, ir.DataType.FLOAT)
+        value = ir.val(name, dtype, None if known is None else list(known))
+        self.values[name] = value
+        return value
+
+    def model(self) -> ir.Model:
+        """Say every operator, then assemble what came of it; all refusals in one error."""
+        for index, operator in enumerate(self.net.predict.op):
+            self._operator(index, operator)
+        if self.problems:
+            raise UnsupportedError(self.problems)
+        if self.waiting:
+            raise NeedsShapeError(self.waiting[0].message, hint="give the sizes of the inputs")
+        outputs = self._outputs()
+        graph = ir.Graph(
+            self.inputs,
+            outputs,
+            nodes=self.graph.nodes,
+            initializers=[value for value in self.graph.constants.values() if value.uses() or value in outputs],
+            opset_imports={"": OPSET},
+            name=self.net.predict.name or "caffe2",
+        )
+        return ir.Model(graph, ir_version=10, producer_name="retorch")
+
+    def _operator(self, index: int, operator: OperatorDef) -> None:
+        if not operator.output:
+            self.problems.append(_problem(index, operator, "has no outputs"))
+            return
+        start = len(self.graph.nodes)
+        absent = next((blob for blob in operator.input if blob in self.missing), None)
+        if absent is not None:
+            if self.missing[absent]:
+                self.problems.append(_problem(index, operator, self.missing[absent]))
+            self._lose(operator, "")
+            return
+        try:
+            self.graph.prefix = operator.output[0]
+            inputs = tuple(self._value(blob) for blob in operator.input)
+            results = RULES[operator.type](Call(operator, inputs, self.graph, self.read))
+            self._bind(operator, [results] if isinstance(results, ir.Value) else results)
+        except RefusalError as error:
+            self.problems.append(_problem(index, operator, str(error)))
+            self._lose(operator, "")
+        except NeedsShapeError as error:
+            self.waiting.append(error)
+            self._lose(operator, "")
+        for node in self.graph.nodes[start:]:
+            node.metadata_props["retorch.path"] = f"op[{index}]"
+            node.metadata_props["retorch.class"] = operator.type
+
+    def _lose(self, operator: OperatorDef, reason: str) -> None:
+        """What reads these blobs cannot be said either; an empty reason has been told already."""
+        for blob in operator.output:
+            self.missing[blob] = reason
+
+    def _value(self, blob: str) -> ir.Value:
+        if blob not in self.values:
+            if blob not in self.net.params:
+                raise RefusalError(f"reads {blob}, which nothing makes")
+            self.values[blob] = self.graph.weight(blob, self.net.params[blob])
+        return self.values[blob]
+
+    def _bind(self, operator: OperatorDef, results: Sequence[ir.Value | None]) -> None:
+        """Give the results the names of the blobs."""
+        bound = set(map(id, self.values.values()))
+        for position, blob in enumerate(operator.output):
+            self.left[blob] -= 1
+            value = results[position] if position < len(results) else None
+            if value is None:
+                self.missing[blob] = f"reads {blob}, which has no meaning outside of Caffe2"
+                continue
+            self.missing.pop(blob, None)
+            self.values[blob] = self._named(blob, value, id(value) in bound)
+            bound.add(id(self.values[blob]))
+
+    def _named(self, blob: str, value: ir.Value, bound: bool) -> ir.Value:
+        name = self._name(blob)
+        if value.name in self.graph.constants and value.const_value is not None:
+            # A blob of fixed numbers stays readable for the operators that need them.
+            return self.graph.weight(name, value.const_value.numpy())
+        if bound:
+            value = self.graph.op("Identity", value)
+        value.name = name
+        return value
+
+    def _name(self, blob: str) -> str:
+        """The last write of a blob has its name, unless an input or a weight has it."""
+        taken = blob in self.net.inputs or blob in self.net.params
+        return self.graph.unique(blob) if taken or self.left[blob] > 0 else blob
+
+    def _outputs(self) -> list[ir.Value]:
+        names = list(self.net.predict.external_output) or self._unread()
+        outputs: list[ir.Value] = []
+        for blob in names:
+            if blob in self.missing or (blob not in self.values and blob not in self.net.params):
+                raise UnsupportedError([Problem(blob, "output", "nothing makes this output")])
+            value = self._value(blob)
+            if value in outputs or value.is_graph_input() or value in self.inputs or blob in self.graph.constants:
+                value = self.graph.op("Identity", value)
+                value.name = self.graph.unique(blob)
+            outputs.append(value)
+        return outputs
+
+    def _unread(self) -> list[str]:
+        """The blobs that are written and not read afterwards: what an exporter forgot to declare."""
+        last: dict[str, bool] = {}
+        for operator in self.net.predict.op:
+            last.update(dict.fromkeys(operator.input, True))
+            last.update(dict.fromkeys(operator.output, False))
+        return [blob for blob, read in last.items() if not read and blob not in self.missing]

@@ -1,0 +1,136 @@
+"""Normalisation over batches, channels and neighbours, as it is at evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from retorch.caffe2.parse.call import Call, Results, Rule
+from retorch.caffe2.parse.graph import RefusalError, axis_of, rank, size
+from retorch.caffe2.parse.window import back, first
+
+
+def spatial_bn(call: Call) -> ir.Value:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, one of each per channel."""
+    if not call.int("is_test", 0):
+        raise RefusalError("SpatialBN in training mode (is_test is not set)")
+    x = first(call, call.x)
+    epsilon = call.float("epsilon", 1e-5)
+    return back(call, call.graph.op("BatchNormalization", x, *call.inputs[1:5], epsilon=epsilon))
+
+
+def instance_norm(call: Call) -> ir.Value:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, mean and variance of each channel of each image."""
+    if call.outputs > 1:
+        raise RefusalError("InstanceNorm with its mean and deviation as outputs")
+    x = first(call, call.x)
+    epsilon = call.float("epsilon", 1e-5)
+    return back(call, call.graph.op("InstanceNormalization", x, call.input(1), call.input(2), epsilon=epsilon))
+
+
+def group_norm(call: Call) -> Results:
+    """As InstanceNorm, over ``group`` groups of channels; gamma and beta are per channel. Then mean and 1/deviation."""
+    g, x = call.graph, first(call, call.x)
+    group, epsilon = call.int("group", 32), call.float("epsilon", 1e-5)
+    y = g.op("GroupNormalization", x, call.input(1), call.input(2), num_groups=group, epsilon=epsilon)
+    # ONNX's inference stops at this operator.
+    y.shape, y.type = x.shape, x.type
+    return (back(call, y), *_group_moments(call, x, group, epsilon))
+
+
+def _group_moments(call: Call, x: ir.Value, group: int, epsilon: float) -> Sequence[ir.Value | None]:
+    if not call.wants(1) and not call.wants(2):
+        return ()
+    g = call.graph
+    rows, last = g.reshape(x, (0, group, -1)), g.constant([2])
+    mean = g.op("ReduceMean", rows, last, keepdims=1)
+    centred = g.op("Sub", rows, mean)
+    variance = g.op("ReduceMean", g.op("Mul", centred, centred), last, keepdims=0)
+    deviation = g.op("Sqrt", g.op("Add", variance, g.scalar(epsilon, x)))
+    return (g.squeeze(mean, 2), g.op("Reciprocal", deviation))
+
+
+def layer_norm(call: Call) -> Results:
+    """(x - mean) / sqrt(var + epsilon) over all dimensions from ``axis`` on; then mean and deviation."""
+    g, x = call.graph, call.x
+    axis = axis_of(x, call.int("axis", 1))
+    rest = g.constant(list(range(axis, rank(x))))
+    mean = g.op("ReduceMean", x, rest, keepdims=1)
+    centred = g.op("Sub", x, mean)
+    variance = g.op("ReduceMean", g.op("Mul", centred, centred), rest, keepdims=1)
+    deviation = g.op("Sqrt", g.op("Add", variance, g.scalar(call.float("epsilon", 1e-5), x)))
+    y = g.op("Div", centred, deviation)
+    if call.int("elementwise_affine", 0):
+        y = g.op("Add", g.op("Mul", y, call.input(1)), call.input(2))
+    trimmed = [g.squeeze(value, *range(axis + 1, rank(x))) for value in (mean, deviation)]
+    return (y, *trimmed)
+
+
+def lrn(call: Call) -> Results:
+    """x / (bias + alpha / size * sum of squares over ``size`` neighbouring channels)^beta"""
+    length = call.int("size", 0)
+    if length < 1 or length % 2 == 0:
+        raise RefusalError(f"LRN over {length} channels: Caffe2 is defined for odd sizes only")
+    x = first(call, call.x)
+    alpha, beta, bias = call.float("alpha", 0.0), call.float("beta", 0.0), call.float("bias", 1.0)
+    y = call.graph.op("LRN", x, size=length, alpha=alpha, beta=beta, bias=bias)
+    return (back(call, y), None)
+
+
+def affine_channel(call: Call) -> ir.Value:
+    """x * scale + bias, one of each per channel."""
+    g, x = call.graph, call.x
+    shape = (-1,) if call.channels_last() else (-1, *(1,) * (rank(x) - 2))
+    return g.op("Add", g.op("Mul", x, g.reshape(call.input(1), shape)), g.reshape(call.input(2), shape))
+
+
+def channel_shuffle(call: Call) -> ir.Value:
+    """Channels seen as (group, K), written as (K, group)."""
+    g, x = call.graph, first(call, call.x)
+    group, shape = call.int("group", 1), g.shape_of(x)
+    if group < 1 or size(x, 1) % group:
+        raise RefusalError(f"{size(x, 1)} channels in {group} groups")
+    split = g.op("Reshape", x, g.constant([0, group, size(x, 1) // group, -1]))
+    y = g.op("Reshape", g.transpose(split, (0, 2, 1, 3)), shape)
+    y.shape = x.shape
+    return back(call, y)
+
+
+def normalize(call: Call) -> ir.Value:
+    """x over its Euclidean length along ``axis``, which is taken to be at least 1e-12."""
+    g, x = call.graph, call.x
+    axis = axis_of(x, call.int("axis", -1))
+    norm = g.op("ReduceL2", x, g.constant([axis]), keepdims=1)
+    return g.op("Div", x, g.op("Max", norm, g.scalar(1e-12, x)))
+
+
+def normalize_l1(call: Call) -> ir.Value:
+    """x over the sum of its absolute values along ``axis``."""
+    g, x = call.graph, call.x
+    return g.op("Div", x, g.op("ReduceL1", x, g.constant([axis_of(x, call.int("axis", -1))]), keepdims=1))
+
+
+def moments(call: Call) -> Results:
+    """Mean and variance over ``axes``."""
+    g, x = call.graph, call.x
+    axes = g.constant([axis_of(x, axis) for axis in call.ints("axes")] or list(range(rank(x))))
+    keep = call.int("keepdims", 1)
+    mean = g.op("ReduceMean", x, axes, keepdims=1)
+    centred = g.op("Sub", x, mean)
+    variance = g.op("ReduceMean", g.op("Mul", centred, centred), axes, keepdims=keep)
+    return (g.op("ReduceMean", x, axes, keepdims=keep), variance)
+
+
+RULES: Mapping[str, Rule] = {
+    "SpatialBN": spatial_bn,
+    "InstanceNorm": instance_norm,
+    "GroupNorm": group_norm,
+    "LayerNorm": layer_norm,
+    "LRN": lrn,
+    "AffineChannel": affine_channel,
+    "ChannelShuffle": channel_shuffle,
+    "Normalize": normalize,
+    "NormalizeL1": normalize_l1,
+    "Moments": moments,
+}

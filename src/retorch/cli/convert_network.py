@@ -1,0 +1,47 @@
+"""``retorch convert`` of what was written already: a Caffe2 network, anyone's, as ONNX; or a net in another form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retorch.cli.arguments import shape
+from retorch.cli.exit_codes import about
+from retorch.cli.output_format import Style
+from retorch.cli.verify import conclude
+from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.network import Network
+    from retorch.verification import Report
+
+_UNKNOWN = "not verified: nothing says which sizes the input has (--input 1x3x227x227)"
+
+
+def convert_again(file: Path, target: Path, style: Style, shapes: list[str], *, check: bool, as_json: bool) -> int:
+    """Read, write and compare; the exit code.
+
+    Raises:
+        RetorchError: what cannot be read, said or written.
+    """
+    from retorch.network import Network
+
+    if target.resolve() == file.resolve():
+        raise UsageError(f"{target}: is the network that is read")
+    sizes = [shape(text) for text in shapes]
+    with about(file):
+        network = Network.load(file)
+        network = network.sized(*sizes) if sizes else network
+    with about(target):
+        style.save(network, target)
+    report = _compared(file, target, network, sizes) if check else None
+    notes = [*network.notes, *(report.notes if report else [_UNKNOWN] if check else [])]
+    return conclude(target, notes, report, as_json=as_json)
+
+
+def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int, ...]]) -> Report | None:
+    """The comparison, where the inputs' sizes are known."""
+    from retorch.verification.round_trip import known_shapes, verify_copy
+
+    known = sizes or known_shapes(network)
+    return None if known is None else verify_copy(file, target, known)

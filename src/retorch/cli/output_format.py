@@ -1,0 +1,92 @@
+"""What ``convert`` writes: the kind of files, and how a Caffe2 net is to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+
+from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.caffe2.emit.net import EmitOptions
+    from retorch.network import Network
+
+Kind: TypeAlias = Literal["caffe2", "onnx", "predictor"]
+Init: TypeAlias = Literal["pb", "minidb"]
+
+_BY_SUFFIX: dict[str, Kind] = {".onnx": "onnx", ".minidb": "predictor"}
+_INSIDE: dict[Kind, str] = {"onnx": "model.onnx", "predictor": "predictor.minidb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caffe2Style:
+    """The options that only Caffe2 has, as they were given."""
+
+    init: str = "pb"
+    unpacked: bool = False
+    age: str = "1.0"
+    nnpack: bool = False
+    in_place: bool = False
+    brew: bool = False
+    mkldnn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A kind of output and, for Caffe2, its options; all of them usable together."""
+
+    kind: Kind
+    caffe2: Caffe2Style
+
+    @classmethod
+    def of(cls, to: str, output: Path, caffe2: Caffe2Style) -> Style:
+        """The style that the options name; the kind by the ending of ``output`` where none is named.
+
+        Raises:
+            UsageError: a value that there is not, or options that contradict each other.
+        """
+        if to not in {"", *get_args(Kind)}:
+            raise UsageError(f"--to {to}: there are caffe2, onnx and predictor")
+        kind = cast("Kind", to) if to else _BY_SUFFIX.get(output.suffix, "caffe2")
+        if caffe2.init not in get_args(Init):
+            raise UsageError(f"--init {caffe2.init}: there are pb and minidb")
+        if _age(caffe2.age) is None:
+            raise UsageError(f"--caffe2 {caffe2.age}: there are 1.0 and 1.10")
+        if kind == "onnx" and caffe2 != Caffe2Style():
+            raise UsageError("an ONNX file takes none of the options that say how Caffe2 files look")
+        if kind == "predictor" and (caffe2.init, caffe2.unpacked) != ("pb", False):
+            raise UsageError("a predictor container has no init net: --init and --unpacked say nothing about it")
+        if caffe2.brew and caffe2.nnpack:
+            raise UsageError("brew would not have picked NNPACK: --brew or --nnpack")
+        if caffe2.brew and caffe2.mkldnn:
+            raise UsageError("brew would not have picked MKL-DNN: --brew or --mkldnn")
+        return cls(kind, caffe2)
+
+    def target(self, output: Path) -> Path:
+        """The folder (Caffe2) or the file that is written: inside ``output`` where that is not named like one."""
+        inside = _INSIDE.get(self.kind)
+        return output / inside if inside and _BY_SUFFIX.get(output.suffix) != self.kind else output
+
+    def save(self, network: Network, target: Path) -> None:
+        """Write the network."""
+        if self.kind == "onnx":
+            network.save(target, "onnx")
+            return
+        packed = False if self.caffe2.unpacked else None
+        network.save(target, self.kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
+
+    def options(self) -> EmitOptions | None:
+        """What Caffe2's files are emitted with; None for ONNX."""
+        from retorch.caffe2.emit.net import EmitOptions
+
+        if self.kind == "onnx":
+            return None
+        given = self.caffe2
+        return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)
+
+
+def _age(text: str) -> Literal["1.0", "1.10"] | None:
+    """The age that a version of torch names: 1.0, 1.0.0, 1.10, 1.10.2."""
+    ages: dict[str, Literal["1.0", "1.10"]] = {"1.0": "1.0", "1.10": "1.10"}
+    return ages.get(".".join(text.split(".")[:2]))

@@ -1,0 +1,241 @@
+"""The walk from a module tree to an ONNX model.
+
+A network is lowered with all sizes known, which keeps every rule simple: behind a layer whose output is as long as its
+input's values say, only rules that ask for no size go on. Whether the result also holds at other batch
+sizes is then found out, not promised: the network is lowered once more with another batch, and where both graphs are
+equal the batch dimension becomes ``N``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import onnx_ir as ir
+
+from retorch.errors import Problem, RetorchError, UnsupportedError, UsageError
+from retorch.graph.builder import Builder, Value, flatten
+from retorch.graph.builder import Nested as Values
+from retorch.graph.nodes import OPSET
+from retorch.layers.base.layer import Array, Layer
+from retorch.layers.base.random_source import drawing, has_noise, idle
+
+IR_VERSION = 10
+
+#: The nesting of an input: a tuple is a shape, an array an example, a list a table. What layers draw at random may be
+#: left out: their shapes follow from the input's.
+Example: TypeAlias = "tuple[int, ...] | Array | list[Example]"
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One tensor that the network takes."""
+
+    shape: tuple[int, ...]
+    integer: bool = False
+
+
+def specs(example: Example) -> tuple[list[InputSpec], object]:
+    """The tensors of an example in order, and their nesting as positions (``[0, [1, 2]]``).
+
+    Raises:
+        UsageError: something that is neither shape nor array nor list.
+    """
+    found: list[InputSpec] = []
+
+    def visit(item: Example) -> object:
+        if isinstance(item, list):
+            return [visit(i) for i in item]
+        if isinstance(item, tuple) and all(d >= 0 for d in item):
+            found.append(InputSpec(tuple(int(d) for d in item)))
+        elif isinstance(item, np.ndarray):
+            found.append(InputSpec(item.shape, item.dtype.kind in "iub"))
+        else:
+            raise UsageError(f"an input is a shape (tuple), an array or a list of such, not {item!r}")
+        return len(found) - 1
+
+    return found, visit(example)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    op: Builder
+    inputs: list[Value]
+    outputs: Values
+
+    def signature(self) -> object:
+        """What is equal for two graphs that compute the same: nodes, attributes, constants."""
+        live = _live_nodes(self)
+        nodes = [(n.op_type, _names(n.inputs), _names(n.outputs), _attributes(n)) for n in live]
+        read = {v for n in live for v in n.inputs} | {v.read() for v in flatten(self.outputs)}
+        return nodes, [(k, v.name) for k, v in self.op.initializer_keys() if v in read]
+
+
+def _names(values: Sequence[ir.Value | None]) -> list[str | None]:
+    return [None if v is None else v.name for v in values]
+
+
+def _attributes(node: ir.Node) -> list[str]:
+    return sorted(f"{name}={attribute.value}" for name, attribute in cast("Any", node.attributes).items())
+
+
+def _live_nodes(lowered: _Lowered) -> list[ir.Node]:
+    wanted = {v.read() for v in flatten(lowered.outputs)}
+    live: list[ir.Node] = []
+    for node in reversed(lowered.op.nodes):
+        if wanted.intersection(node.outputs):
+            live.append(node)
+            wanted.update(v for v in node.inputs if v is not None)
+    return live[::-1]
+
+
+def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
+    """Rebuild a network as an ONNX model.
+
+    Args:
+        root: the network.
+        example: its input, see :data:`Example`.
+        name: the graph's name.
+
+    Raises:
+        UnsupportedError: layers without a rule, or that the rule cannot follow; all of them.
+        UsageError: an example that does not fit.
+    """
+    draws = len(drawing(root))
+    x, noise = example, list[Example]()
+    if has_noise(example, draws):
+        x, *noise = example
+    wanted, nesting = specs(x)
+    lowered = _lower_once(root, wanted, nesting)
+    if noise:
+        _check_noise(root, lowered, noise)
+    variants = ((axis, _with_other_batch(root, wanted, nesting, axis)) for axis in _batch_axes(root))
+    free = next(((axis, v) for axis, v in variants if v is not None and v.signature() == lowered.signature()), None)
+    model = _assemble(lowered, name)
+    shapes = [value.shape for value in lowered.inputs]
+    if free is not None:
+        _free_the_batch(lowered, *free)
+    count = len(wanted)
+    nesting = [nesting, *range(count, count + draws)] if draws else nesting
+    model.metadata_props["retorch.inputs"] = json.dumps(nesting)
+    model.metadata_props["retorch.example_shapes"] = json.dumps(shapes)
+    return model
+
+
+def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered:
+    op = Builder()
+    x, inputs = lower_inputs(op, root, wanted, nesting)
+    outputs = op.current(op.call(root, x))
+    if problems := op.problems or idle(drawing(root), op.noise):
+        raise UnsupportedError(_once_each(problems))
+    return _Lowered(op, [*inputs, *(op.noise[id(made)] for made in drawing(root))], outputs)
+
+
+def lower_inputs(op: Builder, root: Layer, wanted: Sequence[InputSpec], nesting: object) -> tuple[Values, list[Value]]:
+    """The network's inputs as it takes them, and the graph's inputs (which no in-place layer rewrites).
+
+    What layers draw becomes an input when its layer runs.
+    """
+    noisy = drawing(root)
+    count = len(wanted) + len(noisy)
+    names = ["data"] if count == 1 else [f"data_{i}" for i in range(1, count + 1)]
+    op.undrawn = {id(made): name for made, name in zip(noisy, names[len(wanted) :], strict=True)}
+    inputs = [
+        op.input(n, spec.shape, ir.DataType.INT64 if spec.integer else ir.DataType.FLOAT)
+        for n, spec in zip(names, wanted, strict=False)
+    ]
+
+    def nest(item: object) -> Values:
+        return inputs[item] if isinstance(item, int) else [nest(i) for i in cast("list[object]", item)]
+
+    return nest(nesting), [Value(v.read()) for v in inputs]
+
+
+def _check_noise(root: Layer, lowered: _Lowered, noise: list[Example]) -> None:
+    for made, given in zip(drawing(root), noise, strict=True):
+        shapes = [spec.shape for spec in specs(given)[0]]
+        if shapes != [drawn := lowered.op.noise[id(made)].shape]:
+            what = " and ".join(map(str, shapes))
+            raise UsageError(f"{made.path or '(root)'} {made.typename}: draws a tensor of {drawn}, not {what}")
+
+
+def _once_each(problems: Sequence[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+def _batch_axes(root: Layer) -> tuple[int, ...]:
+    """Where the inputs' batch may be: in front, or behind the time that some recurrent modules take first."""
+    return (0, 1) if any(made.batch_axis() == 1 for made in root.every()) else (0,)
+
+
+def _with_other_batch(root: Layer, wanted: Sequence[InputSpec], nesting: object, axis: int) -> _Lowered | None:
+    """The network at one more than the batch size, or nothing where it does not allow that."""
+    if not all(len(spec.shape) > axis for spec in wanted):
+        return None
+    if len({spec.shape[axis] for spec in wanted}) != 1:
+        return None
+    one = [int(i == axis) for i in range(max(len(spec.shape) for spec in wanted))]
+    other = [InputSpec(tuple(d + i for d, i in zip(spec.shape, one, strict=False)), spec.integer) for spec in wanted]
+    try:
+        return _lower_once(root, other, nesting)
+    except (RetorchError, ValueError, IndexError):
+        # a network for one size only: three-dimensional images, sequences of a given length
+        return None
+
+
+def _assemble(lowered: _Lowered, name: str) -> ir.Model:
+    op = lowered.op
+    nodes = _live_nodes(lowered)
+    inputs = [v.read() for v in lowered.inputs]
+    outputs: list[ir.Value] = []
+    made = {out for node in nodes for out in node.outputs}
+    for value in flatten(lowered.outputs):
+        content = value.read()
+        if content not in made or content in outputs:
+            content = op.output_copy(content)
+            nodes.append(op.nodes[-1])
+        outputs.append(content)
+    read = {v for node in nodes for v in node.inputs}
+    initializers = [v for v in op.initializers.values() if v in read]
+    graph = ir.Graph(inputs, outputs, nodes=nodes, initializers=initializers, opset_imports={"": OPSET}, name=name)
+    model = ir.Model(graph, ir_version=IR_VERSION, producer_name="retorch")
+    model.metadata_props["retorch.outputs"] = json.dumps(_positions(lowered.outputs))
+    model.metadata_props["retorch.layers"] = json.dumps(
+        [[module.path, module.typename, [v.name for v in values]] for module, values in op.finished]
+    )
+    return model
+
+
+def _positions(outputs: Values) -> object:
+    count = iter(range(1_000_000))
+
+    def visit(item: Values) -> object:
+        return next(count) if isinstance(item, Value) else [visit(i) for i in item]
+
+    return visit(outputs)
+
+
+def _free_the_batch(lowered: _Lowered, axis: int, other: _Lowered) -> None:
+    """Wherever the two lowerings differ in a size, it is the batch (or a multiple of it)."""
+    pairs = list(zip(lowered.inputs, other.inputs, strict=True))
+    values = [(a.read(), b.read()) for a, b in pairs]
+    for mine, theirs in zip(_live_nodes(lowered), _live_nodes(other), strict=True):
+        values += zip(mine.outputs, theirs.outputs, strict=True)
+    batch = pairs[0][0].shape[axis]
+    for mine, theirs in values:
+        if mine.shape is None or theirs.shape is None:
+            continue
+        sizes = zip(cast("list[int]", mine.shape), cast("list[int]", theirs.shape), strict=True)
+        mine.shape = ir.Shape([_size(a, b, batch) for a, b in sizes])
+
+
+def _size(at_batch: int, at_next: int, batch: int) -> int | ir.SymbolicDim:
+    if at_batch == at_next:
+        return at_batch
+    times = at_next - at_batch
+    if at_batch != times * batch:
+        return ir.SymbolicDim(None)
+    return ir.SymbolicDim("N" if times == 1 else f"{times}*N")

@@ -1,0 +1,139 @@
+"""Writing ``.onnx`` files: weights go from where they are to the disk, without a copy of the model in memory.
+
+A model is a protobuf message, which is limited to 2 GiB; above that its weights stand in a file of their own beside
+it (``model.onnx.data``), as ONNX calls it: external data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from retorch.errors import FormatError, UsageError
+from retorch.files import protobuf
+from retorch.files.atomic import replacing
+
+Array: TypeAlias = NDArray[Any]
+
+#: Weights of at least this many bytes are not copied into the message.
+LARGE = 1024
+#: Protobuf's limit, less what the graph itself takes.
+LIMIT = (1 << 31) - (1 << 26)
+#: Weights in the data file begin at multiples of this, so that they can be mapped.
+ALIGNMENT = 4096
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+
+
+def contiguous(tensor: ir.TensorProtocol) -> Array:
+    """The numbers of a weight, in order and little-endian."""
+    array = np.ascontiguousarray(tensor.numpy())
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def large_weights(model: ir.Model) -> dict[str, Array]:
+    """The weights that are worth keeping out of a copy, by name, in the order of the graph."""
+    return {
+        name: contiguous(value.const_value)
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None and value.const_value.nbytes >= LARGE
+    }
+
+
+def skeleton(model: ir.Model, without: Iterable[str]) -> onnx.ModelProto:
+    """The model as a message, without the weights named."""
+    names = set(without)
+    light = model.clone()
+    for name in names:
+        light.graph.initializers[name].const_value = ir.tensor([], ir.DataType.FLOAT, name=name)
+    proto = ir.to_proto(light)
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in names]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    return proto
+
+
+def placeholder(name: str, array: Array, location: str, offset: int) -> onnx.TensorProto:
+    """A weight that stands in another file."""
+    tensor = onnx.TensorProto(
+        name=name,
+        dims=array.shape,
+        data_type=int(ir.DataType.from_numpy(array.dtype)),
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(array.nbytes))):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write the model to ``path``, in folders that are made where they are missing.
+
+    The file appears whole or not at all. UsageError where it cannot be written.
+    """
+    weights = large_weights(model)
+    proto = skeleton(model, weights)
+    if sum(array.nbytes for array in weights.values()) > LIMIT:
+        data = path.with_name(path.name + ".data")
+        offset, offsets = 0, list[int]()
+        for array in weights.values():
+            offsets.append(offset)
+            offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        _write(data, _padded(weights.values()))
+        proto.graph.initializer.extend(
+            placeholder(name, array, data.name, start)
+            for (name, array), start in zip(weights.items(), offsets, strict=True)
+        )
+        weights = {}
+    _write(path, _message(proto, weights))
+
+
+def _padded(arrays: Iterable[Array]) -> Iterator[bytes | memoryview]:
+    for array in arrays:
+        yield _bytes(array)
+        yield bytes(-array.nbytes % ALIGNMENT)
+
+
+def _message(proto: onnx.ModelProto, weights: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
+    """The model's bytes: in protobuf, fields of one message may be appended to it."""
+    graph = proto.graph.SerializeToString(deterministic=True)
+    heads: list[bytes] = []
+    for name, array in weights.items():
+        tensor = onnx.TensorProto(
+            name=name, dims=array.shape, data_type=int(ir.DataType.from_numpy(array.dtype))
+        ).SerializeToString(deterministic=True)
+        start = tensor + protobuf.head(_RAW_DATA, array.nbytes)
+        heads.append(protobuf.head(_INITIALIZER, len(start) + array.nbytes) + start)
+    total = len(graph) + sum(len(head) + array.nbytes for head, array in zip(heads, weights.values(), strict=True))
+    proto.ClearField("graph")
+    yield proto.SerializeToString(deterministic=True) + protobuf.head(_GRAPH, total) + graph
+    for head, array in zip(heads, weights.values(), strict=True):
+        yield head
+        yield _bytes(array)
+
+
+def _bytes(array: Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    with replacing(path) as part, part.open("wb") as stream:
+        stream.writelines(chunks)
+
+
+def load(path: Path) -> ir.Model:
+    """Read a model. FormatError where the file is not one."""
+    try:
+        model = ir.load(path)  # pyright: ignore[reportUnknownMemberType] (os.PathLike without its parameter)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # whatever protobuf's parser and its caller raise on bytes that are no model
+        raise FormatError(f"{path}: not an ONNX model: {error}") from error
+    if not model.graph.outputs:
+        raise FormatError(f"{path}: not an ONNX model: it has no outputs")
+    return model

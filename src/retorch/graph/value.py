@@ -1,0 +1,90 @@
+"""What a tensor is in Torch: an identity whose content may change.
+
+Torch's in-place layers write into tensors that other branches may read later. A view (of ``nn.View``, ``nn.Narrow``, …)
+knows its parent and how to write back into it, so that whoever shares storage in Torch shares content here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import onnx_ir as ir
+
+from retorch.errors import Problem, UnsupportedError
+from retorch.layers.base.layer import Refusal
+
+
+class Value:
+    """A Torch tensor during lowering.
+
+    A root holds its content; a view derives it from its parent with ``get`` and writes into it with ``put``.
+    """
+
+    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "parent", "version")
+
+    def __init__(
+        self,
+        current: ir.Value,
+        parent: Value | None = None,
+        get: Callable[[Value], Value] | None = None,
+        put: Callable[[Value, Value], Value] | None = None,
+    ) -> None:
+        self._current = current
+        self.parent = parent
+        self._get = get
+        self._put = put
+        self.version = 0
+        self._seen = self.root.version
+        #: why the storage no longer holds what it did, where that cannot be followed
+        self.gone: Problem | None = None
+
+    @property
+    def root(self) -> Value:
+        """The tensor that owns the storage."""
+        at = self
+        while at.parent is not None:
+            at = at.parent
+        return at
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes as numbers; a refusal where one depends on values, so that no rule goes on without it."""
+        shape = self._current.shape
+        if shape is None:
+            raise Refusal("the shape of its input is not known")
+        if not shape.is_static():
+            raise Refusal("how many elements its input has depends on the values in the network")
+        return tuple(int(d) for d in cast("Sequence[int]", shape))
+
+    @property
+    def rank(self) -> int:
+        """How many dimensions."""
+        return len(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the elements are floats (else: integers or booleans)."""
+        return self._current.dtype == ir.DataType.FLOAT
+
+    def read(self) -> ir.Value:
+        """The content as of now."""
+        if (gone := self.root.gone) is not None:
+            raise UnsupportedError([gone])
+        if self.parent is not None and self._seen != self.root.version and self._get is not None:
+            self._current = self._get(self.parent).read()
+            self._seen = self.root.version
+        return self._current
+
+    def write(self, new: Value) -> None:
+        """Overwrite the content; everyone who shares the storage sees it."""
+        content = new.read()
+        if self.parent is None:
+            self._current = content
+            self.version += 1
+            return
+        if self._put is None:
+            raise Refusal("writes in place into a view that cannot be followed")
+        self.parent.write(self._put(self.parent, new))
+        self._current = content
+        self._seen = self.root.version

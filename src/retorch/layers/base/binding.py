@@ -1,0 +1,192 @@
+"""From stored objects to layers: one layer for one object, its fields read and typed."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, cast, get_args, get_origin
+
+import numpy as np
+
+from retorch.errors import Problem, UnsupportedError
+from retorch.layers.base.bookkeeping import BOOKKEEPING
+from retorch.layers.base.layer import Array, Layer, MissingFieldError, Refusal, Sizes, registered
+from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+
+
+class Unknown(Layer):
+    """A class that retorch has no rule for; it can be shown, but not run or converted."""
+
+    container = True
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.inside: list[Layer] = []
+
+    def children(self) -> Iterable[Layer]:
+        return self.inside
+
+    def forward(self, x: Any, /) -> Any:
+        raise UnsupportedError([self.problem()])
+
+    def problem(self) -> Problem:
+        return Problem(self.path, self.typename, self.reason)
+
+
+class ObjectBinder:
+    """Turns stored objects into layers: one layer for one object, however often it is used."""
+
+    def __init__(self) -> None:
+        self.layers: dict[int, Layer] = {}
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+
+    def __call__(self, obj: object, path: str) -> Layer:
+        """The layer that a stored object means.
+
+        Raises:
+            Refusal: the object is not a module at all.
+        """
+        if not isinstance(obj, TorchObject):
+            raise Refusal(f"{path or 'the root'} should be a module, but is a {type(obj).__name__}")
+        if id(obj) in self.layers:
+            return self.layers[id(obj)]
+        # a loss by any name: nn.Criterion's rule says what becomes of it
+        known = "nn.Criterion" if obj.typename.endswith("Criterion") else obj.typename
+        cls = registered().get(known, Unknown)
+        reason = _why_not(obj, cls)
+        made = Unknown() if reason else cls()
+        made.path, made.typename, made.raw = path, obj.typename, obj
+        self.layers[id(obj)] = made
+        if isinstance(made, Unknown):
+            self._give_up(made, reason)
+            return made
+        try:
+            self._read_fields(made, obj)
+            made.setup(self)
+        except (MissingFieldError, Refusal) as error:
+            self.problems.append(Problem(path, obj.typename, str(error)))
+        return made
+
+    def _give_up(self, made: Unknown, reason: str) -> None:
+        made.reason = reason
+        self.problems.append(Problem(made.path, made.typename, reason))
+        modules = made.raw.get("modules")
+        if isinstance(modules, LuaTable):
+            made.inside = self.sequence(modules, f"{made.path}.modules")
+
+    def sequence(self, table: LuaTable, path: str) -> list[Layer]:
+        """The modules 1…n of a table."""
+        path = path.removeprefix(".")
+        return [self(item, f"{path}[{i}]") for i, item in enumerate(table.sequence(), 1)]
+
+    def _read_fields(self, made: Layer, obj: TorchObject) -> None:
+        for name, hint in made.fields.items():
+            try:
+                value = self._convert(obj.get(name), hint, f"{made.path}.{name}".removeprefix("."))
+            except _Wrong as error:
+                raise MissingFieldError(
+                    f"field {name!r} should be {error}, but is {_describe(obj.get(name))}"
+                ) from None
+            if value is None and not _allows_none(hint):
+                if not hasattr(made, name):
+                    raise MissingFieldError(f"lacks its field {name!r}")
+                value = getattr(made, name)
+            if value is not None or not hasattr(made, name):
+                setattr(made, name, value)
+        unread = {str(k) for k in obj} - set(made.fields) - BOOKKEEPING - made.ignored
+        unread = {k for k in unread if not isinstance(obj.get(k), LuaFunction)}
+        if unread:
+            self.notes.append(f"{made.path or '(root)'} {made.typename}: ignores {', '.join(sorted(unread))}")
+
+    def _convert(self, value: object, hint: Any, path: str) -> object:
+        if value is None:
+            return None
+        if get_origin(hint) in (types.UnionType, typing.Union):
+            hint = next(t for t in get_args(hint) if t is not type(None))
+        if get_origin(hint) is list:
+            if not isinstance(value, LuaTable):
+                raise _Wrong("a table of modules")
+            return self.sequence(value, path)
+        if hint is Layer:
+            return self(value, path)
+        convert = _CONVERTERS.get(hint)
+        return value if convert is None else convert(value)
+
+
+class _Wrong(Exception):  # noqa: N818 - internal: "should be …"
+    pass
+
+
+def _describe(value: object) -> str:
+    return f"{value!r}" if isinstance(value, (int, float, str, bool)) else f"a {type(value).__name__}"
+
+
+def _allows_none(hint: Any) -> bool:
+    return type(None) in get_args(hint)
+
+
+def _why_not(obj: TorchObject, cls: type[Layer]) -> str:
+    for method in ("updateOutput", "forward"):
+        stored = obj.get(method)
+        if isinstance(stored, LuaFunction) and method not in cls.ignored and not cls.computes_the_same(stored):
+            return f"a Lua function stored in the file overrides its {method}"
+    if cls is Unknown:
+        functions = sorted(str(k) for k in obj if isinstance(obj.get(k), LuaFunction))
+        if functions:
+            return (
+                f"unknown class, with Lua functions of its own in the file ({', '.join(functions)}), which are not run"
+            )
+        fields = ", ".join(sorted(str(k) for k in obj if str(k) not in BOOKKEEPING)) or "none"
+        return f"unknown class (fields: {fields})"
+    return ""
+
+
+def _int(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise _Wrong("a whole number")
+    return int(value)
+
+
+def _float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _Wrong("a number")
+    return float(value)
+
+
+def _bool(value: object) -> bool:
+    # Lua counts 0 as true, but files written by other programs mean false by it
+    return value not in (False, 0)
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Wrong("a string")
+    return value
+
+
+def _array(value: object) -> Array:
+    if not isinstance(value, np.ndarray):
+        raise _Wrong("a tensor")
+    return cast("Array", value).view(np.ndarray)
+
+
+def _sizes(value: object) -> Sizes:
+    if isinstance(value, np.ndarray):
+        return tuple(int(v) for v in cast("Array", value).ravel())
+    if isinstance(value, LuaTable):
+        return tuple(_int(v) for v in value.sequence())
+    if isinstance(value, (int, float)):
+        return (_int(value),)
+    raise _Wrong("a list of whole numbers")
+
+
+_CONVERTERS: dict[Any, Callable[[object], object]] = {
+    int: _int,
+    float: _float,
+    bool: _bool,
+    str: _str,
+    Array: _array,
+    Sizes: _sizes,
+}

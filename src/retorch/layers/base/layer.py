@@ -1,0 +1,305 @@
+"""What every layer shares: the registry, the typed fields read from the file, and how it runs.
+
+A layer is one class, named after its Torch class. Its annotations are the fields it reads, its docstring is its
+formula, ``forward`` is the formula in NumPy, ``lower`` the same in ONNX operators.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin
+
+import numpy as np
+
+from retorch.errors import Problem, UnsupportedError, UsageError
+from retorch.layers.base.memory import Array, Nested, Run, Sizes, current, current_run, forward_pass, tensors
+from retorch.layers.base.overlap import OVERLAP, READ_BEFORE_WRITTEN
+from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+
+
+class Refusal(Exception):  # noqa: N818 - a rule's bare fact; the walk turns it into an UnsupportedError with the path
+    """A rule cannot say this layer; the walk adds where it stands."""
+
+
+class MissingFieldError(Exception):
+    """A field that the layer cannot do without is not in the file."""
+
+
+def drawn(owner: Layer, shape: Sizes) -> Array:
+    """What Torch draws at random for a layer: this pass was given it."""
+    run = current_run.get()
+    if run is None or run.noise is None:
+        raise Refusal("draws random numbers, and was given none")
+    return run.noise(owner, shape)
+
+
+class Binder(Protocol):
+    """What turns stored objects into layers; see :mod:`retorch.layers.base.binding`."""
+
+    layers: dict[int, Layer]
+    problems: list[Problem]
+    notes: list[str]
+
+    def __call__(self, obj: object, path: str) -> Layer:
+        """The layer that a stored object means; raises Refusal for what is no module."""
+        ...
+
+    def sequence(self, table: LuaTable, path: str) -> list[Layer]:
+        """The modules 1…n of a table."""
+        ...
+
+
+class _Fields:
+    """What the annotations of a class say, worked out when first asked for: of most classes that is never."""
+
+    def __get__(self, instance: object, owner: type) -> Mapping[str, Any]:
+        return _declared(next((cls for cls in owner.__mro__ if cls in _described), None))
+
+
+@cache
+def _declared(cls: type | None) -> Mapping[str, Any]:
+    """The fields that a registered class declares, and their types."""
+    hints = {} if cls is None else typing.get_type_hints(cls)
+    said = {n: t for n, t in hints.items() if get_origin(t) is not ClassVar and n not in _OWN_NAMES}
+    return types.MappingProxyType(said)
+
+
+class Layer:
+    """A Torch module: the fields it declares, its formula, its lowering.
+
+    Attributes:
+        path: where the module stands in the network, as Lua would write it; ``""`` for the root.
+        typename: the class as the file names it (``cudnn.ReLU``).
+        raw: the object as stored.
+    """
+
+    #: How the layer's blobs are named: ``conv`` gives ``conv1``, ``conv1_w``, …
+    kind: ClassVar[str] = ""
+    #: The Torch names the class answers to; filled by :func:`layer`.
+    names: ClassVar[tuple[str, ...]] = ()
+    #: Fields of this class's files that its formula has no use for.
+    ignored: ClassVar[frozenset[str]] = frozenset()
+    #: Containers pass on what their children made and own no buffer.
+    container: ClassVar[bool] = False
+    #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
+    hands_on: ClassVar[bool] = False
+    #: The declared fields and their types, of the registered class.
+    fields = _Fields()
+
+    #: Whether ``forward`` takes a table, by its annotation; None where it takes either. Filled by :func:`layer`.
+    takes_table: ClassVar[bool | None] = None
+
+    path: str
+    typename: str
+    raw: TorchObject
+
+    @classmethod
+    def computes_the_same(cls, function: LuaFunction) -> bool:
+        """Whether a function that a file stores in place of ``updateOutput`` does what the class's own does."""
+        return False
+
+    def setup(self, bind: Binder) -> None:
+        """Called once all fields are read: for what a field alone does not say."""
+
+    def children(self) -> Iterable[Layer]:
+        """The modules inside, in execution order where there is one."""
+        return ()
+
+    def every(self) -> Iterator[Layer]:
+        """This layer and all inside it, each once, outermost first, in the order of the file."""
+        seen: set[int] = set()
+        stack: list[Layer] = [self]
+        while stack:
+            at = stack.pop()
+            if id(at) not in seen:
+                seen.add(id(at))
+                yield at
+                stack.extend(reversed(list(at.children())))
+
+    def settings(self) -> dict[str, object]:
+        """What a person wants to see of the layer: its fields, less weights, modules and defaults' noise."""
+        shown: dict[str, object] = {}
+        for name in self.fields:
+            value = getattr(self, name)
+            if isinstance(value, (int, float, str)) or (isinstance(value, tuple) and len(cast("Sizes", value)) < 9):
+                shown[name] = value
+        return shown
+
+    def batch_axis(self) -> int:
+        """Which dimension of its input is the batch, from 0: some recurrent modules take the time first."""
+        return 0
+
+    def index_limit(self) -> int | None:
+        """For layers that use their input as indices from 1: the largest that they accept."""
+        return None
+
+    def reads(self) -> tuple[int | None, ...] | None:
+        """One sample of the input as the weights want it, None for free sizes (``(3, None, None)``), where they say."""
+        return None
+
+    def elements(self) -> int | None:
+        """How many numbers one sample of the input has, for layers that accept no other count."""
+        pattern = self.reads()
+        if pattern is None or None in pattern:
+            return None
+        return math.prod(size for size in pattern if size is not None)
+
+    def parameters(self) -> dict[str, Array]:
+        """The layer's own arrays by field name, as stored."""
+        return {name: value for name in self.fields if isinstance(value := getattr(self, name), np.ndarray)}
+
+    def forward(self, x: Any, /) -> Any:
+        """The formula; written from Torch's definition, evaluation mode."""
+        raise UnsupportedError([Problem(self.path, self.typename, "has no formula")])
+
+    def lower(self, op: Any, x: Any, /) -> Any:
+        """The same in ONNX operators; ``op`` is a :class:`retorch.graph.lowering.Builder`."""
+        raise Refusal("cannot be converted")
+
+    def forward_over(self, x: Any, last: Array, /) -> Any:
+        """``forward`` where x lies in the memory of ``last``, the module's own last output, which Torch overwrites."""
+        if self.typename.rpartition(".")[2] in READ_BEFORE_WRITTEN:
+            return self.forward(x)
+        raise Refusal(OVERLAP)
+
+    def lower_over(self, op: Any, x: Any, last: Any, /) -> Any:
+        """The same in ONNX operators."""
+        if self.typename.rpartition(".")[2] in READ_BEFORE_WRITTEN:
+            return self.lower(op, x)
+        raise Refusal(OVERLAP)
+
+    def __call__(self, x: Nested) -> Nested:
+        """Run the layer as Torch does: into the buffer that the module owns."""
+        run = current_run.get()
+        if run is None:
+            with forward_pass():
+                return self(x)
+        try:
+            x = current(x)
+            self.check_nesting(x)
+            # a step of a recurrence is given its own last state: there the formula holds for states as they were
+            last = None if self.container or run.memory else run.buffers.get(id(self))
+            if last is not None and any(np.may_share_memory(last, t) for t in tensors(x)):
+                y = cast("Nested", self.forward_over(x, last))
+                if isinstance(y, np.ndarray) and y.size != last.size:
+                    raise Refusal(OVERLAP)
+            else:
+                y = cast("Nested", self.forward(x))
+        except Refusal as refusal:
+            problem = Problem(self.path, self.typename, str(refusal))
+            raise UnsupportedError([problem], what="run on this input") from refusal
+        except (ValueError, IndexError) as error:
+            # NumPy's own word on shapes and indices that do not fit
+            what = " and ".join(str(t.shape) for t in tensors(x))
+            raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {error}") from error
+        if not self.container and isinstance(y, np.ndarray):
+            y = _settle(run, self, x, y)
+        if run.listen is not None:
+            run.listen(self, x, y)
+        return y
+
+    def check_nesting(self, x: object) -> None:
+        """Refuse a table where the layer takes a tensor, and the other way round."""
+        if self.takes_table is not None and isinstance(x, list) != self.takes_table:
+            wanted, given = ("a table", "a tensor") if self.takes_table else ("a tensor", "a table")
+            raise Refusal(f"takes {wanted}, but is given {given}")
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{k}={v}" for k, v in self.settings().items())
+        return f"{self.typename}({inside})"
+
+
+def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
+    """A module used twice writes its second output over its first: the same tensor, in Torch."""
+    y = _placed(run, owner, x, y)
+    if owner.hands_on:
+        return y
+    if any(y is t for t in tensors(x)):
+        # the module's tensor is another one than its input's, on the same memory
+        y = y.view()
+    last = run.outputs.get(id(owner))
+    # what is given now has not moved, whatever it did before: the same array may come back
+    run.moved.pop(id(y), None)
+    if last is not None and last is not y:
+        run.moved[id(last)] = last, y
+    run.outputs[id(owner)] = y
+    return y
+
+
+def _placed(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
+    """The output in the memory that the module used before."""
+    last = run.buffers.get(id(owner))
+    mine = last is not None and np.may_share_memory(y, last)
+    if not mine and (any(np.may_share_memory(y, t) for t in tensors(x)) or owner_weights_share(owner, y)):
+        return y
+    if not y.flags.c_contiguous:
+        # Torch's buffers are: a view of one must share its memory
+        y = y.copy()
+    if last is None or last.dtype != y.dtype:
+        run.buffers[id(owner)] = y
+    elif last.shape == y.shape:
+        last[...] = y
+        return last
+    elif y.size <= last.size:
+        # the same memory under other sizes
+        flat = last.reshape(-1)[: y.size]
+        flat[...] = y.reshape(-1)
+        return flat.reshape(y.shape)
+    else:
+        # what still looks at the smaller buffer sees the beginning of the larger one
+        last.reshape(-1)[...] = y.reshape(-1)[: last.size]
+        run.buffers[id(owner)] = y
+    return y
+
+
+def owner_weights_share(owner: Layer, y: Array) -> bool:
+    """Whether a layer returned (a view of) one of its own stored arrays."""
+    return not y.flags.writeable or any(np.may_share_memory(y, w) for w in owner.parameters().values())
+
+
+_OWN_NAMES = frozenset(Layer.__annotations__)
+L = TypeVar("L", bound=type[Layer])
+_registry: dict[str, type[Layer]] = {}
+_described: set[type] = set()
+
+
+def layer(*names: str, kind: str = "") -> Callable[[L], L]:
+    """Register a class as the meaning of one or more Torch classes.
+
+    Args:
+        names: Torch's own first, then its aliases (``"nn.ReLU", "cudnn.ReLU"``).
+        kind: the stem of its blobs' names; by default the last part of the first name, in lower case.
+
+    Raises:
+        ValueError: a name that is taken.
+    """
+
+    def register(cls: L) -> L:
+        for name in names:
+            if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
+                raise ValueError(f"{name} is already {_registry[name].__qualname__}")
+            _registry[name] = cls
+        cls.names = names
+        cls.kind = kind or names[0].rpartition(".")[2].lower()
+        cls.takes_table = _takes_table(cls)
+        _described.add(cls)
+        if not cls.__module__.startswith("retorch."):
+            _declared(cls)  # a plugin's own names are gone once it has run
+        return cls
+
+    return register
+
+
+def _takes_table(cls: type[Layer]) -> bool | None:
+    annotations = [a for name, a in cls.forward.__annotations__.items() if name != "return"]
+    said = str(annotations[0]) if annotations else ""
+    return True if said.startswith("list[") else False if said == "Array" else None
+
+
+def registered() -> Mapping[str, type[Layer]]:
+    """Every Torch class that has a rule, by name."""
+    return types.MappingProxyType(_registry)

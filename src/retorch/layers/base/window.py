@@ -1,0 +1,169 @@
+"""Sliding windows: their sizes, as THNN counts them, and what convolutions and poolings do with them in NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from retorch.layers.base.layer import Array, Refusal
+
+#: How many elements of unfolded input one matrix product takes: enough for speed, little enough for memory.
+_BLOCK = 1 << 22
+
+#: What THNN calls -THInf: the value of a maximum over nothing.
+LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One axis of a layer that slides a window: ``size`` inputs, ``out`` windows of ``kernel`` taps."""
+
+    size: int
+    kernel: int
+    stride: int
+    pad: int = 0
+    dilation: int = 1
+    out: int = 0
+
+    @property
+    def span(self) -> int:
+        """From the first tap to the last."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    @property
+    def tail(self) -> int:
+        """By how much the last window reaches past the last input; negative where inputs are left over."""
+        return (self.out - 1) * self.stride + self.span - self.size - self.pad
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the last window starts past the last input, and so sees none."""
+        return (self.out - 1) * self.stride - self.pad >= self.size
+
+    @property
+    def plain(self) -> bool:
+        """Whether a framework that rounds down, with the same padding at both ends, makes the same windows."""
+        return self.pad >= 0 and (self.size + 2 * self.pad - self.span) // self.stride + 1 == self.out
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """The padding before and after that gives ``out`` windows in a framework that rounds down."""
+        return self.pad, (self.pad if self.plain else max(self.tail, 0))
+
+
+def slide(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pad: Sequence[int],
+    dilation: Sequence[int] | None = None,
+    *,
+    ceil: bool = False,
+    drop: bool = True,
+    truncate: bool = False,
+) -> tuple[Window, ...]:
+    """The windows of a pooling or convolution on each axis.
+
+    THNN's rule: ``out = floor or ceil((in + 2 pad - span) / stride) + 1``, and, as soon as any axis is padded, one
+    window less on each axis where the last would start past the input and its leading padding (``drop``). C's division
+    rounds towards zero, which makes one window of an input that is too small by less than the stride (``truncate``).
+
+    Raises:
+        Refusal: an input smaller than the kernel.
+    """
+    found: list[Window] = []
+    for size, k, s, p, d in zip(sizes, kernel, stride, pad, dilation or (1,) * len(kernel), strict=True):
+        room = size + 2 * p - ((k - 1) * d + 1)
+        out = (-(-room // s) if ceil else room // s) + 1
+        if truncate and -s < room < 0:
+            out = 1
+        if drop and any(pad) and (out - 1) * s >= size + p:
+            out -= 1
+        if out < 1:
+            raise Refusal(f"an input of {'x'.join(map(str, sizes))} is too small for its window")
+        found.append(Window(size, k, s, p, d, out))
+    return tuple(found)
+
+
+def padded(x: Array, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
+    """``x`` with its last axes padded with a constant; negative pads crop."""
+    x = x[(..., *(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(pads, x.shape[-len(pads) :], strict=True)))]
+    if not any(b > 0 or a > 0 for b, a in pads):
+        return x
+    whole = [(0, 0)] * (x.ndim - len(pads)) + [(max(b, 0), max(a, 0)) for b, a in pads]
+    return np.pad(x, whole, constant_values=np.asarray(value, x.dtype)[()])
+
+
+def taps(x: Array, windows: Sequence[Window], value: float = 0.0) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """For each tap of the kernel, first axis slowest: where it is, and what all windows see through it (a view)."""
+    wide = padded(x, [(w.pad, w.tail) for w in windows], value)
+    for at in product(*(range(w.kernel) for w in windows)):
+        starts = [i * w.dilation for i, w in zip(at, windows, strict=True)]
+        cut = (slice(b, b + (w.out - 1) * w.stride + 1, w.stride) for b, w in zip(starts, windows, strict=True))
+        yield at, wide[(..., *cut)]
+
+
+def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Window], groups: int = 1) -> Array:
+    """Cross-correlation: x (N, C, *in), weight (O, C / groups, *kernel), bias (O) or None; the result (N, O, *out)."""
+    if x.shape[1] != weight.shape[1] * groups:
+        raise Refusal(f"an input of {x.shape[1]} planes meets weights for {weight.shape[1] * groups}")
+    dtype = np.result_type(x, weight)
+    outs = tuple(w.out for w in windows)
+    rows = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype, copy=False)
+    seen = _unfolded(padded(x, [(w.pad, max(w.tail, 0)) for w in windows]), windows)
+    y = np.empty((x.shape[0], groups, rows.shape[1], *outs), dtype)
+    planes = weight.shape[1]
+    axes = (0, *range(1 + len(outs), 1 + 2 * len(outs)), *range(1, 1 + len(outs)))
+    step = max(1, _BLOCK // max(1, rows.shape[2] * math.prod(outs[1:])))
+    for n, g, start in product(range(x.shape[0]), range(groups), range(0, outs[0], step)):
+        block = seen[n, g * planes : (g + 1) * planes, start : start + step].transpose(axes)
+        part = rows[g] @ block.reshape(rows.shape[2], -1).astype(dtype, copy=False)
+        y[n, g, :, start : start + step] = part.reshape(-1, *block.shape[-len(outs) :])
+    y = y.reshape(x.shape[0], weight.shape[0], *outs)
+    if bias is not None:
+        y += bias.reshape(-1, *(1,) * len(outs)).astype(dtype, copy=False)
+    return y
+
+
+def _unfolded(x: Array, windows: Sequence[Window]) -> Array:
+    """A view (N, C, *out, *kernel) of (N, C, *padded in)."""
+    axes = tuple(range(2, 2 + len(windows)))
+    seen = np.lib.stride_tricks.sliding_window_view(x, tuple(w.span for w in windows), axis=axes)
+    outs = (slice(0, (w.out - 1) * w.stride + 1, w.stride) for w in windows)
+    return seen[(..., *outs, *(slice(None, None, w.dilation) for w in windows))]
+
+
+def spread(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Sequence[int],
+    pad: Sequence[int],
+    dilation: Sequence[int],
+    extra: Sequence[int],
+) -> Array:
+    """The transpose of a convolution: each input adds its multiple of the kernel to the output.
+
+    x (N, C, *in), weight (C, O, *kernel), bias (O) or None; the result (N, O, *out) with
+    ``out = (in - 1) stride - 2 pad + (kernel - 1) dilation + 1 + extra``.
+    """
+    if x.shape[1] != weight.shape[0]:
+        raise Refusal(f"an input of {x.shape[1]} planes meets weights for {weight.shape[0]}")
+    dtype = np.result_type(x, weight)
+    ins, kernel = x.shape[2:], weight.shape[2:]
+    geometry = list(zip(ins, stride, kernel, dilation, extra, pad, strict=True))
+    full = [(n - 1) * s + (k - 1) * d + 1 + a for n, s, k, d, a, _ in geometry]
+    y = np.zeros((x.shape[0], weight.shape[1], *full), dtype)
+    flat = x.reshape(*x.shape[:2], -1)
+    for at in product(*map(range, kernel)):
+        cut = [slice(i * d, i * d + (n - 1) * s + 1, s) for i, (n, s, _, d, _, _) in zip(at, geometry, strict=True)]
+        part = weight[(slice(None), slice(None), *at)].T @ flat
+        y[(..., *cut)] += part.reshape(*part.shape[:2], *ins)
+    if any(n <= 2 * p for n, p in zip(full, pad, strict=True)):
+        raise Refusal(f"an input of {'x'.join(map(str, ins))} is too small for its padding")
+    y = padded(y, [(-p, -p) for p in pad])
+    return y if bias is None else y + bias.reshape(-1, *(1,) * len(ins)).astype(dtype, copy=False)

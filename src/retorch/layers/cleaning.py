@@ -1,0 +1,149 @@
+"""A file without its ballast: what a network needs to run, in types that every machine has.
+
+GPU tensors become host tensors, ``cudnn`` modules their ``nn`` twins, gradients and buffers empty tensors, and of a
+storage only that stays which a tensor shows. What is shared stays shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retorch.layers import registered
+from retorch.layers.base.bookkeeping import BOOKKEEPING
+from retorch.module import is_module
+from retorch.torch7 import LuaFunction, LuaTable, TensorFacts, TorchObject, TorchTensor
+from retorch.torch7.paths import step
+
+Array: TypeAlias = NDArray[Any]
+Precision: TypeAlias = Literal["", "float", "half"]
+
+_PRECISIONS: dict[str, tuple[np.dtype[Any], str]] = {
+    "float": (np.dtype(np.float32), "torch.FloatTensor"),
+    "half": (np.dtype(np.float16), "torch.HalfTensor"),
+}
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """What is left, and what was done.
+
+    Attributes:
+        root: the value to write.
+        host: how many tensors came from the GPU.
+        renamed: how many ``cudnn`` modules became ``nn``.
+        emptied: how many gradients and buffers were emptied.
+        kept: ``cudnn`` modules that have no ``nn`` twin, by path.
+    """
+
+    root: Any = None
+    host: int = 0
+    renamed: int = 0
+    emptied: int = 0
+    kept: tuple[str, ...] = ()
+
+
+def clean(root: Any, precision: Precision = "") -> Cleaned:
+    """A value like ``root`` without ballast; ``root`` is left as it is.
+
+    Args:
+        root: what :func:`retorch.read` gave.
+        precision: ``float`` or ``half`` for all floating point tensors; by default each keeps its own.
+    """
+    return _Cleaner(precision).run(root)
+
+
+class _Cleaner:
+    def __init__(self, precision: Precision) -> None:
+        self.precision = precision
+        self.done = Cleaned()
+        self.made: dict[int, Any] = {}
+        self.arrays: dict[tuple[object, ...], Array] = {}
+        self.pending: list[tuple[Any, Any, str]] = []
+
+    def run(self, root: Any) -> Cleaned:
+        self.done.root = self.value(root, "")
+        while self.pending:
+            source, target, path = self.pending.pop()
+            module = is_module(source)
+            for key, item in source.items():
+                where = path + step(key)
+                buffer = module and key in BOOKKEEPING
+                target[self.value(key, where)] = self.buffer(item) if buffer else self.value(item, where)
+        return self.done
+
+    def value(self, value: Any, path: str) -> Any:
+        """The clean twin of a value; its inside is filled later, so depth and cycles cost nothing."""
+        if isinstance(value, np.ndarray):
+            return self.array(cast("Array", value))
+        if isinstance(value, str):
+            return value.replace("torch.Cuda", "torch.") if value.startswith("torch.Cuda") else value
+        if not isinstance(value, (TorchObject, LuaTable)):
+            return value
+        if id(value) not in self.made:
+            twin = LuaTable() if isinstance(value, LuaTable) else TorchObject(self.name(value, path))
+            self.made[id(value)] = twin
+            self.pending.append((value, twin, path))
+        return self.made[id(value)]
+
+    def name(self, value: TorchObject, path: str) -> str:
+        if not value.typename.startswith("cudnn."):
+            return value.typename
+        twin = "nn." + value.typename.removeprefix("cudnn.")
+        groups = value.get("groups")
+        if twin not in registered() or (isinstance(groups, int) and groups > 1):
+            self.done.kept = (*self.done.kept, f"{path.removeprefix('.') or '(root)'} {value.typename}")
+            return value.typename
+        self.done.renamed += 1
+        return twin
+
+    def buffer(self, value: Any) -> Any:
+        """What stands for a gradient or a buffer: nothing, of the same kind."""
+        if isinstance(value, np.ndarray):
+            self.done.emptied += cast("Array", value).size > 0
+            return np.zeros(0, self.dtype(cast("Array", value)))
+        if isinstance(value, LuaTable):
+            return LuaTable()
+        return None if isinstance(value, (TorchObject, LuaFunction)) else self.value(value, "")
+
+    def array(self, array: Array) -> Array:
+        facts = array.facts if isinstance(array, TorchTensor) else None
+        self.done.host += isinstance(facts, TensorFacts) and facts.typename.startswith("torch.Cuda")
+        place = array.__array_interface__["data"][0]
+        key = (type(array), place, array.shape, array.strides, array.dtype.str)
+        if key not in self.arrays:
+            plain = array.view(np.ndarray).astype(self.dtype(array), copy=False)
+            # a storage is written whole: a copy is all of its own
+            shown = plain if plain.flags.c_contiguous and _fills(array) else np.ascontiguousarray(plain)
+            self.arrays[key] = shown if isinstance(array, TorchTensor) else array
+        return self.arrays[key]
+
+    def dtype(self, array: Array) -> np.dtype[Any]:
+        if array.dtype.kind == "f" and self.precision:
+            return _PRECISIONS[self.precision][0]
+        return array.dtype
+
+
+def _fills(array: Array) -> bool:
+    facts = array.facts if isinstance(array, TorchTensor) else None
+    return facts is not None and facts.storage is not None and facts.storage.size == array.size
+
+
+def tensors(root: Any) -> Iterator[tuple[str, Array]]:
+    """Every tensor and storage-less array in a value with its path, shared ones once."""
+    stack: list[tuple[str, Any]] = [("", root)]
+    seen: set[int] = set()
+    while stack:
+        path, value = stack.pop()
+        if id(value) in seen:
+            continue
+        if isinstance(value, np.ndarray):
+            seen.add(id(cast("Array", value)))
+            yield path.removeprefix(".") or "tensor", cast("Array", value).view(np.ndarray)
+        elif isinstance(value, (TorchObject, LuaTable)):
+            seen.add(id(value))
+            stack.extend(reversed([(path + step(key), item) for key, item in value.items()]))

@@ -1,0 +1,104 @@
+"""Pooling over time and over features."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retorch.layers.base.layer import Array, Layer, Refusal, layer
+from retorch.layers.base.window import LOWEST, slide, taps
+from retorch.layers.convolution.spatial import check_rank
+
+if TYPE_CHECKING:
+    from retorch.graph.builder import Builder, Value
+
+
+@layer("nn.TemporalMaxPooling", kind="pool")
+class TemporalMaxPooling(Layer):
+    """y[t, c] = the maximum of x[t dW … t dW + kW - 1, c]; x is (N, T, C) or (T, C)"""
+
+    kW: int
+    dW: int = 0
+    ignored = frozenset({"indices"})
+
+    def forward(self, x: Array) -> Array:
+        check_rank(x, 2, 3)
+        windows = slide(x.shape[-2:-1], (self.kW,), (self.dW or self.kW,), (0,))
+        y: Array | float = LOWEST
+        for _, seen in taps(x.swapaxes(-1, -2), windows):
+            y = np.fmax(seen, np.asarray(y, x.dtype))
+        return np.asarray(y).swapaxes(-1, -2)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        check_rank(x, 2, 3)
+        slide(x.shape[-2:-1], (self.kW,), (self.dW or self.kW,), (0,))
+        axes = [1] if x.rank == 3 else [0, 1]
+        y = op.MaxPool(op.Unsqueeze(x, axes), kernel_shape=[self.kW, 1], strides=[self.dW or self.kW, 1])
+        return op.Squeeze(y, axes)
+
+
+@layer("nn.TemporalDynamicKMaxPooling", kind="pool")
+class TemporalDynamicKMaxPooling(Layer):
+    """The k = max(minK, ⌈factor T⌉) largest of each feature, in their order in time; x is (N, T, C) or (T, C)"""
+
+    minK: int
+    factor: float = 0.0
+    ignored = frozenset({"indices"})
+
+    def count(self, x: Array | Value) -> int:
+        """How many frames stay."""
+        check_rank(x, 2, 3)
+        length = x.shape[-2]
+        k = max(self.minK, math.ceil(self.factor * length))
+        if length < k:
+            raise Refusal(f"a sequence of {length} is too short to keep {k}")
+        return k
+
+    def forward(self, x: Array) -> Array:
+        best = np.argsort(-x, axis=-2, kind="stable")[..., : self.count(x), :]
+        return np.take_along_axis(x, np.sort(best, axis=-2), axis=-2)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        k = self.count(x)
+        rows = op.Transpose(x, perm=[0, 2, 1] if x.rank == 3 else [1, 0])
+        _, best = op.many("TopK", 2, rows, [k], axis=-1)
+        # sorted by place: the largest of the negated places come first
+        places, _ = op.many("TopK", 2, op.Neg(op.Cast(best, to=1)), [k], axis=-1)
+        y = op.GatherElements(rows, op.Cast(op.Neg(places), to=7), axis=-1)
+        return op.Transpose(y, perm=[0, 2, 1] if x.rank == 3 else [1, 0])
+
+
+@layer("nn.FeatureLPPooling", kind="pool")
+class FeatureLPPooling(Layer):
+    """y[c] = (Σ_i<width x[c stride + i]^power)^(1 / power) over features: the first axis, with batch_mode the second"""
+
+    width: int
+    stride: int
+    power: float
+    batch_mode: bool = False
+
+    def axis(self, x: Array | Value) -> int:
+        """The axis of features."""
+        axis = 1 if self.batch_mode else 0
+        check_rank(x, *range(axis + 1, axis + 4))
+        return axis
+
+    def forward(self, x: Array) -> Array:
+        axis = self.axis(x)
+        last = np.moveaxis(x, axis, -1) ** np.asarray(self.power, x.dtype)
+        windows = slide((x.shape[axis],), (self.width,), (self.stride,), (0,))
+        total = sum((seen for _, seen in taps(last, windows)), start=np.zeros((), x.dtype))
+        return np.moveaxis(total ** np.asarray(1 / self.power, x.dtype), -1, axis)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axis = self.axis(x)
+        (window,) = slide((x.shape[axis],), (self.width,), (self.stride,), (0,))
+        if self.power == 0:
+            raise Refusal("has power 0")
+        powered = op.Mul(x, x) if self.power == 2 else op.Pow(x, self.power)
+        reach = (window.out - 1) * window.stride + 1
+        steps = [] if window.stride == 1 else [[window.stride]]
+        total = op.Sum(*(op.Slice(powered, [i], [i + reach], [axis], *steps) for i in range(window.kernel)))
+        return op.Sqrt(total) if self.power == 2 else op.Pow(total, 1 / self.power)

@@ -1,0 +1,103 @@
+"""Matching of stereo pairs as MC-CNN published it: (N, C, H, W), left and right images in turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
+from retorch.layers.convolution.spatial import Convolution, check_rank, planes
+from retorch.layers.wrapper import Criterion
+
+if TYPE_CHECKING:
+    from retorch.graph.builder import Builder, Value
+
+#: What MC-CNN adds to each squared norm.
+NORMALIZE_EPS = 1e-5
+
+
+@layer("nn.Normalize2", kind="normalize")
+class Normalize2(Layer):
+    """x / √(Σ x² + 1e-5), the sum over the planes"""
+
+    def forward(self, x: Array) -> Array:
+        check_rank(x, 4)
+        return x / np.sqrt(np.square(x).sum(axis=1, keepdims=True) + NORMALIZE_EPS)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        check_rank(x, 4)
+        return op.Div(x, op.Sqrt(op.Add(op.ReduceSum(op.Mul(x, x), [1], keepdims=1), NORMALIZE_EPS)))
+
+
+@layer("nn.StereoJoin1", kind="join")
+class StereoJoin1(Layer):
+    """y[n] = Σ x[2n] · x[2n + 1] over the planes: (2N, C, H, W) gives (N, 1, H, W)"""
+
+    ignored = frozenset({"tmp"})
+
+    def check(self, x: Array | Value) -> None:
+        check_rank(x, 4)
+        if x.shape[0] % 2:
+            raise Refusal(f"takes pairs of images, not {x.shape[0]} images")
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
+        return (x[0::2] * x[1::2]).sum(axis=1, keepdims=True)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        self.check(x)
+        pairs = op.Reshape(x, [-1, 2, *x.shape[1:]])
+        left, right = op.many("Split", 2, pairs, axis=1, num_outputs=2)
+        return op.ReduceSum(op.Mul(left, right), [2], keepdims=0)
+
+
+@layer("nn.StereoJoin", kind="join")
+class StereoJoin(Layer):
+    """x: MC-CNN takes this last module off before it runs the network, and compares the two images by other means
+
+    It saves its networks with a StereoJoin of one shift (``disp_max`` 1) in that place, and has no code that runs it.
+    """
+
+    disp_max: int = 1
+    container: ClassVar[bool] = True
+    ignored = frozenset({"direction", "output_L"})
+
+    def setup(self, bind: Binder) -> None:
+        if self.disp_max != 1:
+            raise Refusal(
+                f"compares two images at {self.disp_max} shifts, and leaves places without a partner undefined"
+            )
+        bind.notes.append(f"{self.path or '(root)'} {self.typename}: left out, as MC-CNN takes it off before a run")
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return x
+
+
+@layer("nn.SpatialConvolution1_fw", "jzt.SpatialConvolution1_fw", kind="conv")
+class SpatialConvolution1Fw(Convolution):
+    """y[o] = bias[o] + Σ_c weight[o, c] · x[c]; x is (N, C, H, W), weight (O, C), bias (1, O, 1, 1)"""
+
+    weight: Array
+    bias: Array
+    ignored = frozenset({"free"})
+
+    def setup(self, bind: Binder) -> None:
+        self._kernel = planes(self.weight.reshape(*self.weight.shape[:2], 1, 1))
+        self._offsets = planes(self.bias.reshape(-1))
+
+    def dense(self) -> tuple[Array, int]:
+        return self._kernel, 1
+
+    def offsets(self) -> Array | None:
+        return self._offsets
+
+
+@layer("nn.Margin2", "nn.BCECriterion2", kind="criterion")
+class Margin2(Criterion):
+    """x: what measures a loss has no part in the output"""
+
+    ignored = frozenset({"margin", "pow", "tmp", "weights", "sizeAverage"})

@@ -1,0 +1,173 @@
+"""Sequences as fairseq and OpenNMT published them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.base.window import Window, slide, taps
+from retorch.layers.convolution.spatial import check_rank, lower_convolution, planes
+from retorch.layers.product import MM
+from retorch.layers.projects.detection import pair
+from retorch.layers.table.arithmetic import CAddTable
+from retorch.layers.wrapper import Decorator
+
+if TYPE_CHECKING:
+    from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
+
+
+@layer("nn.AppendBias", kind="pad")
+class AppendBias(Layer):
+    """x with a 1 behind each row of its last dimension"""
+
+    def forward(self, x: Array) -> Array:
+        return np.concatenate([x, np.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Pad(x, [*(0,) * (2 * x.rank - 1), 1], 1.0)
+
+
+@layer("nn.BeamableMM", kind="matmul")
+class BeamableMM(MM):
+    """{a, b}: a · b, as nn.MM; with a ``beam`` it takes one b for as many rows of a, which is refused"""
+
+    beam: int = 0
+
+    def setup(self, bind: Binder) -> None:
+        if self.beam > 0:
+            raise Refusal(f"was saved in the midst of a search with a beam of {self.beam}")
+
+
+@layer("nn.CAddTableMulConstant", kind="add")
+class CAddTableMulConstant(CAddTable):
+    """(x1 + x2 + …) · constant_scalar"""
+
+    constant_scalar: float
+
+    def forward(self, x: list[Array]) -> Array:
+        y = super().forward(x)
+        y *= self.constant_scalar
+        return y
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        y = super().lower(op, x)
+        return op.result(y, op.Mul(y, self.constant_scalar), self.inplace)
+
+
+@layer("nn.SeqMultiply", kind="mul")
+class SeqMultiply(Layer):
+    """{x, s} ↦ x · √n, n the size of dimension 2 of s"""
+
+    ignored = frozenset({"scale", "zeroGrads", "grads"})
+
+    def factor(self, x: list[Array] | list[Value]) -> float:
+        pair(x)
+        check_rank(x[1], *range(2, 9))
+        return math.sqrt(x[1].shape[1])
+
+    def forward(self, x: list[Array]) -> Array:
+        return x[0] * self.factor(x)
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        return op.Mul(x[0], self.factor(x))
+
+
+@layer("nn.ZipAlong", kind="zip")
+class ZipAlong(Layer):
+    """{{x1, …, xn}, y} ↦ {{x1, y}, …, {xn, y}}"""
+
+    def forward(self, x: list[Nested]) -> list[Nested]:
+        pair(x)
+        if not isinstance(x[0], list):
+            raise Refusal("takes a table of tables, but is given a table of tensors")
+        return [[item, x[1]] for item in x[0]]
+
+    def lower(self, op: Builder, x: list[Values]) -> list[Values]:
+        pair(x)
+        if not isinstance(x[0], list):
+            raise Refusal("takes a table of tables, but is given a table of tensors")
+        return [[item, x[1]] for item in x[0]]
+
+
+@layer("nn.GradMultiply", kind="wrapper")
+class GradMultiply(Decorator):
+    """modules[1](x): scales gradients"""
+
+    modules: object = None
+    module: object = None
+    ignored = frozenset({"factor"})
+
+
+@layer("nn.TemporalConvolutionTBC", kind="conv")
+class TemporalConvolutionTBC(Layer):
+    """y[t] = bias + Σ_k x[t + k − pad] · weight[k], zeros outside; x is (T, N, C), weight (kw, C, O)"""
+
+    kw: int
+    pad: int = 0
+    weight: Array
+    bias: Array
+    ignored = frozenset({"nIn", "nOut"})
+
+    def setup(self, bind: Binder) -> None:
+        self._kernel = planes(self.weight.transpose(2, 1, 0))
+
+    def windows(self, x: Array | Value) -> tuple[Window, ...]:
+        check_rank(x, 3)
+        if x.shape[2] != self._kernel.shape[1]:
+            raise Refusal(f"has weights for {self._kernel.shape[1]} features, its input has {x.shape[2]}")
+        return slide(x.shape[:1], (self.kw,), (1,), (self.pad,), drop=False)
+
+    def forward(self, x: Array) -> Array:
+        windows = self.windows(x)
+        y: Array = np.zeros((), x.dtype)
+        for (k,), seen in taps(x.transpose(1, 2, 0), windows):
+            y = y + seen.transpose(2, 0, 1) @ self.weight[k]
+        return y + self.bias
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        windows = self.windows(x)
+        columns = op.Transpose(x, perm=[1, 2, 0])
+        y = lower_convolution(op, columns, op.weight(self._kernel, "w"), op.weight(self.bias, "b"), windows)
+        return op.Transpose(y, perm=[2, 0, 1])
+
+
+@layer("onmt.Network", "onmt.WordEmbedding", "onmt.FeaturesEmbedding", "onmt.LSTM", "onmt.GRU", kind="wrapper")
+class Network(Layer):
+    """net(x): a step of a recurrence or an embedding, of OpenNMT"""
+
+    container: ClassVar[bool] = True
+    net: Layer
+    ignored = frozenset(
+        {"modules", "vocabSize", "fix", "outputSize", "dropout", "numEffectiveLayers", "regularization", "args", "opt"}
+        | {"batchNorm", "eps", "momentum", "affine", "recurrents", "name", "version"}
+    )
+
+    def children(self) -> Iterable[Layer]:
+        return (self.net,)
+
+    def forward(self, x: Nested) -> Nested:
+        return self.net(x)
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return op.call(self.net, x)
+
+
+@layer("onmt.Attention", "onmt.GlobalAttention", "onmt.MaskedSoftmax", kind="wrapper")
+class Attention(Network):
+    """net(x): what a decoder's step looks at, of OpenNMT"""
+
+
+@layer("onmt.Generator", "onmt.FeaturesGenerator", kind="wrapper")
+class Generator(Network):
+    """net(x), of a table net(x1): the scores of words, of OpenNMT"""
+
+    def forward(self, x: Nested) -> Nested:
+        return self.net(x[0] if isinstance(x, list) else x)
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return op.call(self.net, x[0] if isinstance(x, list) else x)

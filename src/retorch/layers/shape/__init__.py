@@ -1,0 +1,5 @@
+"""Views, reorderings and selections."""
+
+from retorch.layers.shape import view
+
+__all__ = ["view"]

@@ -1,0 +1,392 @@
+"""Views, reorderings and selections: what changes a tensor's sizes and not its values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from retorch.layers.base.layer import Array, Layer, Refusal, Sizes, layer
+from retorch.torch7 import LuaTable
+
+if TYPE_CHECKING:
+    from retorch.graph.builder import Builder, Value
+
+#: "To the end" for ONNX's Slice, so that a node does not hold the batch size.
+TO_THE_END = 2**63 - 1
+#: How ONNX counts its element types.
+_BOOL = 9
+
+
+def in_one_piece(x: Array) -> Array:
+    """``x``, or a copy of it where its elements are not in order in memory (Torch's ``contiguous``)."""
+    return x if x.flags.c_contiguous else x.copy()
+
+
+def is_in_one_piece(x: Value) -> bool:
+    """Whether Torch would call the tensor contiguous."""
+    from retorch.graph.strided import Strided
+
+    at: Value | None = x
+    while at is not None:
+        if isinstance(at, Strided):
+            return False
+        at = at.parent
+    return True
+
+
+def viewed(op: Builder, x: Value, shape: Sequence[int]) -> Value:
+    """``x`` with other sizes: a view where it is in one piece, else a copy, as in :func:`in_one_piece`."""
+    return op.reshape(x, shape) if is_in_one_piece(x) else op.Reshape(x, list(shape))
+
+
+def axis_of(dimension: int, rank: int) -> int:
+    """A dimension counted from 1, or from the end where negative, as an axis counted from 0."""
+    axis = dimension + rank if dimension < 0 else dimension - 1
+    if not 0 <= axis < rank:
+        raise Refusal(f"takes dimension {dimension} of a tensor of {rank} dimensions")
+    return axis
+
+
+def batch_free(old: Sizes, new: Sizes) -> list[int]:
+    """``new``, whose first size is a batch, as a Reshape's argument that does not hold the batch size."""
+    if old[0] == new[0]:
+        return [0, *new[1:]]
+    known = math.prod(d for d in new if d != -1)
+    return [-1, *(math.prod(old) // known if d == -1 else d for d in new[1:])]
+
+
+def reshaped(op: Builder, x: Value, new: Sizes) -> Value:
+    """``x`` with sizes ``new``, of which the first is a batch."""
+    return viewed(op, x, batch_free(x.shape, new))
+
+
+@layer("nn.View", kind="view")
+class View(Layer):
+    """x as (size), or as (batch, size) where x holds more elements than size
+
+    ``numInputDims`` says how many dimensions are one example; one -1 in size stands for whatever is left.
+    """
+
+    size: Sizes
+    numInputDims: int | None = None
+    ignored = frozenset({"numElements"})
+
+    def elements(self) -> int | None:
+        return None if -1 in self.size else math.prod(self.size)
+
+    def sizes(self, shape: Sizes) -> Sizes:
+        """View.lua's ``batchsize``: the sizes with one -1 at most, the batch in front where there is one."""
+        wanted = math.prod(d for d in self.size if d >= 0)
+        own = len(shape) if self.numInputDims is None else self.numInputDims
+        first = max(len(shape) - own, 0)
+        elements = math.prod(shape[first:])
+        if wanted == 0 or elements % wanted:
+            raise Refusal(f"an input of sizes {shape} cannot be viewed as {self.size}")
+        batch = (1 if -1 in self.size else elements // wanted) * math.prod(shape[:first])
+        if batch == 1 and (self.numInputDims is None or len(shape) <= self.numInputDims):
+            return self.size
+        return (batch, *self.size)
+
+    def forward(self, x: Array) -> Array:
+        return in_one_piece(x).reshape(self.sizes(x.shape))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        sizes = self.sizes(x.shape)
+        return viewed(op, x, sizes) if len(sizes) == len(self.size) else reshaped(op, x, sizes)
+
+
+@layer("nn.Reshape", kind="reshape")
+class Reshape(Layer):
+    """x as (size), or as (batch, size) in batch mode
+
+    Without ``batchMode``: (size) where x has just that many elements and its first dimension is not 1.
+    """
+
+    size: Sizes
+    batchMode: bool | None = None
+    ignored = frozenset({"nelement"})
+
+    def elements(self) -> int | None:
+        return math.prod(self.size)
+
+    def sizes(self, shape: Sizes) -> Sizes:
+        wanted, given = math.prod(self.size), math.prod(shape)
+        whole = given == wanted and shape[0] != 1 if self.batchMode is None else not self.batchMode
+        sizes = self.size if whole else (shape[0], *self.size)
+        if math.prod(sizes) != given:
+            raise Refusal(f"an input of sizes {shape} cannot be reshaped to {sizes}")
+        return sizes
+
+    def forward(self, x: Array) -> Array:
+        return in_one_piece(x).reshape(self.sizes(x.shape))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        sizes = self.sizes(x.shape)
+        return viewed(op, x, sizes) if len(sizes) == len(self.size) else reshaped(op, x, sizes)
+
+
+@layer("nn.BatchReshape", kind="reshape")
+class BatchReshape(Layer):
+    """x as (size), with dimension ``index`` (from 1) that many times larger as x is larger than size"""
+
+    index: int
+    sizeindex: int
+    nelement: int
+    size: Sizes
+
+    def sizes(self, shape: Sizes) -> Sizes:
+        times, rest = divmod(math.prod(shape), self.nelement)
+        if rest:
+            raise Refusal(f"an input of sizes {shape} cannot be reshaped to a multiple of {self.size}")
+        at = axis_of(self.index, len(self.size))
+        return (*self.size[:at], self.sizeindex * times, *self.size[at + 1 :])
+
+    def forward(self, x: Array) -> Array:
+        return in_one_piece(x).reshape(self.sizes(x.shape))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        sizes = list(self.sizes(x.shape))
+        sizes[axis_of(self.index, len(sizes))] = -1
+        return viewed(op, x, sizes)
+
+
+@layer("nn.Collapse", kind="collapse")
+class Collapse(Layer):
+    """x as one vector per example; x has ``nInputDim`` dimensions, or one more with the batch"""
+
+    nInputDim: int
+
+    def forward(self, x: Array) -> Array:
+        return in_one_piece(x).reshape((x.shape[0], -1) if x.ndim > self.nInputDim else (-1,))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return viewed(op, x, [0, -1] if x.rank > self.nInputDim else [-1])
+
+
+def swapped(rank: int, swaps: Sequence[tuple[int, int]]) -> list[int]:
+    """The order of dimensions after a chain of swaps."""
+    order = list(range(rank))
+    for a, b in swaps:
+        order[a], order[b] = order[b], order[a]
+    return order
+
+
+@layer("nn.Transpose", kind="transpose")
+class Transpose(Layer):
+    """x with pairs of dimensions swapped, one pair after the other, as a copy
+
+    Dimensions count from 1, without the batch where ``numInputDims`` says how many there are.
+    """
+
+    permutations: object
+    numInputDims: int | None = None
+
+    def setup(self, bind: object) -> None:
+        self.pairs = [cast("list[int]", pair.sequence()) for pair in self._table()]
+
+    def _table(self) -> list[LuaTable]:
+        if not isinstance(self.permutations, LuaTable):
+            raise Refusal("its permutations are not a table of pairs")
+        return cast("list[LuaTable]", self.permutations.sequence())
+
+    def order(self, rank: int) -> list[int]:
+        offset = 0 if self.numInputDims is None else rank - self.numInputDims
+        return swapped(rank, [(axis_of(a + offset, rank), axis_of(b + offset, rank)) for a, b in self.pairs])
+
+    def settings(self) -> dict[str, object]:
+        return {"swap": self.pairs, **super().settings()}
+
+    def forward(self, x: Array) -> Array:
+        offset = 0 if self.numInputDims is None else x.ndim - self.numInputDims
+        for a, b in self.pairs:
+            x = np.swapaxes(x, axis_of(a + offset, x.ndim), axis_of(b + offset, x.ndim))
+        return x.copy()
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Transpose(x, perm=self.order(x.rank))
+
+
+@layer("nn.Squeeze", kind="squeeze")
+class Squeeze(Layer):
+    """x without dimension ``dim`` where its size is 1; without ``dim``, without all dimensions of size 1
+
+    ``numInputDims`` says how many dimensions there are without the batch; the batch is kept even where it is 1.
+    """
+
+    dim: int | None = None
+    numInputDims: int | None = None
+
+    def axes(self, shape: Sizes) -> list[int]:
+        """The axes that go away."""
+        batched = self.numInputDims is not None and len(shape) == self.numInputDims + 1
+        if self.dim is not None:
+            axis = axis_of(self.dim, len(shape) - batched) + batched
+            return [axis] if shape[axis] == 1 and len(shape) > 1 else []
+        kept = {0} if batched and shape[0] == 1 else set[int]()
+        gone = [i for i, d in enumerate(shape) if d == 1 and i not in kept]
+        # a tensor keeps one dimension, besides the batch
+        return gone if len(gone) + len(kept) < len(shape) else gone[1:]
+
+    def forward(self, x: Array) -> Array:
+        return x.squeeze(axis=tuple(self.axes(x.shape)))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axes = self.axes(x.shape)
+        if not axes:
+            return x
+        return op.view(x, lambda p: op.Squeeze(p, axes), lambda _, new: op.Unsqueeze(new, axes))
+
+
+@layer("nn.Unsqueeze", kind="unsqueeze")
+class Unsqueeze(Layer):
+    """x with a dimension of size 1 in front of dimension ``pos`` (from 1, after the batch)"""
+
+    pos: int
+    numInputDims: int | None = None
+
+    def axis(self, rank: int) -> int:
+        batch = 0 if self.numInputDims is None else rank - self.numInputDims
+        if batch < 0 or not 0 < self.pos <= rank - batch + 1:
+            raise Refusal(f"puts dimension {self.pos} into a tensor of {rank} dimensions")
+        return batch + self.pos - 1
+
+    def forward(self, x: Array) -> Array:
+        return np.expand_dims(x, self.axis(x.ndim))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.unsqueeze(x, self.axis(x.rank))
+
+
+@layer("nn.Narrow", kind="narrow")
+class Narrow(Layer):
+    """``length`` entries of dimension ``dimension``, from ``index`` (from 1), as a copy
+
+    A negative length counts from the end: -1 is all that follows index. A negative index takes the first
+    size - length entries.
+    """
+
+    dimension: int
+    index: int
+    length: int = 1
+
+    def span(self, shape: Sizes) -> tuple[int, int, int]:
+        """Axis, start and stop, from 0."""
+        axis = axis_of(self.dimension, len(shape))
+        size = shape[axis]
+        length = self.length if self.length >= 0 else size - self.index + self.length + 2
+        index = self.index
+        if index < 0:
+            index, length = 1, size - length
+        if index < 1 or length < 1 or index + length - 1 > size:
+            raise Refusal(f"takes {length} entries from {index} of dimension {axis + 1}, which has {size}")
+        return axis, index - 1, index - 1 + length
+
+    def forward(self, x: Array) -> Array:
+        axis, start, stop = self.span(x.shape)
+        return x[(slice(None),) * axis + (slice(start, stop),)].copy()
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axis, start, stop = self.span(x.shape)
+        # of the batch, what reaches its end should reach the end of any batch
+        end = TO_THE_END if axis == 0 and stop == x.shape[0] else stop
+        return op.Slice(x, [start], [end], [axis])
+
+
+@layer("nn.Select", kind="select")
+class Select(Layer):
+    """entry ``index`` of dimension ``dimension``, without that dimension, as a copy; both from 1, or from the end"""
+
+    dimension: int
+    index: int
+
+    def forward(self, x: Array) -> Array:
+        axis = axis_of(self.dimension, x.ndim)
+        return np.take(x, axis_of(self.index, x.shape[axis]), axis)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axis = axis_of(self.dimension, x.rank)
+        at = axis_of(self.index, x.shape[axis])
+        return op.Squeeze(op.Slice(x, [at], [at + 1], [axis]), [axis])
+
+
+@layer("nn.Replicate", kind="replicate")
+class Replicate(Layer):
+    """x repeated ``nfeatures`` times along a new dimension ``dim`` (from 1)
+
+    ``ndim`` says how many dimensions there are without the batch. The copies are one memory in Torch.
+    """
+
+    nfeatures: int
+    dim: int = 1
+    ndim: int | None = None
+
+    def axis(self, rank: int) -> int:
+        batch = 1 if self.ndim is not None and rank > self.ndim else 0
+        return axis_of(self.dim + batch, rank + 1)
+
+    def forward(self, x: Array) -> Array:
+        axis = self.axis(x.ndim)
+        if self.nfeatures == 1:
+            return np.expand_dims(x, axis)
+        sizes = (*x.shape[:axis], self.nfeatures, *x.shape[axis:])
+        return np.broadcast_to(np.expand_dims(x, axis), sizes)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        from retorch.graph.strided import Strided
+
+        axis = self.axis(x.rank)
+        if self.nfeatures == 1:
+            return op.unsqueeze(x, axis)
+        times = [self.nfeatures if i == axis else 1 for i in range(x.rank + 1)]
+
+        def get(p: Value) -> Value:
+            return op.Tile(op.Unsqueeze(p, [axis]), times)
+
+        # without a way back: writing into memory that many entries share is left to nobody
+        return Strided(get(x).read(), x, get)
+
+
+@layer("nn.Index", kind="index")
+class Index(Layer):
+    """{t, i}: the entries i (from 1, one list of them) of dimension ``dimension`` of t"""
+
+    dimension: int
+
+    def forward(self, x: list[Array]) -> Array:
+        t, index = x
+        return np.take(t, index.astype(np.int64) - 1, axis_of(self.dimension, t.ndim))
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        t, index = x
+        return op.Gather(t, from_zero(op, index), axis=axis_of(self.dimension, t.rank))
+
+
+def from_zero(op: Builder, index: Value) -> Value:
+    """Torch's indices, counted from 1 and often stored as floats, as ONNX wants them."""
+    whole = op.Cast(index, to=7) if index.is_float else index
+    return op.Sub(whole, 1)
+
+
+@layer("nn.MaskedSelect", kind="maskedselect")
+class MaskedSelect(Layer):
+    """{t, mask}: the elements of t where the mask is 1, as one vector; t and the mask of as many elements"""
+
+    ignored = frozenset({"_maskIndices", "_maskIndexBuffer", "_maskIndexBufferCPU", "_gradBuffer", "_gradMask"})
+
+    def check(self, x: list[Array] | list[Value]) -> None:
+        t, mask = x
+        if math.prod(t.shape) != math.prod(mask.shape):
+            raise Refusal(f"cannot select from {t.shape} by a mask of {mask.shape}")
+
+    def forward(self, x: list[Array]) -> Array:
+        self.check(x)
+        t, mask = x
+        return t.ravel()[mask.ravel() != 0]
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        self.check(x)
+        t, mask = (op.Reshape(v, [-1]) for v in x)
+        return op.Compress(t, op.Cast(mask, to=_BOOL), axis=0)

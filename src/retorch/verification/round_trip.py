@@ -1,0 +1,74 @@
+"""One network in two forms: what was written of a Caffe2 or ONNX network against the files that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from retorch.engines.caffe2_runtime import Runtime
+from retorch.engines.engines import Array, Embedded, Engine, RealCaffe2
+from retorch.errors import EngineError
+from retorch.files.artifacts import onnx_file
+from retorch.network import Network, Port
+from retorch.verification.compare import example_shapes
+from retorch.verification.metrics import TOLERANCE, measure
+from retorch.verification.report import Report, Witness
+
+
+def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *, seed: int = 0) -> Report:
+    """Run both on the same random input.
+
+    The reference is the real Caffe2 on the source where that is a Caffe2 network and one is installed, else the source
+    in the embedded engine, which proves the writing and not the reading; the report's notes say which.
+
+    Args:
+        source, target: what was read and what was written.
+        shapes: of the inputs' tensors.
+        seed: of the random input.
+
+    Raises:
+        EngineError: the source does not run.
+    """
+    first, second = _reference(source), Embedded(target)
+    with closing(first), closing(second):
+        given = _random(second.network.inputs, shapes, seed)
+        label = f"random, seed {seed}"
+        wanted = first.run(given)
+        try:
+            got = second.run(given)
+        except EngineError as error:
+            witness = Witness(second.name, label, (), failed=str(error))
+        else:
+            witness = Witness(second.name, label, tuple(measure(w, g) for w, g in zip(wanted, got, strict=True)))
+    return Report(TOLERANCE, (witness,), (f"the reference is {source} in {first.name}",), tuple(shapes))
+
+
+def _reference(source: Path) -> Engine:
+    runtime = Runtime.find() if onnx_file(source) is None else None
+    return Embedded(source) if runtime is None else RealCaffe2(source, runtime)
+
+
+def _random(ports: Sequence[Port], shapes: Sequence[tuple[int, ...]], seed: int) -> list[Array]:
+    """Normal numbers; zeros and ones where the network takes whole numbers."""
+    rng = np.random.default_rng(seed)
+
+    def draw(port: Port, shape: tuple[int, ...]) -> Array:
+        whole = port.dtype.kind != "f"
+        return (rng.integers(0, 2, shape) if whole else rng.standard_normal(shape)).astype(port.dtype)
+
+    return [draw(port, shape) for port, shape in zip(ports, shapes, strict=True)]
+
+
+def known_shapes(network: Network) -> list[tuple[int, ...]] | None:
+    """Shapes that a network's inputs can have: as it was converted, else a batch of one; None where nothing says."""
+    if network.model.metadata_props.get("retorch.example_shapes"):
+        return example_shapes(network)
+    found: list[tuple[int, ...]] = []
+    for port in network.inputs:
+        if port.shape is None or not all(isinstance(size, int) for size in port.shape[1:]):
+            return None
+        found.append(tuple(size if isinstance(size, int) else 1 for size in port.shape))
+    return found

@@ -1,0 +1,93 @@
+"""Cleaning keeps what a network computes and drops the rest; exporting keeps every number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retorch
+from golden_cases import GOLDEN, Case, check, flatten
+from retorch.cli import main
+from retorch.layers.cleaning import clean, tensors
+
+GPU = ["cuda_cudnn_full", "cuda_cudnn_net", "cuda_net_resnet", "cudnn_net"]
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_a_cleaned_network_computes_the_same_on_host_types(name: str, tmp_path: Path) -> None:
+    case = Case(GOLDEN / f"{name}.t7")
+    assert main(["clean", str(case.path), "-o", str(tmp_path / "clean.t7")]) == 0
+    check(case.flat("output"), flatten(retorch.load(tmp_path / "clean.t7").forward(case.nested("input"))))
+    written = (tmp_path / "clean.t7").read_bytes()
+    assert b"Cuda" not in written
+    assert b"cudnn." not in written
+
+
+def test_gradients_and_buffers_are_emptied_and_the_file_shrinks(tmp_path: Path) -> None:
+    source = GOLDEN / "KeptState_1.t7"
+    assert main(["clean", str(source), "-o", str(tmp_path / "clean.t7")]) == 0
+    root = retorch.read(tmp_path / "clean.t7")
+    for module in root["modules"].sequence():
+        assert module["output"].size == 0
+    assert (tmp_path / "clean.t7").stat().st_size < 0.7 * source.stat().st_size
+
+
+def test_a_slice_leaves_the_rest_of_its_storage_behind(tmp_path: Path) -> None:
+    retorch.write(tmp_path / "whole.t7", np.zeros(100_000))
+    whole = retorch.read(tmp_path / "whole.t7")
+    assert clean({"part": whole}.get("part")).root.size == 100_000
+    flattened = GOLDEN / "Flattened_1.t7"
+    assert main(["clean", str(flattened), "-o", str(tmp_path / "clean.t7")]) == 0
+    case = Case(flattened)
+    check(case.flat("output"), flatten(retorch.load(tmp_path / "clean.t7").forward(case.nested("input"))))
+
+
+def test_shared_weights_stay_shared(tmp_path: Path) -> None:
+    assert main(["clean", str(GOLDEN / "SharedWeights_1.t7"), "-o", str(tmp_path / "clean.t7")]) == 0
+    before = {
+        a.__array_interface__["data"][0] for _, a in tensors(retorch.read(GOLDEN / "SharedWeights_1.t7")) if a.size
+    }
+    after = {a.__array_interface__["data"][0] for _, a in tensors(retorch.read(tmp_path / "clean.t7")) if a.size}
+    assert len(after) <= len(before)
+    net = retorch.load(tmp_path / "clean.t7")
+    blobs = retorch.convert(net, (2, 4)).caffe2().params
+    assert len([name for name in blobs if name.endswith("_w")]) == 1
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float", np.float32), ("half", np.float16)])
+def test_every_float_takes_the_precision_asked_for(dtype: str, expected: type, tmp_path: Path) -> None:
+    assert main(["clean", str(GOLDEN / "Double_1.t7"), "-o", str(tmp_path / "c.t7"), "--dtype", dtype]) == 0
+    kinds = {a.dtype for _, a in tensors(retorch.read(tmp_path / "c.t7")) if a.dtype.kind == "f"}
+    assert kinds == {np.dtype(expected)}
+
+
+def test_cycles_survive_cleaning() -> None:
+    table = retorch.LuaTable({"a": 1})
+    table["self"] = table
+    made = clean(table).root
+    assert made["self"] is made
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "json", "hdf5"])
+def test_every_tensor_is_exported_under_its_path(kind: str, tmp_path: Path) -> None:
+    suffix = {"hdf5": "h5"}.get(kind, kind)
+    target = tmp_path / f"weights.{suffix}"
+    assert main(["export", str(GOLDEN / "Double_1.t7"), "-o", str(target)]) == 0
+    expected = retorch.read(GOLDEN / "Double_1.t7")["modules"][1]["weight"]
+    np.testing.assert_array_equal(exported(target, kind, "modules[1].weight"), expected)
+    (tmp_path / "any").touch()
+    assert target.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+def exported(path: Path, kind: str, name: str) -> np.ndarray:
+    if kind == "npz":
+        return np.load(path)[name]
+    if kind == "json":
+        return np.asarray(json.loads(path.read_text())[name]["data"])
+    if kind == "hdf5":
+        with pytest.importorskip("h5py").File(path) as file:
+            return file[name][...]
+    return pytest.importorskip("safetensors.numpy").load_file(path)[name]
