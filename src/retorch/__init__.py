@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from retorch.torch7 import LuaFunction, LuaTable, TorchObject, read, write
     from retorch.verification import verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Where each public name lives; imported when first asked for, so that reading needs neither onnx nor onnxruntime.
 _HOMES = {
