@@ -33,14 +33,14 @@ def test_float64_reference_agrees_with_torch(case: Case) -> None:
 
 @every_case
 def test_onnx_agrees_with_torch(case: Case, tmp_path: Path) -> None:
-    network = retorch.convert(retorch.load(case.path), case.nested("input"))
+    network = retorch.convert(retorch.load(case.path), case.nested("input"), fold=False)
     network.save(tmp_path / "model.onnx", format="onnx")
     check(case.flat("output"), retorch.Network.load(tmp_path / "model.onnx").run(*case.flat("input")))
 
 
 @every_case
 def test_caffe2_files_agree_with_torch(case: Case, tmp_path: Path) -> None:
-    network = retorch.convert(retorch.load(case.path), case.nested("input"))
+    network = retorch.convert(retorch.load(case.path), case.nested("input"), fold=False)
     network.save(tmp_path / "out", format="caffe2")
     check(case.flat("output"), retorch.Network.load(tmp_path / "out").run(*case.flat("input")))
 
@@ -48,7 +48,7 @@ def test_caffe2_files_agree_with_torch(case: Case, tmp_path: Path) -> None:
 @pytest.mark.caffe2
 @every_case
 def test_real_caffe2_agrees_with_torch(case: Case, tmp_path: Path, caffe2: Runtime) -> None:
-    network = retorch.convert(retorch.load(case.path), case.nested("input"))
+    network = retorch.convert(retorch.load(case.path), case.nested("input"), fold=False)
     network.save(tmp_path, format="caffe2")
     inputs = [x.astype(np.float32) for x in case.flat("input")]
     check(case.flat("output"), caffe2.run(tmp_path, inputs))
@@ -62,7 +62,7 @@ def test_real_mkldnn_agrees_with_torch(
     """These networks are small: all that may go to the device does."""
     monkeypatch.setattr(mkldnn, "_START", 0)
     monkeypatch.setattr(mkldnn, "_COPY", 0)
-    network = retorch.convert(retorch.load(case.path), case.nested("input"))
+    network = retorch.convert(retorch.load(case.path), case.nested("input"), fold=False)
     options = EmitOptions("1.10" if caffe2.version.startswith("1.10") else "1.0", mkldnn=True)
     network.save(tmp_path, options=options)
     if any(op.type == TO_IDEEP for op in network.caffe2(options).predict.op):  # else it is a net like any other
@@ -79,7 +79,7 @@ def test_folded_network_agrees_with_torch(case: Case, tmp_path: Path) -> None:
 @every_case
 def test_another_batch_size_agrees_with_the_reference(case: Case) -> None:
     net = retorch.load(case.path)
-    network = retorch.convert(net, case.nested("input"))
+    network = retorch.convert(net, case.nested("input"), fold=False)
     if any(isinstance(size, str) for port in network.inputs for size in port.shape or ()):
         axis = (network.inputs[0].shape or ()).index("N")
         larger = [np.concatenate([x, np.take(x, [0], axis)], axis) for x in case.flat("input")]

@@ -16,21 +16,21 @@ DIGITS = GOLDEN / "digits" / "digits.t7"
 
 
 def test_an_unknown_format_writes_nothing(tmp_path: Path) -> None:
-    network = retorch.convert(retorch.load(DIGITS), (1, 1, 32, 32))
+    network = retorch.convert(retorch.load(DIGITS), (1, 1, 32, 32), fold=False)
     with pytest.raises(UsageError, match="'keras' is not a format"):
         network.save(tmp_path / "out", format=cast("Any", "keras"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_that_are_not_real_are_refused() -> None:
-    network = retorch.convert(retorch.load(DIGITS), (1, 1, 32, 32))
+    network = retorch.convert(retorch.load(DIGITS), (1, 1, 32, 32), fold=False)
     with pytest.raises(UsageError, match="takes numbers, not complex64"):
         network.run(np.zeros((1, 1, 32, 32), np.complex64))
 
 
 def test_verify_takes_one_engine_and_one_array(tmp_path: Path) -> None:
     net = retorch.load(DIGITS)
-    retorch.convert(net, (1, 1, 32, 32)).save(tmp_path)
+    retorch.convert(net, (1, 1, 32, 32), fold=False).save(tmp_path)
     x = np.zeros((3, 1, 32, 32), np.float32)
     report = retorch.verify(net, tmp_path, engines="embedded", inputs=x)
     assert report.ok

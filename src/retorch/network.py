@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, cast, get_args
+from typing import Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -19,6 +19,7 @@ from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.net import NeedsShapeError, parse
 from retorch.errors import ConversionError, UsageError
 from retorch.files import artifacts
+from retorch.files.formats import destination
 from retorch.files.html_table import html_table
 from retorch.files.record import LayerRecord, Record, digest, running_file
 from retorch.graph import onnx_file
@@ -55,12 +56,14 @@ class Network:
     ``notes`` is what a user should know about what was saved.
     """
 
-    def __init__(self, model: ir.Model | None, *, source: Caffe2Net | None = None) -> None:
+    def __init__(self, model: ir.Model | None, *, source: Caffe2Net | None = None, format: Format = "caffe2") -> None:
         """``source`` is the Caffe2 net that the model was read from: it is read again for the sizes of each input.
+        ``format`` is what ``save`` writes into a folder.
 
         Only with a source can ``model`` be None: a net that cannot be said before the sizes of its inputs are known.
         """
         self.notes: tuple[str, ...] = ()
+        self.format: Format = format
         self._model = model
         self._source = source
         self._first = None if model is None else _Variant(model)
@@ -189,34 +192,34 @@ class Network:
     def save(
         self,
         path: str | Path,
-        format: Format = "caffe2",
+        format: Format | None = None,
         *,
         options: EmitOptions | None = None,
         packed: bool | None = None,
         init: Literal["pb", "minidb"] = "pb",
     ) -> tuple[Path, ...]:
-        """Write the network: Caffe2 files into the folder ``path``, one ``.onnx`` file, or a predictor container.
+        """Write the network, by the suffix of ``path``: ``.onnx``, ``.pb`` (with ``_init.pb`` beside it), ``.minidb``.
 
-        Folders are made where they are missing; a ``path`` that is one gets ``model.onnx``.
+        A folder gets Caffe2's three files, or ``model.onnx`` or ``predictor.minidb`` where ``format`` or the conversion
+        asked for it; folders are made where they are missing.
 
         ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`; None packs unless ``options`` ask for
         what ``brew`` would have written. Returns the files. What the user should know, of sizes that old builds refuse
         among it, stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network or
-        read files of its size, UsageError where the files cannot be written.
+        read files of its size, UsageError for another suffix, or where the files cannot be written.
         """
-        if format not in get_args(Format):
-            raise UsageError(f"{format!r} is not a format", hint=f"there are {', '.join(get_args(Format))}")
-        target = Path(path)
-        if format == "onnx":
-            target = target / "model.onnx" if target.is_dir() else target
-            onnx_file.save(self.model, target)
-            return (target,)
+        target = destination(path, format or "", default=self.format)
+        if target.format.name == "onnx":
+            onnx_file.save(self.model, target.path)
+            return (target.path,)
         net = self.caffe2(options)
         brew = options is not None and options.brew
-        if format == "predictor":
-            done = files.write_container(target, net, _known_shapes((*self.inputs, *self.outputs)))
+        if target.format.name == "predictor":
+            done = files.write_container(target.path, net, _known_shapes((*self.inputs, *self.outputs)))
         else:
-            done = files.write(target, net, packed=not brew if packed is None else packed, init=init, exporter=brew)
+            folder, names = (target.path, files.Names()) if target.is_folder else files.Names.of(target.path)
+            packed = not brew if packed is None else packed
+            done = files.write(folder, net, names=names, packed=packed, init=init, exporter=brew)
         self.notes += done.warnings
         return done.files
 

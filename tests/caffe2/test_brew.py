@@ -211,7 +211,7 @@ def ours(build: Callable[[Weights], Module], folder: Path) -> Module:
     """Writes the same network by retorch."""
     inputs, shapes = ROWS[build]
     net = replace(build(weights(shapes)), name=build.__name__)
-    made = retorch.convert(net, list(inputs) if len(inputs) > 1 else inputs[0])
+    made = retorch.convert(net, list(inputs) if len(inputs) > 1 else inputs[0], fold=False)
     # The old Caffe2 has no batch normalization of vectors, so that what is right on both ages is another net.
     age = "1.10" if build is perceptron else "1.0"
     made.save(folder, options=EmitOptions(age, in_place=build is in_place, brew=True))
@@ -257,7 +257,7 @@ def test_brew_has_a_bias_for_every_transposed_convolution() -> None:
     w = {"conv1_w": rng.standard_normal((3, 2, 4, 4)).astype(np.float32), "conv1_b": np.zeros(2, np.float32)}
     stored = full_conv(w, "conv1", 2, 1, 0)
     bare = torch_object(stored.typename, **{key: stored[key] for key in stored if key != "bias"})
-    net = retorch.convert(sequential(bare), (1, 3, 5, 5)).caffe2(EmitOptions(brew=True))
+    net = retorch.convert(sequential(bare), (1, 3, 5, 5), fold=False).caffe2(EmitOptions(brew=True))
     assert list(net.predict.op[0].input) == ["data", "conv1_w", "conv1_b"]
     assert list(net.predict.external_input) == ["data", "conv1_w", "conv1_b"]
     np.testing.assert_array_equal(net.params["conv1_b"], [0, 0])
@@ -265,7 +265,9 @@ def test_brew_has_a_bias_for_every_transposed_convolution() -> None:
 
 def test_what_brew_cannot_say_is_written_as_the_net_itself_would() -> None:
     w = {"conv1_w": np.ones((3, 2, 2, 4), np.float32), "conv1_b": np.zeros(2, np.float32)}
-    net = retorch.convert(sequential(full_conv(w, "conv1", 2, 1, 0)), (1, 3, 5, 5)).caffe2(EmitOptions(brew=True))
+    net = retorch.convert(sequential(full_conv(w, "conv1", 2, 1, 0)), (1, 3, 5, 5), fold=False).caffe2(
+        EmitOptions(brew=True)
+    )
     op = net.predict.op[0]
     assert [arg.name for arg in op.arg] == ["kernels", "strides", "pads"]
     assert not op.engine
@@ -274,11 +276,11 @@ def test_what_brew_cannot_say_is_written_as_the_net_itself_would() -> None:
 def test_a_slope_that_two_layers_share_keeps_one_blob() -> None:
     slope = np.array([0.1, 0.2], np.float32)
     net = sequential(*(torch_object("nn.PReLU", nOutputPlane=2, weight=slope) for _ in range(2)))
-    made = retorch.convert(net, (1, 2, 3, 3)).caffe2(EmitOptions(brew=True))
+    made = retorch.convert(net, (1, 2, 3, 3), fold=False).caffe2(EmitOptions(brew=True))
     assert set(made.predict.external_input) == {made.predict.op[0].input[0], *made.params}
 
 
 def test_nothing_of_retorch_is_in_the_net() -> None:
-    net = retorch.convert(sequential(RELU), (1, 2, 3, 3))
+    net = retorch.convert(sequential(RELU), (1, 2, 3, 3), fold=False)
     assert not net.caffe2(EmitOptions(brew=True)).predict.arg
     assert net.caffe2().predict.arg

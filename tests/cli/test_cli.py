@@ -60,13 +60,14 @@ def test_convert_to_onnx_by_the_file_name(tmp_path: Path) -> None:
     [
         ("new", "new/model.onnx"),
         ("new/folder", "new/folder/model.onnx"),
-        ("new.v2", "new.v2/model.onnx"),
+        ("new.v2/", "new.v2/model.onnx"),
+        ("resnet-1.0", "resnet-1.0/model.onnx"),
         ("new/net.onnx", "new/net.onnx"),
     ],
 )
 def test_convert_to_onnx_makes_the_folder(tmp_path: Path, output: str, written: str) -> None:
     network = str(GOLDEN / "Double_1.t7")
-    assert main(["convert", network, "-o", str(tmp_path / output), "--to", "onnx", "--input", "3x4"]) == 0
+    assert main(["convert", network, "-o", f"{tmp_path}/{output}", "--to", "onnx", "--input", "3x4"]) == 0
     assert (tmp_path / written).is_file()
     assert main(["verify", str(tmp_path / written)]) == 0
     assert main(["verify", network, str((tmp_path / written).parent)]) == 0

@@ -90,7 +90,7 @@ def inputs(sizes: list[tuple[int, ...]], batch: int) -> Any:
 
 @pytest.mark.parametrize(("net", "sizes"), OPEN, ids=[str(n.layer) for n, _ in OPEN])
 def test_the_batch_is_left_open(net: Module, sizes: list[tuple[int, ...]]) -> None:
-    network = retorch.convert(net, inputs(sizes, 2))
+    network = retorch.convert(net, inputs(sizes, 2), fold=False)
     assert [port.shape[0] for port in network.inputs if port.shape] == ["N"] * len(sizes)
     # a batch of one is another matter: nn.View without numInputDims then drops it
     for batch in (2, 3, 5):
@@ -107,7 +107,7 @@ TIME_FIRST = [
 @pytest.mark.parametrize("net", TIME_FIRST, ids=[net.layer.typename for net in TIME_FIRST])
 @pytest.mark.parametrize("example", [1, 2, 3])
 def test_the_batch_behind_the_time_is_left_open(net: Module, example: int) -> None:
-    network = retorch.convert(net, (5, example, 4))
+    network = retorch.convert(net, (5, example, 4), fold=False)
     assert [port.shape for port in network.inputs] == [(5, "N", 4)]
     for batch in (1, 2, 4):
         x = noise(RNG, 5, batch, 4)
@@ -117,6 +117,6 @@ def test_the_batch_behind_the_time_is_left_open(net: Module, example: int) -> No
 @pytest.mark.parametrize(("net", "sizes"), CLOSED, ids=[str(n.layer) for n, _ in CLOSED])
 def test_the_batch_is_fixed_where_it_matters(net: Module, sizes: list[tuple[int, ...]]) -> None:
     x = inputs(sizes, 2)
-    network = retorch.convert(net, x)
+    network = retorch.convert(net, x, fold=False)
     assert all(isinstance(size, int) for port in network.inputs for size in port.shape or ())
     check(reference(net, x), network.run(*flatten(x)), 1e-5)

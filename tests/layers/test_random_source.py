@@ -174,7 +174,7 @@ def test_names_the_distribution(net: Module, what: str) -> None:
     ids=["without the noise", "with the noise"],
 )
 def test_inputs_are_completed(example: Any) -> None:
-    made = retorch.convert(noisy_network(), example)
+    made = retorch.convert(noisy_network(), example, fold=False)
     assert [str(port) for port in made.inputs] == [
         "data_1 float32 N×3×4×6",
         "data_2 float32 N×3×4×6",
@@ -185,7 +185,7 @@ def test_inputs_are_completed(example: Any) -> None:
 
 def test_a_table_keeps_its_nesting() -> None:
     net = sequential(torch_object("nn.CAddTable"), torch_object("nn.Dropout", p=0.5, stochastic_inference=True))
-    made = retorch.convert(net, [[(1, 3), (1, 3)], (1, 3)])
+    made = retorch.convert(net, [[(1, 3), (1, 3)], (1, 3)], fold=False)
     assert made.input_nesting == [[0, 1], 2]
     a, b, kept = np.array([[1.0, 2.0, 3.0]]), np.array([[4.0, 0.0, 1.0]]), np.array([[0.0, 1.0, 2.0]])
     assert made.run([a, b], kept)[0].tolist() == [[0.0, 2.0, 8.0]]
@@ -210,7 +210,7 @@ def test_a_missing_table_is_asked_for() -> None:
 def test_noise_of_the_wrong_shape_is_refused() -> None:
     given = [(2, 3, 4, 6), (2, 3, 4, 6), (2, 6, 4, 6)]
     with pytest.raises(UsageError, match=r"modules\[3\] nn.GenNoise: draws a tensor of \(2, 6, 2, 3\), not"):
-        retorch.convert(noisy_network(), list(given))
+        retorch.convert(noisy_network(), list(given), fold=False)
     with pytest.raises(UnsupportedError, match=r"modules\[3\] nn.GenNoise: draws a tensor of \(2, 6, 2, 3\), but is"):
         noisy_network().forward([np.zeros(shape) for shape in given])
 
@@ -232,7 +232,7 @@ def test_a_layer_that_runs_twice_is_refused() -> None:
     drop = torch_object("nn.Dropout", p=0.5, stochastic_inference=True)
     net = sequential(drop, drop)
     with pytest.raises(UnsupportedError, match="runs more than once, and draws new"):
-        retorch.convert(net, (2, 3))
+        retorch.convert(net, (2, 3), fold=False)
     with pytest.raises(UnsupportedError, match="runs more than once, and draws new"):
         net.forward([np.zeros((2, 3)), np.zeros((2, 3))])
 
@@ -263,6 +263,6 @@ def test_noise_that_is_not_known_is_refused(net: Module, reason: str) -> None:
 )
 def test_inputs_that_do_not_fit(net: Module, shape: tuple[int, ...], reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
-        retorch.convert(net, shape)
+        retorch.convert(net, shape, fold=False)
     with pytest.raises(UnsupportedError, match=reason):
         net.noise_shapes(np.zeros(shape))

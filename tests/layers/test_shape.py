@@ -243,12 +243,14 @@ def test_what_needs_the_number_of_selected_elements_is_refused() -> None:
     net = sequential(torch_object("nn.MaskedSelect"), torch_object("nn.ReLU"), linear)
     assert np.array_equal(net.forward(list(SELECTED)), [7, 7])
     with pytest.raises(UnsupportedError, match=r"modules\[3\] nn.Linear: how many .* depends on the values") as caught:
-        retorch.convert(net, list(SELECTED))
+        retorch.convert(net, list(SELECTED), fold=False)
     assert len(caught.value.problems) == 1
 
 
 def test_as_many_are_selected_as_the_mask_says() -> None:
-    made = retorch.convert(sequential(torch_object("nn.MaskedSelect"), torch_object("nn.Square")), list(SELECTED))
+    made = retorch.convert(
+        sequential(torch_object("nn.MaskedSelect"), torch_object("nn.Square")), list(SELECTED), fold=False
+    )
     assert made.outputs[0].shape == (None,)
     for mask in (np.zeros(6), np.ones(6), np.array([0, 0, 0, 1, 1, 0])):
         (y,) = made.run(SELECTED[0], mask.reshape(2, 3))
@@ -260,7 +262,7 @@ def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="cannot select from"):
         net.forward([np.zeros((2, 3)), np.zeros(2)])
     with pytest.raises(UnsupportedError, match="cannot select from"):
-        retorch.convert(net, [(2, 3), (2,)])
+        retorch.convert(net, [(2, 3), (2,)], fold=False)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_the_verdict_comes_first_and_the_source_is_named(tmp_path: Path) -> None
 
 def test_names_from_a_file_are_text_and_not_markup(tmp_path: Path) -> None:
     net = sequential(torch_object("nn.ReLU"))
-    retorch.convert(net, (1, 2)).save(tmp_path / "out", format="caffe2")
+    retorch.convert(net, (1, 2), fold=False).save(tmp_path / "out", format="caffe2")
     report = verify(net, tmp_path / "out")
     page = tmp_path / "page.html"
     write_report(page, Subject(net, tmp_path / "out", None, {"<b>option</b>": "<script>alert(1)</script>"}), report)
@@ -107,7 +107,7 @@ def test_what_flows_is_what_the_graph_says(tmp_path: Path) -> None:
     net = sequential(
         torch_object("nn.ReLU"), torch_object("nn.ConcatTable", modules=branch), torch_object("nn.CAddTable")
     )
-    retorch.convert(net, (2, 3)).save(tmp_path, format="caffe2")
+    retorch.convert(net, (2, 3), fold=False).save(tmp_path, format="caffe2")
     facts = gather(Subject(net, tmp_path), verify(net, tmp_path, layers=True))
     names = {i: layer.typename for i, layer in enumerate(facts.layers)} | {-1: "input", len(facts.layers): "output"}
     assert sorted((names[a], names[b]) for a, b in facts.flows) == [
@@ -248,7 +248,7 @@ def test_without_jinja2_the_way_out_is_named(
 
 def test_json_holds_no_number_that_json_lacks(tmp_path: Path) -> None:
     net = sequential(torch_object("nn.MulConstant", constant_scalar=2.0))
-    retorch.convert(net, (1, 2)).save(tmp_path / "out", format="caffe2")
+    retorch.convert(net, (1, 2), fold=False).save(tmp_path / "out", format="caffe2")
     x = np.array([[np.inf, 1.0]], np.float32)
     report = verify(net, tmp_path / "out", inputs=[x])
     write_report(tmp_path / "r.json", Subject(net, tmp_path / "out"), report)

@@ -20,7 +20,7 @@ NETS = [c for c in cases(".") if c.name.startswith("net_")]
 
 def written(case: Case, folder: Path) -> retorch.Module:
     net = retorch.load(case.path)
-    retorch.convert(net, case.nested("input")).save(folder, format="caffe2")
+    retorch.convert(net, case.nested("input"), fold=False).save(folder, format="caffe2")
     return net
 
 

@@ -62,7 +62,7 @@ def test_recorded_outputs_of_another_size_are_counted_apart() -> None:
 
 def test_it_is_in_the_report_by_itself(tmp_path: Path) -> None:
     net = retorch.load(KEPT)
-    retorch.convert(net, Case(KEPT).nested("input")).save(tmp_path, format="caffe2")
+    retorch.convert(net, Case(KEPT).nested("input"), fold=False).save(tmp_path, format="caffe2")
     report = verify(net, tmp_path)
     assert [w.engine for w in report.witnesses][1:] == ["recorded (Torch's own last forward)"]
     assert "recorded (Torch's own last forward)" in report.verdict
@@ -112,7 +112,7 @@ def test_published_files_agree_with_what_torch_recorded_in_them(real: Path) -> N
 def written(folder: Path) -> retorch.Module:
     net = sequential(torch_object("nn.MulConstant", constant_scalar=3.0), torch_object("nn.Tanh"))
     retorch.write(folder / "net.t7", net.layer.raw)
-    retorch.convert(net, (2, 3)).save(folder / "out", format="caffe2")
+    retorch.convert(net, (2, 3), fold=False).save(folder / "out", format="caffe2")
     return net
 
 

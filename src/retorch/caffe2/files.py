@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from google.protobuf import text_format
@@ -26,8 +26,6 @@ from retorch.files import file_set, protobuf
 from retorch.files.artifacts import CAFFE2
 from retorch.files.protobuf import Array
 
-MINIDB = "init_net.minidb"
-NAMES = ("init_net.pb", MINIDB, "predict_net.pb", "predict_net.pbtxt")
 LIMIT = 1 << 31  # bytes: protobuf reads no more, and Caffe2 then runs an empty net without a word
 _WARN = (
     (1 << 30, "2017 builds of Caffe2 read no more than 1 GiB"),
@@ -103,15 +101,33 @@ def _from_minidb(load: OperatorDef, database: Path) -> OperatorDef:
     return load
 
 
+class Names(NamedTuple):
+    """What the files of one network are called; without ``text`` the operators are not written as text too."""
+
+    init: str = "init_net.pb"
+    minidb: str = "init_net.minidb"
+    predict: str = "predict_net.pb"
+    text: str = "predict_net.pbtxt"
+
+    @classmethod
+    def of(cls, path: Path) -> tuple[Path, Names]:
+        """The folder and the names that a user's ``out/lenet.pb`` asks for: ``lenet.pb`` and ``lenet_init.pb``."""
+        stem = path.stem.removesuffix("_init")
+        if stem in {"predict_net", "init_net"}:
+            return path.parent, cls()
+        return path.parent, cls(f"{stem}_init.pb", f"{stem}_init.minidb", f"{stem}.pb", "")
+
+
 def write(
     folder: str | Path,
     net: Caffe2Net,
     *,
+    names: Names = Names(),  # noqa: B008 (immutable)
     packed: bool = True,
     init: Literal["pb", "minidb"] = "pb",
     exporter: bool = False,
 ) -> Written:
-    """Writes the three files into ``folder``, which is made where it is missing, as one set (see ``swap``).
+    """Writes the files into ``folder``, which is made where it is missing, as one set (see ``file_set``).
 
     ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ``init="minidb"`` puts the
     weights into ``init_net.minidb``, of any size, and ``init_net.pb`` loads them from there: by the folder's full path,
@@ -120,7 +136,7 @@ def write(
     would be too large to load; UsageError where the folder cannot be written.
     """
     target = Path(folder)
-    database = Path(os.path.realpath(target)) / MINIDB if init == "minidb" else None
+    database = Path(os.path.realpath(target)) / names.minidb if init == "minidb" else None
     size, chunks = init_chunks(net, packed=packed, database=database, exporter=exporter)
     if size >= LIMIT:
         raise ConversionError(
@@ -128,16 +144,18 @@ def write(
             hint="write the weights as a minidb (--init minidb)",
         )
     warnings = [f"init_net.pb has {size:,} bytes: {what}" for limit, what in _WARN if size >= limit][:1]
-    written = [name for name in NAMES if database is not None or name != MINIDB]
+    known = tuple(name for name in names if name)
+    written = [name for name in known if database is not None or name != names.minidb]
     try:
-        with file_set.replacing(target, NAMES, last=("predict_net.pb", "predict_net.pbtxt")) as staging:
-            _write_chunks(staging / "init_net.pb", chunks)
+        with file_set.replacing(target, known, last=tuple(filter(None, (names.predict, names.text)))) as staging:
+            _write_chunks(staging / names.init, chunks)
             if database is not None:
                 blobs = (minidb.encode(name, array) for name, array in net.params.items())
-                _write_chunks(staging / MINIDB, itertools.chain.from_iterable(blobs))
-            (staging / "predict_net.pb").write_bytes(net.predict.SerializeToString(deterministic=True))
-            text = text_format.MessageToString(net.predict)
-            (staging / "predict_net.pbtxt").write_text(text, encoding="utf-8", newline="\n")
+                _write_chunks(staging / names.minidb, itertools.chain.from_iterable(blobs))
+            (staging / names.predict).write_bytes(net.predict.SerializeToString(deterministic=True))
+            if names.text:
+                text = text_format.MessageToString(net.predict)
+                (staging / names.text).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
     return Written(tuple(target / name for name in written), tuple(warnings))

@@ -15,6 +15,7 @@ from retorch.cli.progress import progress
 from retorch.cli.verify import conclude
 from retorch.errors import UnsupportedError, UsageError
 from retorch.files.artifacts import is_written
+from retorch.files.formats import NAMES, listed
 
 if TYPE_CHECKING:
     from retorch.module import Module
@@ -39,8 +40,8 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder (Caffe2) or a file (ONNX, predictor).")],
-    to: Annotated[str, typer.Option("--to", "--format", help="caffe2, onnx or predictor; by default by OUTPUT.")] = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="A folder (Caffe2), or a file: .onnx, .pb, .minidb.")],
+    to: Annotated[str, typer.Option("--to", "--format", help=f"{listed(NAMES)}; by default by OUTPUT.")] = "",
     input: Annotated[list[str] | None, typer.Option("--input", help="Its shape, 1x8x384x512, or {1x3,{1x4}}.")] = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
@@ -58,15 +59,15 @@ def convert(
 ) -> None:
     _check_report(page, no_verify)
     style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
-    target = style.target(output)
+    target = style.target
     if is_written(file):
         _refuse_for_written(file, at, plugin, page)
-        raise typer.Exit(convert_again(file, target, style, input or [], check=not no_verify, as_json=as_json))
+        raise typer.Exit(convert_again(file, style, input or [], check=not no_verify, as_json=as_json))
     net = load_module(file, at, plugin)
-    made, assumed = _converted(file, net, input or [], fold=not (no_fold or brew))
+    made = _converted(file, net, input or [], fold=not (no_fold or brew))
     with about(output):
-        style.save(made, target)
-    notes = [*net.notes, *made.notes, *assumed]
+        style.save(made)
+    notes = [*net.notes, *made.notes]
     report = None if no_verify else _verified(net, made, target, layers=page is not None)
     with about(output):
         _write_record(file, net, made, style, target, report, notes)
@@ -80,28 +81,18 @@ def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, p
         raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
 
 
-def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> tuple[Network, list[str]]:
-    """The network for inputs of these shapes, or of a shape found out; and what was assumed for that."""
+def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> Network:
+    """The network for inputs of these shapes, or of a shape found out."""
     from retorch import conversion
-    from retorch.graph import input_shape
 
+    given = example(shapes) if shapes else None
     with about(file):
-        if shapes:
-            return _for_shapes(net, shapes, fold=fold), []
-        assumed = input_shape.input_shape(net)
-        made, note = conversion.convert_for_any_batch(net, assumed.shape, fold=fold)
-        return made, [assumed.note, *note]
-
-
-def _for_shapes(net: Module, shapes: list[str], *, fold: bool) -> Network:
-    from retorch import conversion
-
-    given = example(shapes)
-    try:
-        return conversion.convert(net, given, fold=fold)
-    except UnsupportedError as error:
-        error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
-        raise
+        try:
+            return conversion.convert(net, given, fold=fold)
+        except UnsupportedError as error:
+            if shapes:
+                error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
+            raise
 
 
 def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:

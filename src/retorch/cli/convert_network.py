@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _UNKNOWN = "not verified: nothing says which sizes the input has (--input 1x3x227x227)"
 
 
-def convert_again(file: Path, target: Path, style: Style, shapes: list[str], *, check: bool, as_json: bool) -> int:
+def convert_again(file: Path, style: Style, shapes: list[str], *, check: bool, as_json: bool) -> int:
     """Read, write and compare; the exit code.
 
     Raises:
@@ -26,6 +26,7 @@ def convert_again(file: Path, target: Path, style: Style, shapes: list[str], *, 
     """
     from retorch.network import Network
 
+    target = style.target
     if target.resolve() == file.resolve():
         raise UsageError(f"{target}: is the network that is read")
     sizes = [shape(text) for text in shapes]
@@ -33,7 +34,7 @@ def convert_again(file: Path, target: Path, style: Style, shapes: list[str], *, 
         network = Network.load(file)
         network = network.sized(*sizes) if sizes else network
     with about(target):
-        style.save(network, target)
+        style.save(network)
     report = _compared(file, target, network, sizes) if check else None
     notes = [*network.notes, *(report.notes if report else [_UNKNOWN] if check else [])]
     return conclude(target, notes, report, as_json=as_json)

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 from retorch.errors import UsageError
+from retorch.files.formats import NAMES, Destination, destination, listed
 
 if TYPE_CHECKING:
     from retorch.caffe2.emit.net import EmitOptions
-    from retorch.network import Network
+    from retorch.network import Format, Network
 
-Kind: TypeAlias = Literal["caffe2", "onnx", "predictor"]
 Init: TypeAlias = Literal["pb", "minidb"]
-
-_BY_SUFFIX: dict[str, Kind] = {".onnx": "onnx", ".minidb": "predictor"}
-_INSIDE: dict[Kind, str] = {"onnx": "model.onnx", "predictor": "predictor.minidb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,53 +31,53 @@ class Caffe2Style:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A kind of output and, for Caffe2, its options; all of them usable together."""
+    """Where the output goes, as what, and, for Caffe2, its options; all of them usable together."""
 
-    kind: Kind
+    output: str
+    destination: Destination
     caffe2: Caffe2Style
 
     @classmethod
-    def of(cls, to: str, output: Path, caffe2: Caffe2Style) -> Style:
+    def of(cls, to: str, output: str, caffe2: Caffe2Style) -> Style:
         """The style that the options name; the kind by the ending of ``output`` where none is named.
 
         Raises:
             UsageError: a value that there is not, or options that contradict each other.
         """
-        if to not in {"", *get_args(Kind)}:
-            raise UsageError(f"--to {to}: there are caffe2, onnx and predictor")
-        kind = cast("Kind", to) if to else _BY_SUFFIX.get(output.suffix, "caffe2")
+        if to not in {"", *NAMES}:
+            raise UsageError(f"--to {to}: there are {listed(NAMES)}")
+        where = destination(output, to)
+        kind = where.format.name
         if caffe2.init not in get_args(Init):
             raise UsageError(f"--init {caffe2.init}: there are pb and minidb")
         if _age(caffe2.age) is None:
             raise UsageError(f"--caffe2 {caffe2.age}: there are 1.0 and 1.10")
-        if kind == "onnx" and caffe2 != Caffe2Style():
-            raise UsageError("an ONNX file takes none of the options that say how Caffe2 files look")
+        if kind not in {"caffe2", "predictor"} and caffe2 != Caffe2Style():
+            raise UsageError(f"{where.format.title} takes none of the options that say how Caffe2 files look")
         if kind == "predictor" and (caffe2.init, caffe2.unpacked) != ("pb", False):
             raise UsageError("a predictor container has no init net: --init and --unpacked say nothing about it")
         if caffe2.brew and caffe2.nnpack:
             raise UsageError("brew would not have picked NNPACK: --brew or --nnpack")
         if caffe2.brew and caffe2.mkldnn:
             raise UsageError("brew would not have picked MKL-DNN: --brew or --mkldnn")
-        return cls(kind, caffe2)
+        return cls(output, where, caffe2)
 
-    def target(self, output: Path) -> Path:
-        """The folder (Caffe2) or the file that is written: inside ``output`` where that is not named like one."""
-        inside = _INSIDE.get(self.kind)
-        return output / inside if inside and _BY_SUFFIX.get(output.suffix) != self.kind else output
+    @property
+    def target(self) -> Path:
+        """The folder or the file that is written."""
+        return self.destination.path
 
-    def save(self, network: Network, target: Path) -> None:
+    def save(self, network: Network) -> None:
         """Write the network."""
-        if self.kind == "onnx":
-            network.save(target, "onnx")
-            return
         packed = False if self.caffe2.unpacked else None
-        network.save(target, self.kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
+        kind = cast("Format", self.destination.format.name)
+        network.save(self.output, kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
 
     def options(self) -> EmitOptions | None:
         """What Caffe2's files are emitted with; None for ONNX."""
         from retorch.caffe2.emit.net import EmitOptions
 
-        if self.kind == "onnx":
+        if self.destination.format.name == "onnx":
             return None
         given = self.caffe2
         return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)

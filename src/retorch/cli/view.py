@@ -64,12 +64,10 @@ def written(path: Path) -> Path | None:
 
 def _converted(file: Path, shapes: list[str], at: str | None, plugin: list[Path] | None, folder: Path) -> Path:
     from retorch import conversion
-    from retorch.graph import input_shape
 
     net = load_module(file, at, plugin)
-    wanted = example(shapes) if shapes else input_shape.input_shape(net).shape
     target = folder / f"{file.stem}.onnx"
-    conversion.convert(net, wanted).save(target, format="onnx")
+    conversion.convert(net, example(shapes) if shapes else None, fold=False).save(target)
     return target
 
 

@@ -1,0 +1,83 @@
+"""``-o`` decides by its suffix, in the shell as in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retorch
+from golden_cases import GOLDEN
+from retorch.cli import main
+from retorch.errors import UsageError
+
+LINEAR = str(GOLDEN / "Linear_1.t7")
+SHAPE = (3, 6)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".json")}
+
+
+WRITTEN = [
+    ("out", [], {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"}),
+    ("resnet-1.0", [], {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"}),
+    ("out.d/", [], {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"}),
+    ("out/predict_net.pb", [], {"init_net.pb", "predict_net.pb", "predict_net.pbtxt"}),
+    ("linear.pb", [], {"linear.pb", "linear_init.pb"}),
+    ("linear.onnx", [], {"linear.onnx"}),
+    ("linear.minidb", [], {"linear.minidb"}),
+    ("out", ["--to", "onnx"], {"model.onnx"}),
+]
+
+
+@pytest.mark.parametrize(("output", "options", "wanted"), WRITTEN)
+def test_the_suffix_says_what_is_written(output: str, options: list[str], wanted: set[str], tmp_path: Path) -> None:
+    assert main(["convert", LINEAR, "--input", "3x6", "-o", f"{tmp_path}/{output}", *options]) == 0
+    assert names(tmp_path) == wanted
+    to = options[1] if options else "caffe2"
+    in_python = tmp_path / "python"
+    retorch.convert(retorch.load(LINEAR), SHAPE, to=to).save(f"{in_python}/{output}")  # type: ignore[arg-type]
+    assert names(in_python) == wanted
+
+
+@pytest.mark.parametrize("name", ["linear.pb", "linear_init.pb"])
+def test_a_pair_is_read_by_either_name(name: str, tmp_path: Path) -> None:
+    net = retorch.load(LINEAR)
+    retorch.convert(net, SHAPE).save(tmp_path / "linear.pb")
+    x = np.ones(SHAPE, np.float32)
+    np.testing.assert_allclose(retorch.Network.load(tmp_path / name).run(x)[0], net.forward(x), atol=1e-6)
+
+
+REFUSED = {
+    "model.pt": "safetensors",
+    "model.pth": "safetensors",
+    "model.mlmodel": "coremltools",
+    "model.mlpackage": "coremltools",
+    "model.tflite": "onnx2tf",
+    "model.h5": "onnx2tf",
+    "model.keras": "onnx2tf",
+    "model.ncnn": "pnnx",
+    "model.onxn": "files end in .pb, .onnx",
+    "model.caffemodel": "files end in .pb, .onnx",
+}
+
+
+@pytest.mark.parametrize(("output", "way"), REFUSED.items())
+def test_what_is_not_written_names_the_way_there(
+    output: str, way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / output
+    assert main(["convert", LINEAR, "--input", "3x6", "-o", str(target)]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {target}: ")
+    assert way in hint
+    with pytest.raises(UsageError):
+        retorch.convert(retorch.load(LINEAR), SHAPE).save(target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_suffix_and_a_format_that_contradict_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", LINEAR, "-o", str(tmp_path / "a.onnx"), "--to", "caffe2"]) == 2
+    assert "caffe2 is asked for, and .onnx names an ONNX file" in capsys.readouterr().err
