@@ -32,7 +32,7 @@ def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2
         raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
     if example is not None:
         return _converted(net, example, to, fold=fold)
-    assumed = input_shape.input_shape(net)
+    assumed = input_shape.input_shape(net.layer)
     return _for_any_batch(net, assumed, to, fold=fold)
 
 

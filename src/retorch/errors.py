@@ -7,6 +7,9 @@
     │   └── UnsupportedError   layers that retorch does not know or cannot follow, all of them at once
     └── EngineError        an engine (onnxruntime, the real Caffe2) failed on a network
 
+    Refusal                a rule's bare fact, which the walk turns into an UnsupportedError with the layer's path
+    MissingFieldError      the same of a stored module's field
+
 Each carries a ``hint`` where there is something that the user can do. Format errors carry the byte offset, model errors
 the Torch path (``modules[3].modules[1]``, counted from 1 as Lua counts).
 """
@@ -54,6 +57,14 @@ class ConversionError(RetorchError):
 
 class EngineError(RetorchError):
     """An engine that refused or crashed on a network."""
+
+
+class Refusal(Exception):  # noqa: N818 - a rule's bare fact, not yet an error with a place
+    """A rule cannot say this layer; the walk adds where it stands."""
+
+
+class MissingFieldError(Exception):
+    """A field that the layer cannot do without is not in the file."""
 
 
 @dataclass(frozen=True, slots=True)

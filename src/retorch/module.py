@@ -16,14 +16,15 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from retorch.errors import Problem, UnsupportedError, UsageError
+from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
 from retorch.files.html_table import html_table
-from retorch.layers import registered
 from retorch.layers.base.binding import ObjectBinder, Unknown
-from retorch.layers.base.layer import Array, Layer, Nested, Refusal, Sizes
+from retorch.layers.base.layer import Array, Layer, Nested, Sizes
 from retorch.layers.base.memory import current, forward_pass, tensors
+from retorch.layers.base.networks import networks
 from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
 from retorch.torch7 import LuaTable, TorchObject, open_file
+from retorch.torch7.paths import child, follow, steps
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
@@ -131,72 +132,6 @@ def _settled(y: Nested) -> Nested:
     return [_settled(item) for item in y] if isinstance(y, list) else np.array(y)
 
 
-def is_module(value: object) -> bool:
-    """Whether a stored object looks like a network: a class with a rule, or one that has modules inside."""
-    if not isinstance(value, TorchObject):
-        return False
-    known = value.typename in registered()
-    return known or isinstance(value.get("modules"), LuaTable) or value.typename.startswith(("nn.", "cudnn."))
-
-
-def networks(root: object) -> dict[str, TorchObject]:
-    """The outermost networks in a file, by path; criterions left out."""
-    found: dict[str, TorchObject] = {}
-    seen: set[int] = set()
-    stack: list[tuple[str, object]] = [("", root)]
-    while stack:
-        path, value = stack.pop()
-        if id(value) in seen or not isinstance(value, (TorchObject, LuaTable)):
-            continue
-        seen.add(id(value))
-        if isinstance(value, TorchObject) and is_module(value):
-            if not value.typename.endswith("Criterion"):
-                found[path] = value
-            continue
-        inside = [(join(path, key), item) for key, item in value.items() if isinstance(key, (str, int))]
-        stack.extend(reversed(inside))
-    return found
-
-
-def join(path: str, key: str | int) -> str:
-    """One step deeper: ``model`` + ``1`` is ``model[1]``."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    return f"{path}.{key}" if path else key
-
-
-def steps(path: str) -> list[str | int]:
-    """The keys of a path: ``protos.rnn``, ``1``, ``[1].modules[3]``."""
-    parts = path.replace("[", ".").replace("]", "").split(".")
-    return [int(p) if p.lstrip("-").isdigit() else p for p in parts if p]
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return "tensor"
-    if isinstance(value, bool) or value is None:
-        return "nil" if value is None else "boolean"
-    return "number" if isinstance(value, (int, float)) else "string"
-
-
-def follow(root: object, path: str) -> object:
-    """The value at a path.
-
-    Raises:
-        UsageError: the path names nothing; the message lists the keys that are there.
-    """
-    at = root
-    for i, key in enumerate(steps(path)):
-        if not isinstance(at, (TorchObject, LuaTable)):
-            here = reduce(join, steps(path)[:i], "") or "the root"
-            raise UsageError(f"--at {path}: {here} is a {_kind(at)}, with nothing inside")
-        if key not in at:
-            keys = ", ".join(str(k) for k in list(at)[:20])
-            raise UsageError(f"--at {path}: there is no {key!r}; there are: {keys}")
-        at = at[key]  # type: ignore[index]
-    return at
-
-
 #: Where authors keep the network that one wants, best first.
 _PREFERRED = ("model", "net", "G", "netG", "modelG", "generator", "protos.rnn", "protos", "network", "best")
 
@@ -244,8 +179,8 @@ def pick(root: object, *, name: str = "network", at: str | None = None) -> Modul
         chosen = follow(root, at)
         if isinstance(chosen, TorchObject):
             return bind(chosen, name=name, at=at)
-        inside = reduce(join, steps(at), "")
-        found = {reduce(join, steps(path), inside): net for path, net in networks(chosen).items()}
+        inside = reduce(child, steps(at), "")
+        found = {reduce(child, steps(path), inside): net for path, net in networks(chosen).items()}
         return _likeliest(found, inside, name)
     return _likeliest(found, "", name)
 

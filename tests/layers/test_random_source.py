@@ -198,7 +198,7 @@ def test_the_shape_is_still_found_out() -> None:
     linear = torch_object("nn.Linear", weight=np.ones((1, 8), np.float32), bias=np.zeros(1))
     view = torch_object("nn.View", size=(8,), numElements=8)
     net = sequential(torch_object("nn.GenNoise"), convolution, view, linear)
-    assert input_shape(net).shape == (1, 3, 5, 5)
+    assert input_shape(net.layer).shape == (1, 3, 5, 5)
 
 
 def test_a_missing_table_is_asked_for() -> None:

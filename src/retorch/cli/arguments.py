@@ -113,7 +113,7 @@ def nested(file: Path) -> Any:
 
 
 def _nested_by(text: str, given: list[Any]) -> Any:
-    from retorch.verification.inputs import nest
+    from retorch.graph.nesting import nest
 
     try:
         nesting = json.loads(text) if re.fullmatch(r"[\[\]\d,\s]+", text) else None

@@ -37,8 +37,8 @@ def clean(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch.layers import cleaning
-    from retorch.module import follow
     from retorch.torch7 import read, write
+    from retorch.torch7.paths import follow
 
     if dtype not in {"", "float", "half"}:
         raise UsageError(f"--dtype {dtype}: there are float and half")

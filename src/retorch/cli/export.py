@@ -34,8 +34,8 @@ def export(
 ) -> None:
     from retorch.files import arrays
     from retorch.layers import cleaning
-    from retorch.module import follow
     from retorch.torch7 import read
+    from retorch.torch7.paths import follow
 
     kind = arrays.kind(to, output)
     target = output or file.with_suffix(arrays.SUFFIXES[kind])

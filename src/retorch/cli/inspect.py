@@ -49,6 +49,7 @@ def inspect(
     from retorch import module
     from retorch.cli import object_tree
     from retorch.torch7 import open_file
+    from retorch.torch7.paths import follow
 
     if is_written(file):
         _inspect_written(file, unusable=bool(at or plugin or stats or offsets), as_json=as_json)
@@ -57,7 +58,7 @@ def inspect(
     screen = console()
     with about(file):
         document = open_file(file, offsets=offsets)
-        root = module.follow(document.root, at) if at else document.root
+        root = follow(document.root, at) if at else document.root
         net = module.pick(document.root, name=file.stem, at=at)
     if as_json:
         network = _network_json(net) if net else None

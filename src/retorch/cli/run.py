@@ -106,7 +106,7 @@ def _source(written: Path) -> tuple[Path, str | None]:
 
 
 def _from_files(path: Path, given: list[Array], which: str) -> list[Array]:
-    from retorch.engines.engines import engine
+    from retorch.engines.choice import engine
 
     one = engine(which, path)
     try:

@@ -5,19 +5,48 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from retorch.engines.interface import Array, Case
 from retorch.errors import EngineError, FormatError, UsageError
-from retorch.layers.base.layer import Array
-from retorch.module import steps
+from retorch.graph.nesting import nest
+from retorch.layers.base.random_source import drawing
 from retorch.torch7 import LuaTable, read, write
+from retorch.torch7.paths import steps
 
 _PROGRAMS = ("th", "luajit", "lua5.1")
 _SECONDS = 600
+
+
+class RealTorch:
+    """Torch7 itself, on the file that the network came from."""
+
+    runs_files = False
+
+    def __init__(self, case: Case, source: Path) -> None:
+        self.case = case
+        self.source = source
+        if drawing(case.net.layer):
+            raise UsageError(
+                "--engine lua: Torch7 draws this network's random numbers itself, so that no two runs agree"
+            )
+        self.program = find()
+        self.name = f"Torch7 ({self.program.name})"
+
+    def run(self, tensors: Sequence[Array]) -> list[Array]:
+        return forward(self.program, self.source, self.case.net.at, nest(self.case.nesting, tensors))
+
+    def blobs(self, names: Sequence[str], tensors: Sequence[Array]) -> dict[str, Array]:
+        # Torch is asked for the outputs only
+        return {}
+
+    def close(self) -> None:
+        return None
 
 
 def find() -> Path:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retorch.errors import UsageError
-from retorch.layers.base.layer import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Preparation:
     top: float = 1.0
 
 
-def picture_tensor(file: Path, shape: Sequence[int], preparation: Preparation) -> Array:
+def picture_tensor(file: Path, shape: Sequence[int], preparation: Preparation) -> NDArray[np.float32]:
     """Read a picture for an input of shape (batch, planes, height, width), or the same without the batch.
 
     It is scaled to the height and width (bilinear) and repeated along the batch.
@@ -53,7 +53,7 @@ def picture_tensor(file: Path, shape: Sequence[int], preparation: Preparation) -
     return np.array(np.broadcast_to((x - mean) / std, shape), np.float32)
 
 
-def _pixels(file: Path, planes: int, height: int, width: int) -> Array:
+def _pixels(file: Path, planes: int, height: int, width: int) -> NDArray[np.float64]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
@@ -67,7 +67,7 @@ def _pixels(file: Path, planes: int, height: int, width: int) -> Array:
     return np.asarray(fitted, np.float64).reshape(height, width, planes)
 
 
-def _per_plane(what: str, numbers: Sequence[float], planes: int) -> Array:
+def _per_plane(what: str, numbers: Sequence[float], planes: int) -> NDArray[np.float64]:
     if len(numbers) not in (1, planes):
         raise UsageError(f"--{what} has {len(numbers)} numbers; the network takes {planes} planes")
     made = np.asarray(numbers, np.float64).reshape(-1, 1, 1)

@@ -15,11 +15,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from retorch.errors import Problem, UnsupportedError, UsageError
+from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
 from retorch.graph import nodes
 from retorch.graph.value import Value
 from retorch.layers.base.binding import Unknown
-from retorch.layers.base.layer import Array, Layer, Refusal
+from retorch.layers.base.layer import Array, Layer
 from retorch.layers.base.overlap import OVERLAP
 from retorch.layers.base.random_source import DRAWS_AGAIN
 
@@ -156,11 +156,24 @@ class Builder:
 
     # -- views and writes
     def view(
-        self, x: Value, get: Callable[[Value], Value], put: Callable[[Value, Value], Value] | None = None
+        self,
+        x: Value,
+        get: Callable[[Value], Value],
+        put: Callable[[Value, Value], Value] | None = None,
+        *,
+        now: Value | None = None,
+        strided: bool = False,
     ) -> Value:
-        """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` that of ``x`` after a write."""
-        made = get(x)
-        return Value(made.read(), x, get, put)
+        """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` that of ``x`` after a write.
+
+        Args:
+            x: the tensor that is looked at.
+            get: the view's content from that of ``x``.
+            put: the content of ``x`` after a write into the view; without one, such a write is refused.
+            now: what ``get(x)`` would give, where a node has already been made of it.
+            strided: whether the elements stand apart in memory, so that Torch does not call the view contiguous.
+        """
+        return Value((get(x) if now is None else now).read(), x, get, put, strided=strided)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """A view of other sizes (0 keeps the input's, one may be -1)."""

@@ -18,7 +18,6 @@ from retorch.graph.builder import Builder, Value, flatten
 from retorch.graph.builder import Nested as Values
 from retorch.graph.lowering import InputSpec, lower_inputs
 from retorch.layers.base.layer import Layer
-from retorch.module import Module
 
 LARGEST = 2048
 _MOST_SIZES = 40
@@ -44,16 +43,14 @@ class Fit(IntEnum):
     TOO_LARGE = 1
 
 
-def input_shape(net: Module) -> Guess:
+def input_shape(net: Layer) -> Guess:
     """The shape of a network's input.
 
     Raises:
         UnsupportedError: the network cannot be converted at any size.
         UsageError: the network does not say, or several sizes fit.
     """
-    if net.problems:
-        raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
-    first = next((found for found in _readers(net.layer)), None)
+    first = next((found for found in _readers(net)), None)
     if first is None:
         raise UsageError("which input this network takes cannot be worked out", hint=_HINT)
     layer, pattern = first
@@ -81,7 +78,7 @@ def _readers(layer: Layer) -> Iterator[tuple[Layer, tuple[int | None, ...]]]:
             yield at, (1, *pattern)
 
 
-def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:
+def _solve(net: Layer, pattern: tuple[int | None, ...]) -> tuple[int, str]:
     budget = iter(range(_MOST_LAYERS))
 
     def at(size: int) -> tuple[int, ...]:
@@ -112,11 +109,11 @@ def _solve(net: Module, pattern: tuple[int | None, ...]) -> tuple[int, str]:
     return whole[0], f"of the sizes {low} to {sizes[-1]} that fit, the only one at which no layer drops border pixels"
 
 
-def _fit(net: Module, shape: tuple[int, ...], budget: Iterator[int], *, whole: bool = False) -> Fit:
+def _fit(net: Layer, shape: tuple[int, ...], budget: Iterator[int], *, whole: bool = False) -> Fit:
     op = Builder(strict=True, watch=_watch_sizes(shape[0], budget, whole))
-    inputs, _ = lower_inputs(op, net.layer, [InputSpec(shape)], 0)
+    inputs, _ = lower_inputs(op, net, [InputSpec(shape)], 0)
     try:
-        op.call(net.layer, inputs)
+        op.call(net, inputs)
     except _Misfit as found:
         return found.fit
     except UnsupportedError:

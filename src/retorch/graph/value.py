@@ -11,8 +11,7 @@ from typing import cast
 
 import onnx_ir as ir
 
-from retorch.errors import Problem, UnsupportedError
-from retorch.layers.base.layer import Refusal
+from retorch.errors import Problem, Refusal, UnsupportedError
 
 
 class Value:
@@ -21,7 +20,7 @@ class Value:
     A root holds its content; a view derives it from its parent with ``get`` and writes into it with ``put``.
     """
 
-    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "parent", "version")
+    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "parent", "strided", "version")
 
     def __init__(
         self,
@@ -29,11 +28,15 @@ class Value:
         parent: Value | None = None,
         get: Callable[[Value], Value] | None = None,
         put: Callable[[Value, Value], Value] | None = None,
+        *,
+        strided: bool = False,
     ) -> None:
         self._current = current
         self.parent = parent
         self._get = get
         self._put = put
+        #: whether the elements of a view stand apart in the parent's memory
+        self.strided = strided
         self.version = 0
         self._seen = self.root.version
         #: why the storage no longer holds what it did, where that cannot be followed
@@ -66,6 +69,16 @@ class Value:
     def is_float(self) -> bool:
         """Whether the elements are floats (else: integers or booleans)."""
         return self._current.dtype == ir.DataType.FLOAT
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether Torch would call it so: the elements stand in memory one after the other."""
+        at: Value | None = self
+        while at is not None:
+            if at.strided:
+                return False
+            at = at.parent
+        return True
 
     def read(self) -> ir.Value:
         """The content as of now."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from retorch.layers import registered
 from retorch.layers.base.bookkeeping import BOOKKEEPING
-from retorch.module import is_module
+from retorch.layers.base.networks import is_module
 from retorch.torch7 import LuaFunction, LuaTable, TensorFacts, TorchObject, TorchTensor
 from retorch.torch7.paths import step
 

@@ -11,7 +11,6 @@ from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Siz
 from retorch.layers.base.memory import handed_on
 from retorch.layers.base.random_source import Drawing
 from retorch.layers.convolution.spatial import check_rank
-from retorch.layers.shape.view import is_in_one_piece
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -107,7 +106,7 @@ class Contiguous(Layer):
         return y
 
     def lower(self, op: Builder, x: Value) -> Value:
-        if is_in_one_piece(x):
+        if x.is_contiguous:
             return x
         given = op.handed_on(self)
         if given is None:

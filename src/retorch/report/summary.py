@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import retorch
+from retorch.engines.interface import LayerEntry
 from retorch.files.artifacts import onnx_file
 from retorch.files.record import Record, digest
 from retorch.layers.base.layer import Layer
@@ -20,7 +21,7 @@ from retorch.report.flops import sizes, with_sizes
 from retorch.report.histogram import Histogram, histogram
 from retorch.torch7 import open_file
 from retorch.verification import LayerRow, Report
-from retorch.verification.layer_outputs import LayerEntry, layer_entries
+from retorch.verification.layer_outputs import layer_entries
 
 _COMPONENTS = ("numpy", "onnx", "onnx-ir", "onnxruntime", "protobuf")
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
+
+import numpy as np
+
+from retorch.errors import UsageError
+from retorch.torch7.objects import LuaTable, TorchObject
 
 _NAME = re.compile(r"[^\W\d]\w*")
 
@@ -29,3 +35,42 @@ def step(key: Any) -> str:
 def join(keys: Iterable[Any]) -> str:
     """The path of ``keys``, outermost first; empty for the root."""
     return "".join(map(step, keys)).removeprefix(".")
+
+
+def child(path: str, key: str | int) -> str:
+    """One step deeper: ``model`` + ``1`` is ``model[1]``."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+def steps(path: str) -> list[str | int]:
+    """The keys of a path: ``protos.rnn``, ``1``, ``[1].modules[3]``."""
+    parts = path.replace("[", ".").replace("]", "").split(".")
+    return [int(p) if p.lstrip("-").isdigit() else p for p in parts if p]
+
+
+def follow(root: object, path: str) -> object:
+    """The value at a path.
+
+    Raises:
+        UsageError: the path names nothing; the message lists the keys that are there.
+    """
+    at = root
+    for i, key in enumerate(steps(path)):
+        if not isinstance(at, (TorchObject, LuaTable)):
+            here = reduce(child, steps(path)[:i], "") or "the root"
+            raise UsageError(f"--at {path}: {here} is a {_kind(at)}, with nothing inside")
+        if key not in at:
+            keys = ", ".join(str(k) for k in list(at)[:20])
+            raise UsageError(f"--at {path}: there is no {key!r}; there are: {keys}")
+        at = at[key]  # type: ignore[index]
+    return at
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return "tensor"
+    if isinstance(value, bool) or value is None:
+        return "nil" if value is None else "boolean"
+    return "number" if isinstance(value, (int, float)) else "string"

@@ -13,7 +13,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.engines.engines import Case, Engine, each_engine, engine
+from retorch.engines.choice import each_engine, engine
+from retorch.engines.interface import Case, Engine
+from retorch.engines.reference import Log
 from retorch.errors import EngineError, UsageError
 from retorch.layers.base.memory import tensors
 from retorch.module import Module
@@ -21,7 +23,7 @@ from retorch.network import Network, described
 from retorch.verification.input_variants import further_trials
 from retorch.verification.inputs import Trial, random_trial
 from retorch.verification.isolation import Alone
-from retorch.verification.layer_outputs import Log, layer_entries
+from retorch.verification.layer_outputs import layer_entries
 from retorch.verification.metrics import TOLERANCE, measure
 from retorch.verification.recorded import recorded
 from retorch.verification.report import LayerRow, Report, Witness

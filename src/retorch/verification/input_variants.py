@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retorch.engines.engines import Case
+from retorch.engines.interface import Case
 from retorch.errors import RetorchError
 from retorch.files.artifacts import onnx_file
 from retorch.files.record import Record

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import RetorchError, UsageError
+from retorch.graph.nesting import nest
 from retorch.module import Module
 
 Array = NDArray[Any]
@@ -27,27 +27,6 @@ class Trial:
     def nested(self, nesting: object) -> Any:
         """The tensors as the network takes them."""
         return nest(nesting, self.tensors)
-
-
-def nest(nesting: object, tensors: Sequence[object]) -> Any:
-    """Positions (``[0, [1, 2]]``) replaced by tensors, or by whatever stands for them.
-
-    Raises:
-        UsageError: there are fewer tensors than positions.
-    """
-    if isinstance(nesting, list):
-        return [nest(item, tensors) for item in cast("list[object]", nesting)]
-    position = cast("int", nesting)
-    if position >= len(tensors):
-        raise UsageError(f"{len(tensors)} tensors are given, and the network takes more")
-    return tensors[position]
-
-
-def positions(text: str | None, count: int) -> object:
-    """The nesting that a network's metadata gives; a list of tensors where it gives none."""
-    if text:
-        return json.loads(text)
-    return 0 if count == 1 else list(range(count))
 
 
 def random_trial(net: Module, shapes: Sequence[tuple[int, ...]], nesting: object, seed: int = 0) -> Trial:

@@ -6,48 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from retorch.caffe2 import files, ownership
 from retorch.caffe2.emit.net import EmitOptions
+from retorch.engines.interface import LayerEntry
 from retorch.errors import RetorchError
 from retorch.files.artifacts import onnx_file
 from retorch.files.record import Record, digest, running_file
-from retorch.layers.base.layer import Array, Layer, Nested
-from retorch.layers.base.memory import tensors
+from retorch.graph.nesting import nest, positions
 from retorch.module import Module
 from retorch.network import Network
-from retorch.verification.inputs import nest, positions
-
-#: One entry of a network's list of layers: Torch path, class, the values that hold its output.
-LayerEntry: TypeAlias = "tuple[str, str, list[str]]"
-
-
-class Log:
-    """What each layer gave in the reference, in order of execution."""
-
-    def __init__(self) -> None:
-        self.outputs: list[tuple[str, str, list[Array]]] = []
-
-    def __call__(self, module: Layer, x: Nested, y: Nested) -> None:
-        self.outputs.append((module.path, module.typename, [t.copy() for t in tensors(y)]))
-
-    def by_blob(self, entries: Sequence[LayerEntry]) -> dict[str, tuple[str, str, Array]]:
-        """The reference's arrays by the name of the value that should hold them, innermost layers first."""
-        runs: dict[tuple[str, int], list[Array]] = {}
-        seen: Counter[str] = Counter()
-        for path, _, arrays in self.outputs:
-            seen[path] += 1
-            runs[path, seen[path]] = arrays
-        seen.clear()
-        found: dict[str, tuple[str, str, Array]] = {}
-        for path, typename, names in entries:
-            seen[path] += 1
-            arrays = runs.get((path, seen[path]), [])
-            if len(arrays) == len(names):
-                for name, array in zip(names, arrays, strict=True):
-                    found.setdefault(name, (path, typename, array))
-        return found
 
 
 def layer_entries(net: Module, target: Path, network: Network, shapes: Sequence[tuple[int, ...]]) -> list[LayerEntry]:

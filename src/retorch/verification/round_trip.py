@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from retorch.engines.caffe2 import RealCaffe2
 from retorch.engines.caffe2_runtime import Runtime
-from retorch.engines.engines import Array, Embedded, Engine, RealCaffe2
+from retorch.engines.embedded import Embedded
+from retorch.engines.interface import Array, Engine
 from retorch.errors import EngineError
 from retorch.files.artifacts import onnx_file
 from retorch.network import Network, Port

@@ -9,9 +9,9 @@ from typing import Any, cast, get_args, get_origin
 
 import numpy as np
 
-from retorch.errors import Problem, UnsupportedError
+from retorch.errors import MissingFieldError, Problem, Refusal, UnsupportedError
 from retorch.layers.base.bookkeeping import BOOKKEEPING
-from retorch.layers.base.layer import Array, Layer, MissingFieldError, Refusal, Sizes, registered
+from retorch.layers.base.layer import Array, Layer, Sizes, registered
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 

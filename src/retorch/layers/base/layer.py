@@ -15,18 +15,10 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin
 
 import numpy as np
 
-from retorch.errors import Problem, UnsupportedError, UsageError
+from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
 from retorch.layers.base.memory import Array, Nested, Run, Sizes, current, current_run, forward_pass, tensors
 from retorch.layers.base.overlap import OVERLAP, READ_BEFORE_WRITTEN
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
-
-
-class Refusal(Exception):  # noqa: N818 - a rule's bare fact; the walk turns it into an UnsupportedError with the path
-    """A rule cannot say this layer; the walk adds where it stands."""
-
-
-class MissingFieldError(Exception):
-    """A field that the layer cannot do without is not in the file."""
 
 
 def drawn(owner: Layer, shape: Sizes) -> Array:

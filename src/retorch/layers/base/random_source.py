@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TypeGuard, TypeVar, cast
 
-from retorch.errors import Problem
-from retorch.layers.base.layer import Array, Layer, Refusal, Sizes
+from retorch.errors import Problem, Refusal
+from retorch.layers.base.layer import Array, Layer, Sizes
 
 T = TypeVar("T")
 

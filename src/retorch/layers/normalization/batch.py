@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, MissingFieldError, Refusal, layer
+from retorch.errors import MissingFieldError
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.memory import becomes
 from retorch.layers.container import Sequential
-from retorch.layers.shape.view import is_in_one_piece
 from retorch.torch7 import TorchObject
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class BatchNormalization(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         batch = x if self._batched(x.shape) else op.unsqueeze(x, 0)
-        if batch is not x and is_in_one_piece(x):
+        if batch is not x and x.is_contiguous:
             op.becomes(x, batch)
         planes = self.running_mean.size
         scale = np.ones(planes, np.float32) if self.weight is None else self.weight

@@ -14,7 +14,6 @@ from retorch.layers.activation import settle
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer
 from retorch.layers.container import Concat, Container, Sequential, tensor, value
 from retorch.layers.convolution.spatial import check_rank
-from retorch.layers.shape.view import is_in_one_piece
 from retorch.torch7 import LuaTable
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class BBoxNorm(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         self.check(x)
         wide = op.Mul(x, op.constant(self.repeated(self.std, x), "w"))
-        return op.result(x, op.Add(wide, op.constant(self.repeated(self.mean, x), "b")), is_in_one_piece(x))
+        return op.result(x, op.Add(wide, op.constant(self.repeated(self.mean, x), "b")), x.is_contiguous)
 
 
 @layer("nn.SelectBoxes", kind="boxes")

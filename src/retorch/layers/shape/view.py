@@ -25,21 +25,9 @@ def in_one_piece(x: Array) -> Array:
     return x if x.flags.c_contiguous else x.copy()
 
 
-def is_in_one_piece(x: Value) -> bool:
-    """Whether Torch would call the tensor contiguous."""
-    from retorch.graph.strided import Strided
-
-    at: Value | None = x
-    while at is not None:
-        if isinstance(at, Strided):
-            return False
-        at = at.parent
-    return True
-
-
 def viewed(op: Builder, x: Value, shape: Sequence[int]) -> Value:
     """``x`` with other sizes: a view where it is in one piece, else a copy, as in :func:`in_one_piece`."""
-    return op.reshape(x, shape) if is_in_one_piece(x) else op.Reshape(x, list(shape))
+    return op.reshape(x, shape) if x.is_contiguous else op.Reshape(x, list(shape))
 
 
 def axis_of(dimension: int, rank: int) -> int:
@@ -335,8 +323,6 @@ class Replicate(Layer):
         return np.broadcast_to(np.expand_dims(x, axis), sizes)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        from retorch.graph.strided import Strided
-
         axis = self.axis(x.rank)
         if self.nfeatures == 1:
             return op.unsqueeze(x, axis)
@@ -346,7 +332,7 @@ class Replicate(Layer):
             return op.Tile(op.Unsqueeze(p, [axis]), times)
 
         # without a way back: writing into memory that many entries share is left to nobody
-        return Strided(get(x).read(), x, get)
+        return op.view(x, get, strided=True)
 
 
 @layer("nn.Index", kind="index")

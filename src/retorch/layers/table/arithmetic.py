@@ -246,13 +246,10 @@ class JoinTable(Joining):
 
 def entries(op: Builder, x: Value, axis: int) -> list[Value]:
     """Views of all entries of a dimension, without that dimension."""
-    from retorch.graph.builder import Value
-    from retorch.graph.strided import Strided
-
     size = x.shape[axis]
     if size == 1:
         return [op.squeeze(x, axis)]
-    kind = Value if math.prod(x.shape[:axis]) == 1 else Strided
+    strided = math.prod(x.shape[:axis]) > 1
     made = [op.Squeeze(part, [axis]) for part in op.many("Split", size, x, axis=axis, num_outputs=size)]
 
     def get(at: int) -> Callable[[Value], Value]:
@@ -266,7 +263,7 @@ def entries(op: Builder, x: Value, axis: int) -> list[Value]:
 
         return replace
 
-    return [kind(part.read(), x, get(i), put(i)) for i, part in enumerate(made)]
+    return [op.view(x, get(i), put(i), now=part, strided=strided) for i, part in enumerate(made)]
 
 
 @layer("nn.SplitTable", kind="split")
