@@ -62,6 +62,8 @@ class Builder:
         self._clones: dict[object, tuple[dict[int, Value], dict[int, Value], dict[object, list[Nested]]]] = {}
         #: what recurrent layers keep from one step to the next, by ``id`` of the layer
         self.memory: dict[int, Any] = {}
+        #: whether recurrent layers go on where their last sequence ended: their states are inputs of the network
+        self.stateful = False
         #: the names of the inputs for what layers draw at random, by ``id`` of the layer; and those inputs
         self.undrawn: dict[int, str] = {}
         self.noise: dict[int, Value] = {}

@@ -39,7 +39,8 @@ class Run:
     listen: Callable[[Layer, Nested, Nested], None] | None = None
     #: What Torch would draw at random for a layer, in a given shape.
     noise: Callable[[Layer, Sizes], Array] | None = None
-    depth: int = 0
+    #: Whether recurrent layers go on where their last sequence ended, whatever their own flags say.
+    stateful: bool = False
 
 
 current_run: ContextVar[Run | None] = ContextVar("run", default=None)
@@ -65,6 +66,11 @@ def forward_pass(
 def memory() -> dict[int, Any]:
     """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
     return run.memory if (run := current_run.get()) else {}
+
+
+def stateful() -> bool:
+    """Whether recurrent layers go on where their last sequence ended: their states are inputs of this pass."""
+    return (run := current_run.get()) is not None and run.stateful
 
 
 @contextmanager

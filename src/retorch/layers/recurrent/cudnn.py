@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
-from retorch.layers.recurrent.cell import Cell, operator, scan
-from retorch.layers.recurrent.state import check_batch, remembers, stored
+from retorch.layers.base.layer import Array, Binder, Refusal, layer
+from retorch.layers.base.memory import memory, stateful
+from retorch.layers.recurrent.cell import Cell, Scanned, operator, scan
+from retorch.layers.recurrent.state import Remembers, check_batch, remembers, stored
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -48,7 +49,7 @@ class _Packed:
     "cudnn.RNNTanh",
     kind="rnn",
 )
-class RNN(Layer):
+class RNN(Remembers):
     """``numLayers`` recurrent layers; each is fed the outputs of both directions of the one below
 
     RELU and TANH: h = act(W·x + b + R·h + d). LSTM: i, f, o = σ(…), g = tanh(…), c = f·c + i·g, h = o·tanh(c).
@@ -128,12 +129,19 @@ class RNN(Layer):
             raise Refusal(f"takes three dimensions, not {x.ndim}")
         y = x.swapaxes(0, 1) if self.batchFirst else x
         nothing = np.zeros((self.directions, y.shape[1], self.hiddenSize), x.dtype)
+        before = cast("list[list[Array]] | None", memory().get(id(self))) if stateful() else None
+        after: list[list[Array]] = []
         for at, cells in enumerate(self.stack):
             h = self._state(self.h0, y.shape[1], at)
             c = self._state(self.c0, y.shape[1], at)
             h, c = nothing if h is None else h, nothing if c is None else c
-            parts = [scan(cell, y, h[d], c[d], reverse=d == 1).y for d, cell in enumerate(cells)]
-            y = np.concatenate(parts, axis=2)
+            if before is not None:
+                h, c = before[at][0], before[at][-1]
+            done = [scan(cell, y, h[d], c[d], reverse=d == 1) for d, cell in enumerate(cells)]
+            y = np.concatenate([part.y for part in done], axis=2)
+            after.append(_states(done))
+        if stateful():
+            memory()[id(self)] = after
         return y.swapaxes(0, 1) if self.batchFirst else y
 
     def lower(self, op: Builder, x: Value) -> Value:
@@ -141,11 +149,24 @@ class RNN(Layer):
             raise Refusal(f"takes three dimensions, not {x.rank}")
         y = op.Transpose(x, perm=[1, 0, 2]) if self.batchFirst else x
         steps, batch = y.shape[:2]
+        before = cast("list[list[Value]] | None", op.memory.get(id(self))) if op.stateful else None
+        after: list[list[Value]] = []
         for at, cells in enumerate(self.stack):
-            h, c = self._state(self.h0, batch, at), self._state(self.c0, batch, at)
-            first = [None if s is None else op.weight(s, name) for s, name in ((h, "h0"), (c, "c0"))]
-            y = operator(op, cells, y, *first)[0]
+            kept = self._state(self.h0, batch, at), self._state(self.c0, batch, at)
+            first = [None if s is None else op.weight(s, name) for s, name in zip(kept, ("h0", "c0"), strict=True)]
+            h, c = first if before is None else (before[at][0], before[at][-1])
+            y, *states = operator(op, cells, y, h, c)
+            after.append(states)
             # (T, directions, N, H) to (T, N, directions · H); the graph holds the steps' number, not the batch's
             y = op.Transpose(y, perm=[0, 2, 1, 3]) if self.directions == 2 else y
             y = op.Reshape(y, [steps, -1, self.directions * self.hiddenSize])
+        if op.stateful:
+            op.memory[id(self)] = after
         return op.Transpose(y, perm=[1, 0, 2]) if self.batchFirst else y
+
+
+def _states(done: list[Scanned]) -> list[Array]:
+    """The last states of a layer's directions: (directions, N, H) each, h and, of an LSTM, c."""
+    h = np.stack([part.h for part in done])
+    c = [part.c for part in done if part.c is not None]
+    return [h, np.stack(c)] if c else [h]

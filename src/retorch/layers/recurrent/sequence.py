@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import memory
-from retorch.layers.recurrent.cell import Cell, Scanned, operator, scan, unrolled
+from retorch.layers.base.memory import memory, stateful
+from retorch.layers.recurrent.cell import Cell, operator, scan, unrolled
 from retorch.layers.recurrent.recursor import TRACES, FastLSTM, RecGRU
 from retorch.layers.recurrent.state import Remembers, check_batch, remembers, stored, zeros_for
 
@@ -65,17 +65,19 @@ class Sequence(Remembers):
         x = x.swapaxes(0, 1) if batch_first else x
         if x.ndim != 3:
             raise Refusal(f"takes three dimensions, not {x.ndim}")
-        last = cast("Scanned | None", memory().get(id(self))) if remember else None
+        last = cast("list[Array] | None", memory().get(id(self))) if remember or stateful() else None
         h, c = self._start(x, states, last)
         mask = ~np.any(x, axis=2) if masked else None
         done = scan(self.cell, x, h, c, mask=mask)
-        memory()[id(self)] = done
+        memory()[id(self)] = [done.h] if done.c is None else [done.h, done.c]
         return done.y.swapaxes(0, 1) if batch_first else done.y
 
-    def _start(self, x: Array, states: list[Array | None], last: Scanned | None) -> tuple[Array, Array | None]:
+    def _start(self, x: Array, states: list[Array | None], last: list[Array] | None) -> tuple[Array, Array | None]:
         found: list[Array] = []
-        for (kept, size), given, before in zip(self.states(), states, (last and last.h, last and last.c), strict=False):
-            state = next((s for s in (given, stored(kept), before) if s is not None), None)
+        for at, (kept, size) in enumerate(self.states()):
+            before = None if last is None else last[at]
+            kept = None if stateful() and before is not None else kept
+            state = next((s for s in (states[at], stored(kept), before) if s is not None), None)
             if state is not None:
                 check_batch(state, (x.shape[1], size))
             found.append(np.zeros((x.shape[1], size), x.dtype) if state is None else state)
@@ -87,14 +89,14 @@ class Sequence(Remembers):
         if x.rank != 3:
             raise Refusal(f"takes three dimensions, not {x.rank}")
         x = op.Transpose(x, perm=[1, 0, 2]) if batch_first else x
-        last = op.memory.get(id(self)) if remember else None
+        last = op.memory.get(id(self)) if remember or op.stateful else None
         start: list[Value | None] = []
         for at, (kept, size) in enumerate(self.states()):
-            array = stored(kept)
+            before = None if last is None else last[at]
+            array = None if op.stateful and before is not None else stored(kept)
             if array is not None:
                 check_batch(array, (x.shape[1], size))
             fixed = None if array is None else op.weight(array, "h0")
-            before = None if last is None else last[at]
             start.append(next((s for s in (states[at], fixed, before) if s is not None), None))
         if masked or self.cell.projection is not None:
             y, *after = self._unrolled(op, x, start, masked)

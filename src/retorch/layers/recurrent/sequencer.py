@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import memory
+from retorch.layers.base.memory import memory, stateful
 from retorch.layers.recurrent.recursor import TRACES
 from retorch.layers.recurrent.state import forget, keep, keep_value, remembers
 
@@ -49,12 +49,12 @@ class Sequencer(Sequencing):
         if self._remember in ("eval", "both"):
             bind.notes.append(remembers(self))
 
-    def _forget(self, states: dict[int, object]) -> None:
-        if self._remember not in ("eval", "both"):
+    def _forget(self, states: dict[int, object], goes_on: bool) -> None:
+        if not goes_on and self._remember not in ("eval", "both"):
             forget(states, self.inner)
 
     def forward(self, x: Nested) -> Nested:
-        self._forget(memory())
+        self._forget(memory(), stateful())
         own = memory().setdefault(id(self), {})
         steps = [keep(own, i, self.inner(step)) for i, step in enumerate(x)]
         if isinstance(x, list):
@@ -62,7 +62,7 @@ class Sequencer(Sequencing):
         return keep(own, len(steps), np.stack(cast("list[Array]", steps)))
 
     def lower(self, op: Builder, x: Values) -> Values:
-        self._forget(op.memory)
+        self._forget(op.memory, op.stateful)
         own = op.memory.setdefault(id(self), {})
         given = x if isinstance(x, list) else [op.select(x, 0, i) for i in range(x.shape[0])]
         steps = [keep_value(own, i, op.call(self.inner, step)) for i, step in enumerate(given)]
