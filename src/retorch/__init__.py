@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from retorch.apply.sampling import sample
     from retorch.conversion import convert
     from retorch.layers.base.layer import Layer, layer
     from retorch.module import Module, load
@@ -34,6 +35,7 @@ _HOMES = {
     "layer": "retorch.layers.base.layer",
     "load": "retorch.module",
     "read": "retorch.torch7",
+    "sample": "retorch.apply.sampling",
     "verify": "retorch.verification",
     "write": "retorch.torch7",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "layer",
     "load",
     "read",
+    "sample",
     "verify",
     "write",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,10 +65,6 @@ class Vocabulary:
         return None
 
     @classmethod
-    def _of(cls, pairs: object) -> Vocabulary | None:
-        tokens: dict[int, bytes] = {}
-        for index, token in pairs:  # type: ignore[attr-defined]
-            data = _bytes(token)
-            if isinstance(index, int) and data:
-                tokens[index] = data
+    def _of(cls, pairs: Iterable[tuple[object, object]]) -> Vocabulary | None:
+        tokens = {index: data for index, token in pairs if isinstance(index, int) and (data := _bytes(token))}
         return cls(tokens) if tokens else None

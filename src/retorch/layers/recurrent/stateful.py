@@ -60,9 +60,7 @@ class Stateful(Layer):
     def _check(self) -> None:
         for made in self.inner.every():
             if isinstance(made, BiSequencer) or (isinstance(made, RNN) and made.directions == 2):
-                raise Refusal(
-                    f"{made.path} {made.typename} reads its sequence from its end too, and keeps no states"
-                )
+                raise Refusal(f"{made.path} {made.typename} reads its sequence from its end too, and keeps no states")
             if isinstance(made, Recurrent):
                 raise Refusal(f"{made.path} {made.typename} computes its first step with a module of its own")
 
