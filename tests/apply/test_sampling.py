@@ -41,6 +41,8 @@ def test_the_command_prints_the_text(real: Path, capsys: pytest.CaptureFixture[s
     checkpoint = str(real / "danhon+british-placenames" / "cv__checkpoint_1000.t7")
     assert main(["sample", checkpoint, "--start", "The ", "--length", "16", "--greedy"]) == 0
     assert capsys.readouterr().out == "The Hill\nChallow\n"
+    assert main(["sample", checkpoint, "--start", "The ", "--length", "16", "--greedy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "The Hill\nChallow"
 
 
 def test_the_longest_token_is_read_first() -> None:

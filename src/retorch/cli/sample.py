@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from retorch.cli.exit_codes import about
+from retorch.cli.terminal import print_json
 from retorch.errors import UsageError
 
 EXAMPLES = """
@@ -37,17 +38,23 @@ def sample(
     seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
     engine: Annotated[str, typer.Option(help="reference (NumPy) or embedded (onnxruntime).")] = "reference",
     at: Annotated[str | None, typer.Option(help="Where the network stands in the file, as protos.rnn.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch.apply.sampling import language_model, tokens
 
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: there is no such engine", hint=f"there are {' and '.join(ENGINES)}")
-    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     with about(checkpoint):
         model = language_model(checkpoint, at=at)
-        for token in tokens(
+        drawn = tokens(
             model, start=start, length=length, temperature=temperature, greedy=greedy, seed=seed, engine=engine
-        ):
+        )
+        if as_json:
+            text = b"".join(drawn).decode(errors="replace")
+            print_json({"text": text, "seed": seed, "engine": engine, "notes": list(model.net.notes)})
+            return
+        decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        for token in drawn:
             sys.stdout.write(decode(token))
             sys.stdout.flush()
     sys.stdout.write(decode(b"", True) + "\n")
