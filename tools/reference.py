@@ -118,7 +118,7 @@ def api() -> Iterator[str]:
     yield from ("## Errors", "")
     yield from documented(errors.__doc__ or "")
     for name, kind in vars(errors).items():
-        if inspect.isclass(kind) and kind.__module__ == errors.__name__:
+        if inspect.isclass(kind) and kind.__module__ == errors.__name__ and inspect.isfunction(kind.__init__):
             yield from thing(f"retorch.errors.{name}", kind, "###")
 
 
