@@ -21,7 +21,7 @@ from retorch.errors import ConversionError, UsageError
 from retorch.files import artifacts
 from retorch.files.formats import destination
 from retorch.files.html_table import html_table
-from retorch.files.record import LayerRecord, Record, digest, running_file
+from retorch.files.record import LayerRecord, Record, passed_over
 from retorch.graph import onnx_file
 from retorch.graph.session import Session
 from retorch.graph.shapes import fix_sizes, inferred
@@ -210,8 +210,7 @@ class Network:
         """
         target = destination(path, format or "", default=self.format)
         if target.format.name == "onnx":
-            onnx_file.save(self.model, target.path)
-            return (target.path,)
+            return onnx_file.save(self.model, target.path)
         net = self.caffe2(options)
         brew = options is not None and options.brew
         if target.format.name == "predictor":
@@ -219,7 +218,8 @@ class Network:
         else:
             folder, names = (target.path, files.Names()) if target.is_folder else files.Names.of(target.path)
             packed = not brew if packed is None else packed
-            done = files.write(folder, net, names=names, packed=packed, init=init, exporter=brew)
+            apart = target.is_folder
+            done = files.write(folder, net, names=names, apart=apart, packed=packed, init=init, exporter=brew)
         self.notes += done.warnings
         return done.files
 
@@ -320,7 +320,8 @@ def described(target: Path) -> Network:
     """The network in these files, with what their record says of it where they do not: those of brew do not."""
     network = Network.load(target)
     record = Record.read(target)
-    if record is not None and record.description and record.network_sha256 == digest(running_file(target)):
+    network.notes += passed_over(target)
+    if record is not None:
         for key, text in record.description.items():
             network.model.metadata_props.setdefault(key, text)
     return network

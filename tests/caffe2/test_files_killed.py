@@ -40,7 +40,7 @@ def die_at(line):
     left = line
     def trace(frame, event, argument):
         nonlocal left
-        if not frame.f_code.co_filename.endswith(("file_set.py", "files.py", "shutil.py")):
+        if not frame.f_code.co_filename.endswith(("file_set.py", "atomic.py", "files.py", "shutil.py")):
             return None
         left -= event == "line"
         if left == 0:

@@ -100,7 +100,7 @@ def test_predictor_container(tmp_path: Path, options: list[str]) -> None:
     target = tmp_path / "digits.minidb"
     assert main(["convert", DIGITS, "-o", str(target), *SIZES, *options]) == 0
     assert retorch.Network.load(target).run(np.zeros((1, 1, 32, 32), np.float32))[0].shape == (1, 10)
-    record = json.loads((tmp_path / "retorch.json").read_text())
+    record = json.loads((tmp_path / "digits.minidb.json").read_text())
     assert record["layers"][0]["operators"] == ["Conv"]
 
 

@@ -100,8 +100,8 @@ def test_writers_side_by_side_leave_each_other_alone(way: str, tmp_path: Path) -
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
-    fill(tmp_path / ".out.retorch-abc", a="half")
-    fill(tmp_path / ".outer.retorch-abc", a="of another folder")
+    fill(tmp_path / ".retorch-abc", a="half")
+    fill(tmp_path / ".retorch.other", a="somebody else's")
     with file_set.replacing(tmp_path / "out", NAMES) as staging:
         fill(staging, a="new")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".outer.retorch-abc", "out"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".retorch.other", "out"]

@@ -6,11 +6,12 @@ written from the arrays piece by piece, and read as views of the mapped file. Th
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -22,7 +23,7 @@ from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, mi
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.errors import ConversionError, FormatError, UsageError
-from retorch.files import file_set, protobuf
+from retorch.files import atomic, file_set, protobuf
 from retorch.files.artifacts import CAFFE2
 from retorch.files.protobuf import Array
 
@@ -123,12 +124,14 @@ def write(
     net: Caffe2Net,
     *,
     names: Names = Names(),  # noqa: B008 (immutable)
+    apart: bool = True,
     packed: bool = True,
     init: Literal["pb", "minidb"] = "pb",
     exporter: bool = False,
 ) -> Written:
     """Writes the files into ``folder``, which is made where it is missing, as one set (see ``file_set``).
 
+    Where it is not ``apart``, a folder of the network's own, it stays what it is, and the files change in it.
     ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ``init="minidb"`` puts the
     weights into ``init_net.minidb``, of any size, and ``init_net.pb`` loads them from there: by the folder's full path,
     as Caffe2 wants it, so that the folder must stay where it is. ``exporter`` writes the init net as Caffe2's own
@@ -136,7 +139,7 @@ def write(
     would be too large to load; UsageError where the folder cannot be written.
     """
     target = Path(folder)
-    database = Path(os.path.realpath(target)) / names.minidb if init == "minidb" else None
+    database = atomic.resolved(atomic.destination(target)) / names.minidb if init == "minidb" else None
     size, chunks = init_chunks(net, packed=packed, database=database, exporter=exporter)
     if size >= LIMIT:
         raise ConversionError(
@@ -147,7 +150,7 @@ def write(
     known = tuple(name for name in names if name)
     written = [name for name in known if database is not None or name != names.minidb]
     try:
-        with file_set.replacing(target, known, last=tuple(filter(None, (names.predict, names.text)))) as staging:
+        with _hidden(target, names, apart=apart) as staging:
             _write_chunks(staging / names.init, chunks)
             if database is not None:
                 blobs = (minidb.encode(name, array) for name, array in net.params.items())
@@ -161,22 +164,24 @@ def write(
     return Written(tuple(target / name for name in written), tuple(warnings))
 
 
+@contextmanager
+def _hidden(folder: Path, names: Names, *, apart: bool) -> Generator[Path]:
+    if apart:
+        with file_set.replacing(folder, names, last=(names.predict, names.text)) as staging:
+            yield staging
+        return
+    with file_set.replacing_file(folder / names.predict, stale=re.compile(re.escape(names.minidb))) as place:
+        yield place.parent
+
+
 def write_container(path: str | Path, net: Caffe2Net, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Written:
     """Writes the network as one file, a predictor container (see ``container``), in place of what was there.
 
     ``shapes`` are those of inputs and outputs, as far as they are known. UsageError where it cannot be written.
     """
     target = Path(path)
-    staging = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write_chunks(staging, container.encode(net.predict, net.params, net.inputs, shapes or {}))
-        staging.replace(target)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is not there, or never could be
-            staging.unlink()
+    with file_set.replacing_file(target) as part:
+        _write_chunks(part, container.encode(net.predict, net.params, net.inputs, shapes or {}))
     return Written((target,), ())
 
 

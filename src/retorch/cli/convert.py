@@ -18,6 +18,7 @@ from retorch.files.artifacts import is_written
 from retorch.files.formats import NAMES, listed
 
 if TYPE_CHECKING:
+    from retorch.files.record import Record
     from retorch.module import Module
     from retorch.network import Network
     from retorch.verification import Report
@@ -65,12 +66,11 @@ def convert(
         raise typer.Exit(convert_again(file, style, input or [], check=not no_verify, as_json=as_json))
     net = load_module(file, at, plugin)
     made = _converted(file, net, input or [], fold=not (no_fold or brew))
-    with about(output):
-        style.save(made)
-    notes = [*net.notes, *made.notes]
-    report = None if no_verify else _verified(net, made, target, layers=page is not None)
-    with about(output):
-        _write_record(file, net, made, style, target, report, notes)
+    with about(output), style.replacing() as place:
+        written = style.save(made, place)
+        notes = [*net.notes, *made.notes]
+        report = None if no_verify else _verified(net, made, place, layers=page is not None)
+        _record(file, net, made, style, written, report, notes).write(place)
     if page is not None and report is not None:
         _write_report(page, file, net, target, report)
     raise typer.Exit(conclude(target, notes, report, as_json=as_json))
@@ -124,24 +124,24 @@ def _write_report(page: Path, file: Path, net: Module, target: Path, report: Rep
         write_report(page, Subject(net, target, file), report)
 
 
-def _write_record(
+def _record(
     file: Path,
     net: Module,
     made: Network,
     style: Style,
-    target: Path,
+    written: tuple[Path, ...],
     report: Report | None,
     notes: list[str],
-) -> None:
-    from retorch.files.record import Record, digest, running_file
+) -> Record:
+    from retorch.files.record import Record, digest, digests
     from retorch.network import DESCRIPTION
 
     inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
-    record = Record(
+    return Record(
         source=str(file.resolve()),
         source_sha256=digest(file),
         at=net.at,
-        network_sha256=digest(running_file(target)),
+        files=digests(written),
         inputs=inputs,
         layers=made.layer_records(style.options()),
         tolerance=report.tolerance if report else None,
@@ -150,4 +150,3 @@ def _write_record(
         notes=tuple(notes),
         description={key: text for key in DESCRIPTION if (text := made.model.metadata_props.get(key)) is not None},
     )
-    record.write(target if target.is_dir() else target.parent)

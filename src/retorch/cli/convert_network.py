@@ -33,9 +33,9 @@ def convert_again(file: Path, style: Style, shapes: list[str], *, check: bool, a
     with about(file):
         network = Network.load(file)
         network = network.sized(*sizes) if sizes else network
-    with about(target):
-        style.save(network)
-    report = _compared(file, target, network, sizes) if check else None
+    with about(target), style.replacing() as place:
+        style.save(network, place)
+        report = _compared(file, place, network, sizes) if check else None
     notes = [*network.notes, *(report.notes if report else [_UNKNOWN] if check else [])]
     return conclude(target, notes, report, as_json=as_json)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
@@ -67,11 +69,35 @@ class Style:
         """The folder or the file that is written."""
         return self.destination.path
 
-    def save(self, network: Network) -> None:
-        """Write the network."""
+    @contextmanager
+    def replacing(self) -> Generator[Path]:
+        """A hidden place for all that is written: the nets and their record take their places together, at the end.
+
+        Raises UsageError where the target cannot be written.
+        """
+        from retorch.files import file_set, record
+        from retorch.files.artifacts import any_external_data
+
+        target = self.target
+        if not self.destination.is_folder:
+            beside = record.path_for(target).name
+            with file_set.replacing_file(target, record=beside, stale=any_external_data(target)) as place:
+                yield place
+            return
+        from retorch.caffe2.files import Names
+
+        names = Names()
+        try:
+            with file_set.replacing(target, {*names, record.NAME}, last=(names.predict, names.text)) as place:
+                yield place
+        except OSError as error:
+            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+
+    def save(self, network: Network, place: Path) -> tuple[Path, ...]:
+        """Write the network; its files."""
         packed = False if self.caffe2.unpacked else None
         kind = cast("Format", self.destination.format.name)
-        network.save(self.output, kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
+        return network.save(place, kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
 
     def options(self) -> EmitOptions | None:
         """What Caffe2's files are emitted with; None for ONNX."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from retorch.errors import UsageError
 
 ONNX = ".onnx"
+MINIDB = ".minidb"
 CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
 
 
@@ -14,6 +16,21 @@ def is_written(path: Path) -> bool:
     """Whether this is a network for Caffe2 or onnxruntime, by its name; else it is taken for a Torch7 file."""
     names = path.iterdir() if path.is_dir() else [path]
     return any(name.suffix in {ONNX, *CAFFE2} for name in names)
+
+
+def is_container_name(path: Path) -> bool:
+    """Whether a minidb is a predictor container by its name, and not the weights of a pair."""
+    return path.suffix == MINIDB and not path.stem.endswith(("init_net", "_init"))
+
+
+def external_data(path: Path, digest: str) -> Path:
+    """The file beside an ``.onnx`` file that holds its large weights, named after its content."""
+    return path.with_name(f"{path.name}.{digest[:16]}.data")
+
+
+def any_external_data(path: Path) -> re.Pattern[str]:
+    """The names that :func:`external_data` gives, for any content."""
+    return re.compile(rf"{re.escape(path.name)}\.[0-9a-f]{{16}}\.data")
 
 
 def onnx_file(path: Path) -> Path | None:

@@ -9,6 +9,9 @@ The set is written into a hidden folder beside the target. Then
   move away under the user's feet, a parent that cannot be written): the files change one by one, the ``last`` ones
   taken away first and put back at the end. Killed within these microseconds, the set is incomplete, never a mix.
 
+A file with others beside it, which belong to it, changes after them and before its record: killed in between, the old
+record does not fit the new file, and is ignored.
+
 The guarantee is about processes that die, not about machines that lose power: nothing is flushed to the disk.
 """
 
@@ -17,18 +20,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retorch.files.atomic import umask
-
-if sys.platform != "win32":
-    import fcntl
+from retorch.errors import UsageError
+from retorch.files import atomic
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -41,66 +42,71 @@ def replacing(folder: Path, names: Collection[str], last: Collection[str] = ()) 
     are those of the set that a reader looks for first. An exception in the block leaves ``folder`` as it was. Raises
     OSError where the folder cannot be made or written.
     """
-    target = Path(os.path.realpath(folder))
+    if atomic.is_hidden(folder):  # nobody sees what happens there
+        folder.mkdir(exist_ok=True)
+        yield folder
+        return
+    target = atomic.resolved(folder)
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(20, "it is a file", str(folder))
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging, lock = _stage(target)
-    try:
+    beside = os.access(target.parent, os.W_OK) or not target.exists()
+    with atomic.staging(target.parent if beside else target, target.parent) as hidden:
+        staging = hidden / (target.name or "root")
+        staging.mkdir()
         yield staging
         _commit(staging, target, names, last)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
 
 
-def _stage(target: Path) -> tuple[Path, int | None]:
-    """A new hidden folder beside ``target`` (inside it where its parent cannot be written), and the lock on it.
+@contextmanager
+def replacing_file(target: Path, *, record: str = "", stale: re.Pattern[str] | None = None) -> Generator[Path]:
+    """Yields a hidden path of the target's name; at the end what was written there takes the target's place.
 
-    Those that killed writers left behind, which nobody locks, are removed.
+    Files written beside it come to stand beside ``target``: all others first, then the file itself, at last the
+    ``record``. One of that name, and files of names that match ``stale``, are removed where they were not written.
+    Where the target is no file on a disk (a pipe), its own bytes are all that is written. Raises UsageError where that
+    cannot be.
     """
-    prefix = f".{target.name}.retorch-"
+    if atomic.is_hidden(target.parent):
+        yield target
+        return
     try:
-        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    except PermissionError:
-        if not target.exists():
-            raise
-        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target))
-    lock = _lock(staging)
-    for other in staging.parent.glob(f"{prefix}*"):
-        if other != staging and (taken := _lock(other)) is not None:
-            shutil.rmtree(other, ignore_errors=True)
-            os.close(taken)
-    return staging, lock
+        with atomic.staging_for(target) as hidden:
+            place = hidden / target.name
+            yield place
+            if target.exists() and not target.is_file():
+                atomic.put(place, target)
+                return
+            with atomic.locked(atomic.resolved(target).parent):
+                _put_all(hidden, target, record, stale)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
-def _lock(folder: Path) -> int | None:
-    """A file descriptor that holds the lock on ``folder``, or None where somebody else has it."""
-    if sys.platform == "win32":
-        return None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # it has just gone, or belongs to somebody else
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+def _put_all(hidden: Path, target: Path, record: str, stale: re.Pattern[str] | None) -> None:
+    folder = atomic.resolved(target).parent
+    written = sorted((path.name for path in hidden.iterdir()), key=lambda name: (name == record, name == target.name))
+    for name in written:
+        atomic.put(hidden / name, target if name == target.name else folder / name)
+    for path in list(folder.iterdir()) if stale or record else ():
+        if path.name not in written and (path.name == record or (stale and stale.fullmatch(path.name))):
+            path.unlink(missing_ok=True)
 
 
 def _commit(staging: Path, target: Path, names: Collection[str], last: Collection[str]) -> None:
     if not target.exists():
-        staging.chmod(0o777 & ~umask())
         os.rename(staging, target)  # noqa: PTH104 (Path.rename would say the same)
         return
-    if staging.parent == target.parent and not _is_home(target) and _exchange_with(staging, target, names):
+    if staging.parent.parent == target.parent and not _is_home(target) and _exchange_with(staging, target, names):
         return
-    for name in last:
+    with atomic.locked(target):
+        _one_by_one(staging, target, names, last)
+
+
+def _one_by_one(staging: Path, target: Path, names: Collection[str], last: Collection[str]) -> None:
+    for name in filter(None, last):
         (target / name).unlink(missing_ok=True)
-    for name in sorted(names, key=lambda name: name in last):
+    for name in sorted(filter(None, names), key=lambda name: name in last):
         if (staging / name).exists():
             (staging / name).replace(target / name)
         else:

@@ -1,20 +1,31 @@
-"""``retorch.json``: what a conversion says of itself, beside the files that it wrote."""
+"""What a conversion says of itself, beside the files that it wrote: ``retorch.json`` in a folder of Caffe2 files,
+``model.onnx.json`` beside ``model.onnx``.
+
+A record holds the digests of all files that it belongs to. One that does not fit what stands beside it says nothing
+true about it: it is passed over, and the reader is told.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import retorch
 from retorch.errors import FormatError, UsageError
 from retorch.files import json_text
-from retorch.files.artifacts import onnx_file
+from retorch.files.artifacts import MINIDB, ONNX, is_container_name, onnx_file
 from retorch.files.atomic import replacing
 
 NAME = "retorch.json"
+#: More than any record: what is larger is none.
+_LARGEST = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Record:
     Attributes:
         source, source_sha256: the Torch7 file, as it was named, and its digest.
         at: where in the file the network stands.
-        network_sha256: the digest of what runs (``predict_net.pb`` or the ``.onnx`` file), to notice other files.
+        files: the digest of each file that was written, by name.
         inputs: name, dtype and shape of each input as converted.
         layers: the layer map.
         tolerance, max_error, engines: what verification allowed and found, and by whom; None and empty without it.
@@ -46,7 +57,7 @@ class Record:
     source: str
     source_sha256: str
     at: str
-    network_sha256: str
+    files: dict[str, str]
     inputs: tuple[dict[str, Any], ...]
     layers: tuple[LayerRecord, ...]
     tolerance: float | None
@@ -56,60 +67,180 @@ class Record:
     version: str = retorch.__version__
     description: dict[str, str] = field(default_factory=dict[str, str])
 
-    def write(self, folder: Path) -> Path:
-        """Write beside the nets; whoever reads sees the old record or the new one."""
-        target = folder / NAME
-        with replacing(target) as part:
+    def write(self, target: Path) -> Path:
+        """Write beside what stands at ``target``, a folder or a file."""
+        path = path_for(target)
+        with replacing(path) as part:
             part.write_text(json_text.dumps(asdict(self)) + "\n", encoding="utf-8")
-        return target
+        return path
 
     @classmethod
-    def read(cls, folder: Path) -> Self | None:
-        """The record beside the nets in a folder, or None.
+    def read(cls, target: Path) -> Self | None:
+        """The record of what stands at ``target``, or None where there is none that fits it."""
+        try:
+            return cls._fitting(path_for(target))
+        except FormatError:
+            return None
 
-        Raises:
-            FormatError: a record that is not one.
-        """
-        path = (folder if folder.is_dir() else folder.parent) / NAME
+    @classmethod
+    def _fitting(cls, path: Path) -> Self | None:
+        """The record in a file; None without the file. FormatError for one that is no record, or of other files."""
         if not path.exists():
             return None
+        record = cls._parsed(path)
+        for name, expected in record.files.items():
+            if Path(name).name != name or digest_if_file(path.with_name(name)) != expected:
+                raise FormatError(f"{path.name} was passed over: {name} is not the file that it was written for")
+        return record
+
+    @classmethod
+    def _parsed(cls, path: Path) -> Self:
         try:
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            stored["layers"] = tuple(
-                LayerRecord(m["path"], m["typename"], tuple(m["operators"]), tuple(m["blobs"]))
-                for m in stored["layers"]
-            )
-            return cls(**stored)
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{path}: not a record of a conversion ({error})") from error
+            if not path.is_file() or path.stat().st_size > _LARGEST:
+                raise ValueError("no file of that kind")
+            stored = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+            for name, check in _FIELDS.items():
+                if not check(stored[name]):
+                    raise ValueError(name)
+            stored["layers"] = tuple(_layer(entry) for entry in stored["layers"])
+            for name in ("inputs", "engines", "notes"):
+                stored[name] = tuple(stored[name])
+            return cls(**{name: stored[name] for name in _FIELDS})
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise FormatError(f"{path.name} was passed over: it is no record of a conversion ({error})") from error
+        except OSError as error:
+            raise FormatError(f"{path.name} was passed over: {error.strerror}") from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _all_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value))
+
+
+def _texts_by_name(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in cast("dict[str, object]", value).values())
+
+
+def _is_port(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    entry = cast("dict[str, object]", value)
+    shape = entry.get("shape")
+    sizes = cast("list[object]", shape) if isinstance(shape, list) else [b""]
+    fits = all(size is None or isinstance(size, (int, str)) for size in sizes)
+    return fits and _is_text(entry.get("name")) and _is_text(entry.get("dtype"))
+
+
+def _all_ports(value: object) -> bool:
+    return isinstance(value, list) and all(_is_port(item) for item in cast("list[object]", value))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+#: The fields of a stored record, and what each must be.
+_FIELDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("source", "source_sha256", "at", "version"), _is_text),
+    **dict.fromkeys(("files", "description"), _texts_by_name),
+    **dict.fromkeys(("engines", "notes"), _all_text),
+    **dict.fromkeys(("tolerance", "max_error"), _is_number),
+    "inputs": _all_ports,
+    "layers": _is_list,
+}
+
+
+def _layer(entry: dict[str, Any]) -> LayerRecord:
+    path, typename, operators, blobs = (entry[name] for name in ("path", "typename", "operators", "blobs"))
+    if not (_is_text(path) and _is_text(typename) and _all_text(operators) and _all_text(blobs)):
+        raise ValueError("layers")
+    return LayerRecord(path, typename, tuple(operators), tuple(blobs))
+
+
+def path_for(target: Path) -> Path:
+    """Where the record of what stands at ``target`` is: a folder of Caffe2 files, one of them, or a file of its own."""
+    if target.is_dir():
+        alone = _only_file(target)
+        return target / NAME if alone is None else alone.with_name(f"{alone.name}.json")
+    if target.suffix == ONNX or is_container_name(target):
+        return target.with_name(f"{target.name}.json")
+    if target.stem in {"predict_net", "init_net"}:
+        return target.with_name(NAME)
+    return target.with_name(f"{target.stem.removesuffix('_init')}{target.suffix}.json")
+
+
+def _only_file(folder: Path) -> Path | None:
+    """The ``.onnx`` file or the predictor container that is all of a folder's network."""
+    found = onnx_file(folder)
+    if found is None and not (folder / NAME).exists():
+        containers = [path for path in folder.glob(f"*{MINIDB}") if is_container_name(path)]
+        nets = [path for path in folder.iterdir() if path.suffix in {".pb", ".pbtxt", ".prototxt"}]
+        return containers[0] if len(containers) == 1 and not nets else None
+    return found
+
+
+def passed_over(target: Path) -> tuple[str, ...]:
+    """A note where a record stands beside ``target`` that says nothing about it."""
+    try:
+        Record._fitting(path_for(target))  # pyright: ignore[reportPrivateUsage] (of this module)
+    except FormatError as error:
+        return (error.message,)
+    return ()
 
 
 def source_of(target: Path) -> tuple[Path, str | None]:
     """The Torch7 file that files were converted from, and where in it the network stands.
 
     Raises:
-        UsageError: the record is missing, or its source is, or that is no longer the same file.
+        UsageError: the record is missing or another network's, or its source is, or that is no longer the same file.
     """
-    record = Record.read(target)
     hint = "name the Torch7 file too, before what was written"
     if not target.exists():
         raise UsageError(f"{target}: no such file or folder")
+    for note in passed_over(target):
+        raise UsageError(f"{target}: {note}", hint=hint)
+    record = Record.read(target)
     if record is None:
-        raise UsageError(f"{target}: there is no {NAME} that names the Torch7 file", hint=hint)
+        raise UsageError(f"{target}: there is no {path_for(target).name} that names the Torch7 file", hint=hint)
     source = Path(record.source)
     if not source.exists():
         raise UsageError(f"{target}: its Torch7 file, {source}, is not there", hint=hint)
-    if digest(source) != record.source_sha256:
+    if digest_if_file(source) != record.source_sha256:
         raise UsageError(f"{target}: {source} is not the file that was converted", hint=hint)
     return source, record.at or None
+
+
+_known: dict[tuple[int, int, int, int], str] = {}
 
 
 def digest(path: Path) -> str:
     """The SHA-256 of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        facts = os.fstat(file.fileno())
+        key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        if key in _known:
+            return _known[key]
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time_ns() - facts.st_mtime_ns > 2_000_000_000:  # else it may still change within a tick of its clock
+            _known[key] = found
+        return found
 
 
-def running_file(target: Path) -> Path:
-    """The file that says what runs."""
-    return onnx_file(target) or (target / "predict_net.pb" if target.is_dir() else target)
+def digest_if_file(path: Path) -> str | None:
+    """The SHA-256 of a regular file; None for what is none, or cannot be read."""
+    try:
+        return digest(path) if stat.S_ISREG(path.stat().st_mode) else None
+    except (OSError, ValueError):
+        return None
+
+
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """The SHA-256 of files by their names."""
+    return {path.name: digest(path) for path in files}

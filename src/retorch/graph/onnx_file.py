@@ -1,11 +1,13 @@
 """Writing ``.onnx`` files: weights go from where they are to the disk, without a copy of the model in memory.
 
 A model is a protobuf message, which is limited to 2 GiB; above that its weights stand in a file of their own beside
-it (``model.onnx.data``), as ONNX calls it: external data.
+it, as ONNX calls it: external data.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,8 +18,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from retorch.errors import FormatError, UsageError
-from retorch.files import protobuf
-from retorch.files.atomic import replacing
+from retorch.files import file_set, protobuf
+from retorch.files.artifacts import any_external_data, external_data
 
 Array: TypeAlias = NDArray[Any]
 
@@ -71,26 +73,43 @@ def placeholder(name: str, array: Array, location: str, offset: int) -> onnx.Ten
     return tensor
 
 
-def save(model: ir.Model, path: Path) -> None:
+def save(model: ir.Model, path: Path) -> tuple[Path, ...]:
     """Write the model to ``path``, in folders that are made where they are missing.
 
-    The file appears whole or not at all. UsageError where it cannot be written.
+    The file appears whole or not at all; the one that holds its weights past protobuf's limit is named after its
+    content, so that the model that stood there before finds its own. Returns the files. UsageError where they cannot be
+    written.
     """
     weights = large_weights(model)
+    files = (path,)
     proto = skeleton(model, weights)
-    if sum(array.nbytes for array in weights.values()) > LIMIT:
-        data = path.with_name(path.name + ".data")
-        offset, offsets = 0, list[int]()
-        for array in weights.values():
-            offsets.append(offset)
-            offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-        _write(data, _padded(weights.values()))
-        proto.graph.initializer.extend(
-            placeholder(name, array, data.name, start)
-            for (name, array), start in zip(weights.items(), offsets, strict=True)
-        )
-        weights = {}
-    _write(path, _message(proto, weights))
+    with file_set.replacing_file(path, stale=any_external_data(path)) as part:
+        if sum(array.nbytes for array in weights.values()) > LIMIT:
+            data = _write_data(part, weights.values())
+            starts = itertools.accumulate((_aligned(array.nbytes) for array in weights.values()), initial=0)
+            proto.graph.initializer.extend(
+                placeholder(name, array, data.name, start)
+                for (name, array), start in zip(weights.items(), starts, strict=False)
+            )
+            weights = {}
+            files += (path.with_name(data.name),)
+        with part.open("wb") as stream:
+            stream.writelines(_message(proto, weights))
+    return files
+
+
+def _write_data(part: Path, arrays: Iterable[Array]) -> Path:
+    content = hashlib.sha256()
+    unnamed = part.with_name("data")
+    with unnamed.open("wb") as stream:
+        for chunk in _padded(arrays):
+            stream.write(chunk)
+            content.update(chunk)
+    return unnamed.rename(external_data(part, content.hexdigest()))
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _padded(arrays: Iterable[Array]) -> Iterator[bytes | memoryview]:
@@ -119,11 +138,6 @@ def _message(proto: onnx.ModelProto, weights: Mapping[str, Array]) -> Iterator[b
 
 def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
-
-
-def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    with replacing(path) as part, part.open("wb") as stream:
-        stream.writelines(chunks)
 
 
 def load(path: Path) -> ir.Model:
