@@ -35,13 +35,21 @@ class Node:
     edges: tuple[Edge, ...]
 
 
+def _table(x: object, least: int) -> list[object] | None:
+    return cast("list[object]", x) if isinstance(x, list) else None
+
+
 @dataclass(frozen=True, slots=True)
-class _Flow:
-    """How a pass runs a module, selects from a tensor (old files only), and which table a node collects inputs in."""
+class Flow:
+    """How a pass runs a module, selects from a tensor (old files only), and which table a node collects inputs in.
+
+    ``table`` gives the entries of what should be a table of at least so many, None of what is none.
+    """
 
     run: Callable[[Layer, object], object]
     part: Callable[[object, int], object]
     inputs: Callable[[int], object]
+    table: Callable[[object, int], list[object] | None] = _table
 
 
 def _sequence(value: object) -> list[object]:
@@ -130,19 +138,20 @@ class GModule(Layer):
         def run(module: Layer, value: object) -> object:
             return module(cast("Nested", value))
 
-        flow = _Flow(run, lambda v, i: cast("Array", v)[i], lambda node: own_table((id(self), node)))
-        return cast("Nested", self._flow(x, flow))
+        flow = Flow(run, lambda v, i: cast("Array", v)[i], lambda node: own_table((id(self), node)))
+        return cast("Nested", self.flow(x, flow))
 
     def lower(self, op: Builder, x: Values) -> Values:
         def run(module: Layer, value: object) -> object:
             return op.call(module, cast("Values", value))
 
-        flow = _Flow(run, lambda v, i: op.select(cast("Value", v), 0, i), lambda node: op.own_table((id(self), node)))
-        return cast("Values", self._flow(x, flow))
+        flow = Flow(run, lambda v, i: op.select(cast("Value", v), 0, i), lambda node: op.own_table((id(self), node)))
+        return cast("Values", self.flow(x, flow))
 
-    def _flow(self, x: object, flow: _Flow) -> object:
+    def flow(self, x: object, flow: Flow) -> object:
         """Every node once, in order."""
-        given = cast("list[object]", x) if self.inputs > 1 and isinstance(x, list) else [x]
+        table = flow.table(x, self.inputs) if self.inputs > 1 else None
+        given = [x] if table is None else table
         if len(given) != self.inputs:
             raise Refusal(f"takes a table of {self.inputs} inputs")
         waiting: dict[int, dict[int, object]] = {self.first: dict(enumerate(given, 1))}
@@ -162,9 +171,9 @@ class GModule(Layer):
         return result
 
 
-def _result(node: Node, inputs: list[object], flow: _Flow) -> object:
-    table = _table(inputs[0]) if len(inputs) == 1 else inputs
+def _result(node: Node, inputs: list[object], flow: Flow) -> object:
     if node.select is not None:
+        table = flow.table(inputs[0], node.select) if len(inputs) == 1 else inputs
         if table is None:
             return flow.part(inputs[0], node.select - 1)
         if node.select > len(table):
@@ -172,10 +181,6 @@ def _result(node: Node, inputs: list[object], flow: _Flow) -> object:
         return table[node.select - 1]
     x = inputs[0] if len(inputs) == 1 else inputs
     y = x if node.module is None else flow.run(node.module, x)
-    if node.split is not None and len(_table(y) or ()) != node.split:
+    if node.split is not None and len(flow.table(y, node.split) or ()) != node.split:
         raise Refusal(f"splits into {node.split} what is not a table of {node.split}")
     return y
-
-
-def _table(x: object) -> list[object] | None:
-    return cast("list[object]", x) if isinstance(x, list) else None
