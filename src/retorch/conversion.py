@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from retorch.errors import UnsupportedError
-from retorch.graph import input_shape
+from retorch.graph.input_shape import Assumption
+from retorch.graph.input_shape.tensors import example as example_of
+from retorch.graph.input_shape.tensors import with_samples
 from retorch.graph.lowering import Example, lower
 from retorch.graph.passes import simplify
 from retorch.module import Module
@@ -32,8 +34,12 @@ def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2
         raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
     if example is not None:
         return _converted(net, example, to, fold=fold)
-    assumed = input_shape.input_shape(net.layer)
-    return _for_any_batch(net, assumed, to, fold=fold)
+    assumed = net.assumed_input()
+    try:
+        return _for_any_batch(net, assumed, to, fold=fold)
+    except UnsupportedError as error:
+        error.hint = error.hint or f"{assumed.note}; --input says another"
+        raise
 
 
 def _converted(net: Module, example: Example, to: Format, *, fold: bool) -> Network:
@@ -41,22 +47,22 @@ def _converted(net: Module, example: Example, to: Format, *, fold: bool) -> Netw
     return Network(simplify(model, fold=fold), format=to)
 
 
-def _for_any_batch(net: Module, assumed: input_shape.Guess, to: Format, *, fold: bool) -> Network:
+def _for_any_batch(net: Module, assumed: Assumption, to: Format, *, fold: bool) -> Network:
     """The network for a batch of one, or for two where only that leaves the batch open; and a note in that case.
 
     Where Torch itself treats a batch of one as no batch (``nn.View`` without ``numInputDims``), what is made for one is
     right for one only.
     """
-    shape = assumed.shape
-    made = _converted(net, shape, to, fold=fold)
+    made = _converted(net, example_of(assumed.input), to, fold=fold)
     made.notes += (assumed.note,)
-    if shape[0] != 1 or made.batch_is_open:
+    pair = with_samples(assumed.input, 2)
+    if made.batch_is_open or pair is None:
         return made
-    pair = _converted(net, (2, *shape[1:]), to, fold=fold)
-    if not pair.batch_is_open:
+    for_two = _converted(net, example_of(pair), to, fold=fold)
+    if not for_two.batch_is_open:
         return made
-    pair.notes += (
+    for_two.notes += (
         assumed.note,
         "for batches of two and more: at one, a layer of this network drops the batch dimension in Torch",
     )
-    return pair
+    return for_two

@@ -18,6 +18,10 @@ import numpy as np
 
 from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
 from retorch.files.html_table import html_table
+from retorch.graph.input_shape import Assumption, assume
+from retorch.graph.input_shape.options import Settings, settings
+from retorch.graph.input_shape.tensors import Nested as Tensors
+from retorch.graph.input_shape.tensors import Tensor
 from retorch.layers.base.binding import ObjectBinder, Unknown
 from retorch.layers.base.layer import Array, Layer, Nested, Sizes
 from retorch.layers.base.memory import current, forward_pass, tensors
@@ -27,6 +31,8 @@ from retorch.torch7 import LuaTable, TorchObject, open_file
 from retorch.torch7.paths import child, follow, steps
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+#: The sizes of a tensor, or of the tensors of a table.
+Shape: TypeAlias = "tuple[int, ...] | list[Shape]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +46,7 @@ class Module:
         problems: what keeps it from being run or converted.
         notes: what a person should know: fields that were not read, saved in training mode, other networks.
         alternatives: the paths of the other networks in the file.
+        options: the whole numbers that its author wrote beside it, by name: ``{"opt.fineSize": (256,)}``.
     """
 
     layer: Layer
@@ -48,6 +55,7 @@ class Module:
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = field(default=())
+    options: Settings = field(default_factory=dict[str, tuple[int, ...]])
 
     def forward(self, x: Nested, listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Nested:
         """Run the network.
@@ -77,6 +85,23 @@ class Module:
             )
         with forward_pass(listen, Given(layers, list(tensors(noise)))):
             return _settled(current(self.layer(given)))
+
+    def input_shape(self) -> Shape:
+        """The shape of what ``forward`` takes, worked out from the file: a tuple, or a list for a table.
+
+        It is what :func:`retorch.convert` assumes where nobody says it, for one sample where the network takes samples.
+
+        Raises:
+            UnsupportedError: the network holds layers that retorch cannot run.
+            UsageError: nothing says what it takes.
+        """
+        return _shape(self.assumed_input().input)
+
+    def assumed_input(self) -> Assumption:
+        """The input that is assumed where nobody says it, and the reasons for it."""
+        if self.problems:
+            raise UnsupportedError(self.problems, hint="`--plugin my_layers.py` registers classes of your own")
+        return assume(self.layer, self.options)
 
     def noise_shapes(self, x: Nested) -> list[Sizes]:
         """The shapes of what this network's layers draw at random for an input, in order; found by running it."""
@@ -113,6 +138,10 @@ class Module:
     def layers(self) -> Iterator[Layer]:
         """Every layer once, outermost first, in the order of the file."""
         return self.layer.every()
+
+
+def _shape(x: Tensors) -> Shape:
+    return x.shape if isinstance(x, Tensor) else [_shape(item) for item in x]
 
 
 def _table_of(shapes: Iterable[Sizes]) -> str:
@@ -178,11 +207,15 @@ def pick(root: object, *, name: str = "network", at: str | None = None) -> Modul
     if at is not None:
         chosen = follow(root, at)
         if isinstance(chosen, TorchObject):
-            return bind(chosen, name=name, at=at)
+            return _with_options(bind(chosen, name=name, at=at), root)
         inside = reduce(child, steps(at), "")
         found = {reduce(child, steps(path), inside): net for path, net in networks(chosen).items()}
-        return _likeliest(found, inside, name)
-    return _likeliest(found, "", name)
+        return _with_options(_likeliest(found, inside, name), root)
+    return _with_options(_likeliest(found, "", name), root)
+
+
+def _with_options(net: Module | None, root: object) -> Module | None:
+    return None if net is None else replace(net, options={**settings(net.layer.raw), **settings(root)})
 
 
 def _likeliest(found: Mapping[str, TorchObject], inside: str, name: str) -> Module | None:

@@ -118,6 +118,8 @@ class Facts:
         self.changes = 0
         #: what costs time and was said of sizes as they were
         self.said: set[tuple[int, ...]] = set()
+        #: sizes that layers take for the number of samples
+        self.samples: list[Size] = []
 
     # -- sizes
     def equal(self, a: Size, b: Size) -> None:

@@ -8,7 +8,14 @@ from retorch.layers import activation, arithmetic, noise, softmax
 from retorch.layers.base.layer import Layer
 from retorch.layers.normalization.batch import L2Normalize, Normalize
 from retorch.layers.projects.style_transfer import Watcher
-from retorch.layers.projects.vision import BinActiveZ, ConstAffine, GradWeight, InplaceClip01, MeanSubtraction, Rectifier
+from retorch.layers.projects.vision import (
+    BinActiveZ,
+    ConstAffine,
+    GradWeight,
+    InplaceClip01,
+    MeanSubtraction,
+    Rectifier,
+)
 from retorch.layers.recurrent.recursor import CopyGrad
 from retorch.layers.wrapper import Criterion
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from retorch.errors import RetorchError
+from retorch.errors import Refusal, RetorchError
 from retorch.graph.input_shape.rules.registry import SURE, all_but, assumption, named, rule
 from retorch.graph.input_shape.terms import Facts, Size, Term
-from retorch.layers.base.layer import Layer, Refusal
+from retorch.layers.base.layer import Layer
 from retorch.layers.convolution.full import FullConvolution
 from retorch.layers.convolution.spatial import Convolution, SpatialConvolutionLocal
 from retorch.layers.convolution.temporal import TemporalConvolution
@@ -26,6 +26,7 @@ from retorch.layers.padding import SpatialPadded
 from retorch.layers.pooling.adaptive import AdaptivePooling
 from retorch.layers.pooling.temporal import TemporalMaxPooling
 from retorch.layers.pooling.window import Pooling
+from retorch.layers.projects.style_transfer import GenNoise, NoiseFill
 from retorch.layers.upsampling import SpatialUpSamplingNearest
 
 #: No image is larger.
@@ -102,6 +103,8 @@ def convolution(facts: Facts, layer: Convolution, x: Term, y: Term) -> bool:
         return False
     facts.fix(found[0][-count - 1], planes, named(layer))
     facts.fix(found[1][-count - 1], weight.shape[0], named(layer))
+    if len(found[0]) == count + 2:
+        facts.samples.append(found[0][0])
     outs = [_windowed(layer, count, axis, planes) for axis in range(count)]
     return _spatial(facts, x, y, outs, -count - 1)
 
@@ -186,14 +189,21 @@ def padding(facts: Facts, layer: SpatialPadded, x: Term, y: Term) -> bool:
         rows, columns = layer.pads(cast("Any", Sized((1, 1, MOST, MOST))))
     except (Refusal, RetorchError):
         return True
-    outs = [lambda size, more=sum(pads): max(0, size + more) for pads in (rows, columns)]
-    return _spatial(facts, x, y, outs)
+    return _spatial(facts, x, y, [_larger(sum(pads)) for pads in (rows, columns)])
+
+
+def _times(factor: int) -> Callable[[int], int]:
+    return lambda size: size * factor
+
+
+def _larger(more: int) -> Callable[[int], int]:
+    return lambda size: max(0, size + more)
 
 
 @rule(SpatialUpSamplingNearest)
 def upsampling(facts: Facts, layer: SpatialUpSamplingNearest, x: Term, y: Term) -> bool:
     """Larger by a factor."""
-    return _spatial(facts, x, y, [lambda size: size * layer.scale_factor] * 2)
+    return _spatial(facts, x, y, [_times(layer.scale_factor)] * 2)
 
 
 @rule(TemporalConvolution)
@@ -221,7 +231,13 @@ def temporal_pooling(facts: Facts, layer: TemporalMaxPooling, x: Term, y: Term) 
 
 
 def _normalized_rank(layer: BatchNormalization) -> int:
-    return 4 if isinstance(layer, SpatialBatchNormalization) else 5 if isinstance(layer, VolumetricBatchNormalization) else 2
+    return (
+        4
+        if isinstance(layer, SpatialBatchNormalization)
+        else 5
+        if isinstance(layer, VolumetricBatchNormalization)
+        else 2
+    )
 
 
 @rule(BatchNormalization)
@@ -253,3 +269,29 @@ def local_normalization(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
     """Images, as they were."""
     facts.same(x, y)
     return True
+
+
+@rule(GenNoise)
+def noise(facts: Facts, layer: GenNoise, x: Term, y: Term) -> bool:
+    """Noise as high and wide as the image, in planes of its own."""
+    if layer.num_planes is None:
+        facts.same(x, y)
+        facts.rank(x, 4)
+        return True
+    batch, _, height, width = facts.rank(x, 4)
+    facts.shape(y, [batch, Size(layer.num_planes, named(layer)), height, width])
+    return True
+
+
+@rule(NoiseFill)
+def noise_fill(facts: Facts, layer: NoiseFill, x: Term, y: Term) -> bool:
+    """Noise over the last planes, or behind them."""
+    if not layer.draws() or not layer.appends:
+        facts.same(x, y)
+        facts.rank(x, 4)
+        return True
+    batch, planes, height, width = facts.rank(x, 4)
+    more = layer.num_mask_noise_times * (layer.n_colors or 0) + max(layer.num_noise_channels, 0)
+    made = Size()
+    facts.shape(y, [batch, made, height, width])
+    return facts.total(made, [planes, Size(more)], named(layer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from retorch.graph.input_shape.rules.registry import SURE, USUAL, all_but, assumption, named, rule, tensors
 from retorch.graph.input_shape.terms import Facts, Size, Term
@@ -21,6 +21,8 @@ def _matrix(facts: Facts, layer: Layer, x: Term, y: Term, wanted: int, made: int
         return False
     facts.fix(found[0][-1], wanted, named(layer))
     facts.fix(found[1][-1], made, named(layer))
+    if len(found[0]) == 2:
+        facts.samples.append(found[0][0])
     return True
 
 
@@ -102,7 +104,7 @@ def sentences(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
 @rule(RNN)
 def cudnn_rnn(facts: Facts, layer: RNN, x: Term, y: Term) -> bool:
     """(T, N, D) to (T, N, H), or with the batch first"""
-    facts.rank(x, 3)
+    facts.samples.insert(0, facts.rank(x, 3)[layer.batch_axis()])
     return _matrix(facts, layer, x, y, layer.inputSize, layer.hiddenSize * layer.directions)
 
 
@@ -113,11 +115,12 @@ def sequence(facts: Facts, layer: Any, x: Term, y: Term) -> bool:
         return True
     width = layer.cell.inputs.shape[1]
     made = facts.rank(y, 3)
+    batch = made[cast("int", layer.batch_axis())]
+    facts.samples.insert(0, batch)
     facts.fix(made[-1], layer.cell.output, named(layer))
     if x.table is None:
         facts.shape(x, [*made[:2], Size(width, named(layer))])
         return True
-    batch = made[1 if layer.batch_axis() == 1 else 0]
     *states, given = tensors(facts, x)
     facts.shape(given, [*made[:2], Size(width, named(layer))])
     for state in states:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from retorch.errors import Refusal
 from retorch.graph.input_shape.rules.registry import all_but, assumption, named, rule
 from retorch.graph.input_shape.terms import Conflict, Facts, Size, Term
-from retorch.layers.base.layer import Layer, Refusal
+from retorch.layers.base.layer import Layer
 from retorch.layers.padding import Padding
 from retorch.layers.reduction import Reduction
 from retorch.layers.shape.view import Narrow, Replicate, Reshape, Select, Squeeze, Transpose, Unsqueeze, View
@@ -18,6 +19,7 @@ from retorch.layers.wrapper import Convert
 @rule(View, Reshape)
 def view(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> bool:
     """A sample has as many elements before as after."""
+    _counted(facts, layer, x, y)
     if x.sizes is None or y.sizes is None:
         return False
     if len(y.sizes) == len(layer.size):
@@ -32,6 +34,17 @@ def view(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> bool:
     if -1 not in layer.size:
         return facts.product(x.sizes[1:], math.prod(layer.size), named(layer))
     return _through(facts, layer, x.sizes[1:], y.sizes[1:])
+
+
+def _counted(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> None:
+    """What the layer says of the number of dimensions: a sample's before, and a sample's after."""
+    own = layer.numInputDims if isinstance(layer, View) else None
+    if own is None:
+        return
+    if y.rank is None and x.rank is not None and x.rank > own:
+        facts.rank(y, len(layer.size) + 1)
+    elif x.rank is None and y.rank == len(layer.size) + 1:
+        facts.rank(x, own + 1)
 
 
 def _whole(facts: Facts, layer: View | Reshape, given: list[Size], made: list[Size]) -> bool:
@@ -72,11 +85,12 @@ def viewed_samples(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> boo
     if x.sizes is None:
         facts.shape(x, y.sizes)
         return True
-    batched = len(y.sizes) == len(layer.size) + 1 or layer.size[0] == -1
+    # two sizes for a matrix: the first is the number of samples that the network was made for
+    batched = len(y.sizes) == len(layer.size) + 1 or layer.size[0] == -1 or len(layer.size) == 2 < len(x.sizes)
     if not batched or len(x.sizes) < 2:
         return False
     first = y.sizes[0]
-    if first.value is None and x.sizes[0].value is None and first.end() is not x.sizes[0].end():
+    if x.sizes[0].value is None and first.end() is not x.sizes[0].end():
         facts.equal(x.sizes[0], first)
         return True
     return _square(facts, layer, x.sizes[1:], layer.size[1:] if len(y.sizes) == len(layer.size) else layer.size)
@@ -91,12 +105,18 @@ def _square(facts: Facts, layer: Layer, given: list[Size], said: tuple[int, ...]
     share, rest = divmod(math.prod(said), known)
     if rest or len(unknown) not in (1, 2):
         return False
-    side = math.isqrt(share) if len(unknown) == 2 else share
-    if side ** len(unknown) != share:
+    # images are square, or wider than high
+    side = share if len(unknown) == 1 else _divisor(share)
+    if share > 2 * side * side > 2 and len(unknown) == 2:
         return False
-    for size in unknown:
-        facts.fix(size, side, named(layer))
+    for size, value in zip(unknown, (side, share // side), strict=False):
+        facts.fix(size, value, named(layer))
     return True
+
+
+def _divisor(number: int) -> int:
+    """The largest that is not above the square root."""
+    return next(n for n in range(math.isqrt(number), 0, -1) if number % n == 0)
 
 
 @rule(Transpose)

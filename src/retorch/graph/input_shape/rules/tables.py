@@ -151,8 +151,7 @@ def mixture(facts: Facts, layer: MixtureTable, x: Term, y: Term) -> bool:
 def two(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
     """Tables of which nothing says how long they are have two entries."""
     table = facts.entries(x)
-    if not table.open or table.each is not None and table.items == []:
+    if not table.open or (table.each is not None and table.items == []):
         return False
     facts.entries(x, max(2, len(table.items)), exactly=True)
     return True
-
