@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check caffe2 docs bench clean
+.PHONY: demo test check caffe2 pytorch docs bench clean
 
 demo: $(READY)
 	$(BIN)/retorch inspect examples/digits/digits.t7
@@ -22,7 +22,11 @@ check: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 caffe2: $(READY)
-	$(BIN)/python tools/caffe2_env.py
+	$(BIN)/retorch caffe2 install
+
+# INDEX is a package index that has builds of torch without CUDA, which are smaller.
+pytorch: $(READY)
+	$(BIN)/retorch pytorch install $(if $(INDEX),--index $(INDEX))
 
 docs: $(READY)
 	$(BIN)/pip install -q -c requirements.lock -e '.[docs]'

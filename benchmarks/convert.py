@@ -37,7 +37,7 @@ def measure(model: str, out: str) -> None:
 
 def torchfile_folder(python: Path) -> Path:
     """Where torchfile is, for the old interpreter; installed where it is missing."""
-    home = Path(os.environ.get("RETORCH_CAFFE2_HOME") or Path.home() / ".cache" / "retorch")
+    home = Path(os.environ.get("RETORCH_HOME") or Path.home() / ".cache" / "retorch")
     folder = home / "recipe"
     if not (folder / "torchfile.py").exists():
         command = [python, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, "torchfile"]

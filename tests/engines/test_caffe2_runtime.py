@@ -210,7 +210,7 @@ def test_an_interpreter_that_is_not_there_says_so(tmp_path: Path) -> None:
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine on which nothing is installed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RETORCH_CAFFE2_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RETORCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RETORCH_CAFFE2_PYTHON", raising=False)
     return monkeypatch
 

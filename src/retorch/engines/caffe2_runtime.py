@@ -26,28 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.caffe2 import files
+from retorch.engines import environments
 from retorch.errors import EngineError, UsageError
 
 WORKER = Path(__file__).with_name("caffe2_worker.py")
-AGES = ("1.10.2", "1.0.0")
+AGES = tuple(one.version for one in environments.environments("caffe2"))
 _TAIL = 2000  # bytes of standard error that an EngineError carries
-_HINT = "`python tools/caffe2_env.py` sets it up; RETORCH_CAFFE2_PYTHON names an interpreter that has it"
-
-
-def named_interpreters() -> list[Path]:
-    """Those that ``RETORCH_CAFFE2_PYTHON`` names: one, or several as in PATH."""
-    return [Path(part) for part in os.environ.get("RETORCH_CAFFE2_PYTHON", "").split(os.pathsep) if part]
-
-
-def installed_interpreters() -> list[Path]:
-    """Those in ``.caffe2/`` in the working directory, and where ``tools/caffe2_env.py`` puts them: the newer age first.
-
-    That is ``RETORCH_CAFFE2_HOME``, or ``~/.cache/retorch``.
-    """
-    home = Path(os.environ.get("RETORCH_CAFFE2_HOME") or Path.home() / ".cache" / "retorch")
-    local = Path(".caffe2").absolute()
-    folders = [local, *(base / f"caffe2-{age}" for base in (local, home) for age in AGES)]
-    return [folder / "bin" / "python" for folder in folders if (folder / "bin" / "python").exists()]
 
 
 class _Worker:
@@ -65,7 +49,9 @@ class _Worker:
             )
         except OSError as error:
             self.errors.close()
-            raise EngineError(f"{python}: cannot be started: {error.strerror}", hint=_HINT) from error
+            raise EngineError(
+                f"{python}: cannot be started: {error.strerror}", hint=environments.hint("caffe2")
+            ) from error
         os.set_blocking(self.pipe(self.process.stdin), False)  # so that a worker that hangs is seen by its deadline
         self.seen = 0  # where the standard error of earlier runs ends
         try:
@@ -163,11 +149,11 @@ class Runtime:
         Those that ``RETORCH_CAFFE2_PYTHON`` names are tried first, and raise EngineError where they cannot be used.
         An installed one that cannot be used is one that is not there: its installation was cut off.
         """
-        for python in named_interpreters():
+        for python in environments.named_interpreters("caffe2"):
             runtime = cls(python)
             if runtime._is(age):
                 return runtime
-        for python in installed_interpreters():
+        for python in environments.installed_interpreters("caffe2"):
             with contextlib.suppress(EngineError):
                 runtime = cls(python)
                 if runtime._is(age):
@@ -186,7 +172,9 @@ class Runtime:
         """Like ``find``; UsageError with a hint where there is none."""
         runtime = cls.find(age)
         if runtime is None:
-            raise UsageError(f"the real Caffe2{f' {age}' if age else ''} is not installed", hint=_HINT)
+            raise UsageError(
+                f"the real Caffe2{f' {age}' if age else ''} is not installed", hint=environments.hint("caffe2")
+            )
         return runtime
 
     @property
