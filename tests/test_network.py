@@ -16,7 +16,8 @@ from retorch.caffe2 import files
 from retorch.caffe2.parse.net import NeedsShapeError
 from retorch.errors import ConversionError, EngineError, FormatError, UsageError
 from retorch.graph import onnx_file
-from retorch.network import Network, fix_sizes
+from retorch.graph.shapes import fix_sizes
+from retorch.network import Network
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -133,8 +133,8 @@ def _record(
     report: Report | None,
     notes: list[str],
 ) -> Record:
+    from retorch.caffe2.description import DESCRIPTION
     from retorch.files.record import Record, digest, digests
-    from retorch.network import DESCRIPTION
 
     inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
     return Record(

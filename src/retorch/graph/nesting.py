@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from retorch.errors import UsageError
+
+#: How flat tensors make up what Torch takes or gives.
+Nesting: TypeAlias = "int | list[Nesting]"
 
 
 def nest(nesting: object, tensors: Sequence[object]) -> Any:
@@ -23,8 +26,8 @@ def nest(nesting: object, tensors: Sequence[object]) -> Any:
     return tensors[position]
 
 
-def positions(text: str | None, count: int) -> object:
+def positions(text: str | None, count: int) -> Nesting:
     """The nesting that a network's metadata gives; a list of tensors where it gives none."""
     if text:
-        return json.loads(text)
+        return cast("Nesting", json.loads(text))
     return 0 if count == 1 else list(range(count))

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from retorch.errors import EngineError
+from retorch.errors import EngineError, UsageError
 from retorch.graph import onnx_file
 
 Array: TypeAlias = NDArray[Any]
@@ -48,6 +48,32 @@ class Session:
             return self._session.run(None if outputs is None else list(outputs), dict(feeds))
         except Exception as error:  # as above
             raise EngineError(f"onnxruntime failed: {_brief(error)}") from error
+
+
+def values(model: ir.Model, feeds: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    """The values of any tensors of a model by name, inputs, weights and outputs included.
+
+    Raises UsageError for a name that the model does not have.
+    """
+    made = {value.name: value for node in model.graph for value in node.outputs}
+    weights = {name: value.const_value for name, value in model.graph.initializers.items()}
+    found: dict[str, Array] = {name: feeds[name] for name in names if name in feeds}
+    found |= {name: weight.numpy() for name in names if (weight := weights.get(name)) is not None}
+    wanted = [name for name in dict.fromkeys(names) if name not in found]
+    unknown = [name for name in wanted if name not in made]
+    if unknown:
+        raise UsageError(f"the network has no tensor {', '.join(unknown)}")
+    if wanted:
+        found.update(zip(wanted, Session(_with_outputs(model, wanted)).run(feeds, wanted), strict=True))
+    return {name: found[name] for name in names}
+
+
+def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    clone = model.clone()
+    made = {value.name: value for node in clone.graph for value in node.outputs}
+    present = {value.name for value in clone.graph.outputs}
+    clone.graph.outputs.extend(made[name] for name in names if name not in present)
+    return clone
 
 
 def _brief(error: Exception) -> str:

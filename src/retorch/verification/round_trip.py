@@ -14,7 +14,8 @@ from retorch.engines.embedded import Embedded
 from retorch.engines.interface import Array, Engine
 from retorch.errors import EngineError
 from retorch.files.artifacts import onnx_file
-from retorch.network import Network, Port
+from retorch.graph.ports import Port
+from retorch.network import Network
 from retorch.verification.compare import example_shapes
 from retorch.verification.metrics import TOLERANCE, measure
 from retorch.verification.report import Report, Witness

@@ -1,0 +1,82 @@
+"""The models that a network runs as: one as it was read, and of a Caffe2 net one for each kind of input that it meets.
+
+Operators of Caffe2 take their sizes from what they are given; those of ONNX say some of them in attributes. So a net
+that was read from Caffe2 files is read again for the ranks of its inputs, or for their sizes where ranks do not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from retorch.caffe2.description import parse_described
+from retorch.caffe2.files import Caffe2Net
+from retorch.errors import ConversionError, UsageError
+from retorch.graph.ports import Array, inputs_of
+from retorch.graph.session import Session
+
+
+class SizedModel:
+    """A model for certain ranks or sizes, and its session once it has run."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self._session: Session | None = None
+
+    def session(self) -> Session:
+        """The session, made at the first run."""
+        if self._session is None:
+            self._session = Session(self.model)
+        return self._session
+
+
+class SizedModels:
+    """All that one network has become so far."""
+
+    def __init__(self, model: ir.Model | None, source: Caffe2Net | None) -> None:
+        self._source = source
+        self._first = None if model is None else SizedModel(model)
+        self._made: dict[object, SizedModel] = {}
+
+    def choose(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[SizedModel, dict[str, Array]]:
+        """The model for these inputs, and the inputs as it takes them.
+
+        Raises:
+            UsageError: the inputs do not fit.
+            ConversionError: the Caffe2 net cannot be said for them.
+        """
+        exact = tuple((array.dtype.kind, array.shape) for array in arrays.values())
+        ranks = tuple((kind, len(shape)) for kind, shape in exact)
+        chosen = next((found for key in (ranks, exact) if (found := self._made.get(key))), None)
+        if self._first is not None and (self._source is None or _takes(self._first.model, arrays)):
+            chosen = self._first
+        elif chosen is None:
+            chosen = self._read_again(arrays, ranks, exact)
+        ports = [port for port in inputs_of(chosen.model) if port.name in arrays]
+        return chosen, {port.name: port.converted(arrays[port.name]) for port in ports}
+
+    def _read_again(self, arrays: Mapping[str, Array], ranks: object, exact: object) -> SizedModel:
+        """The Caffe2 net read for inputs of these ranks, else of exactly these sizes. Integers stay what they are."""
+        if self._source is None:
+            raise UsageError("a network without a model runs nothing")
+        types = {
+            name: ir.DataType.from_numpy(array.dtype) for name, array in arrays.items() if array.dtype.kind in "biu"
+        }
+        varying = {name: [f"{name}_{axis}" for axis in range(array.ndim)] for name, array in arrays.items()}
+        try:
+            key, model = ranks, parse_described(self._source, varying, types)
+        except ConversionError:
+            # What cannot be said for any sizes may be for these; and their error message is the one that matters.
+            sizes = {name: array.shape for name, array in arrays.items()}
+            key, model = exact, parse_described(self._source, sizes, types)
+        self._made[key] = SizedModel(model)
+        return self._made[key]
+
+
+def _takes(model: ir.Model, arrays: Mapping[str, Array]) -> bool:
+    """Whether the model as it was first read is one for these inputs."""
+    pairs = [(port, arrays[port.name]) for port in inputs_of(model)]
+    return all(port.takes(array.shape) and port.dtype.kind == array.dtype.kind for port, array in pairs)

@@ -1,0 +1,108 @@
+"""What a model takes and gives: its inputs and outputs, and arrays that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import ArrayLike, NDArray
+
+from retorch.errors import UsageError
+
+Array: TypeAlias = NDArray[Any]
+#: What a run takes for an input: an array, a list of such, or arrays by name.
+Feed: TypeAlias = "ArrayLike | Sequence[Feed] | Mapping[str, ArrayLike]"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output. ``shape`` is None where not even its rank is known; a size that varies has a name or None."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        sizes = "…" if self.shape is None else "×".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype.name} {sizes}"
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether it says so: an array of this shape fits the sizes that are known."""
+        return (
+            self.shape is not None
+            and len(shape) == len(self.shape)
+            and all(not isinstance(s, int) or size == s for size, s in zip(shape, self.shape, strict=True))
+        )
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise UsageError for a shape that cannot fit."""
+        if self.shape is not None and not self.takes(shape):
+            got = "×".join(map(str, shape)) or "a single number"
+            raise UsageError(f"input {self} does not take {got}")
+
+    def converted(self, array: Array) -> Array:
+        """The array in the type of the input. UsageError where its shape is another, or it holds no real numbers."""
+        if array.dtype.kind not in "fiub":
+            raise UsageError(f"input {self} takes numbers, not {array.dtype}")
+        self.check(array.shape)
+        return np.asarray(array, self.dtype, order="C")
+
+
+def inputs_of(model: ir.Model) -> tuple[Port, ...]:
+    """The inputs, in order; weights are none."""
+    weights = model.graph.initializers
+    return tuple(_port(value) for value in model.graph.inputs if value.name not in weights)
+
+
+def outputs_of(model: ir.Model) -> tuple[Port, ...]:
+    """The outputs, in order."""
+    return tuple(_port(value) for value in model.graph.outputs)
+
+
+def _port(value: ir.Value) -> Port:
+    shape = None
+    if value.shape is not None:
+        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    dtype = value.dtype or ir.DataType.FLOAT
+    return Port(value.name or "", dtype.numpy(), shape)
+
+
+def known_shapes(ports: Sequence[Port]) -> dict[str, tuple[int, ...]]:
+    """The shapes of those whose sizes are all known, by name."""
+    shapes = {port.name: tuple(dim for dim in port.shape or () if isinstance(dim, int)) for port in ports}
+    return {port.name: shapes[port.name] for port in ports if port.shape and len(shapes[port.name]) == len(port.shape)}
+
+
+def listed(ports: Sequence[Port]) -> str:
+    """How a message names them."""
+    return ", ".join(map(str, ports)) or "none"
+
+
+def by_name(ports: Sequence[Port], inputs: Sequence[Feed]) -> dict[str, Array]:
+    """The arrays of a run by the names of its ports: given in order, in (nested) lists, or in one mapping.
+
+    Raises:
+        UsageError: too many or too few, or other names.
+    """
+    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        named = inputs[0]
+        if set(named) != {port.name for port in ports}:
+            raise UsageError(f"got inputs {', '.join(sorted(named))}; the network has {listed(ports)}")
+        given: list[ArrayLike] = [named[port.name] for port in ports]
+    else:
+        given = _flat(inputs)
+        if len(given) != len(ports):
+            raise UsageError(f"got {len(given)} inputs; the network has {len(ports)}: {listed(ports)}")
+    return {port.name: np.asarray(array) for port, array in zip(ports, given, strict=True)}
+
+
+def _flat(feed: object) -> list[ArrayLike]:
+    """The arrays in nested lists, in order. A list of numbers is not a list of inputs: pass an array."""
+    if isinstance(feed, list | tuple):
+        return [array for item in cast("Sequence[object]", feed) for array in _flat(item)]
+    if isinstance(feed, Mapping):
+        raise UsageError("inputs by name come in one mapping, alone")
+    return [cast("ArrayLike", feed)]
