@@ -1,0 +1,128 @@
+"""How networks want their pictures: mean, deviation, order of the planes, range and size, by the names of their users.
+
+What a checkpoint says of itself (``transform``, ``mean``, ``std``, ``opt``) comes before any name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retorch.errors import UsageError
+from retorch.torch7 import LuaTable, TorchObject
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """A picture as numbers: ``(pixel * top / 255 - mean) / std``, per plane.
+
+    Attributes:
+        source: whose preprocessing it is.
+        mean, std: per plane, in the order in which the network reads them; one number stands for all.
+        bgr: whether the planes come blue first.
+        top: what the brightest pixel is before mean and deviation: 1 or 255.
+        size: height and width that the network was trained on; None for any.
+        crop: the part of the picture's shorter side that is looked at, cut from its middle; 1 is all of the picture.
+    """
+
+    source: str
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    bgr: bool = False
+    top: float = 1.0
+    size: tuple[int, int] | None = None
+    crop: float = 1.0
+
+    def tensor(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The pixels (height, width, planes) as a tensor (1, planes, height, width)."""
+        x = np.moveaxis(pixels, -1, 0)[::-1] if self.bgr else np.moveaxis(pixels, -1, 0)
+        mean, std = self._per_plane(len(x))
+        return ((x * np.float32(self.top / 255) - mean) / std)[None].astype(np.float32)
+
+    def pixels(self, y: Array) -> NDArray[np.uint8]:
+        """A tensor (planes, height, width) in these numbers, as pixels; what lies outside of them is cut."""
+        mean, std = self._per_plane(len(y))
+        x = (y * std + mean) * (255 / self.top)
+        x = x[::-1] if self.bgr else x
+        return np.moveaxis(np.clip(np.rint(np.nan_to_num(x)), 0, 255), 0, -1).astype(np.uint8)
+
+    def _per_plane(self, planes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        numbers: list[NDArray[np.float32]] = []
+        for what, given in (("mean", self.mean), ("std", self.std)):
+            if len(given) not in (1, planes):
+                raise UsageError(f"--{what} has {len(given)} numbers; the network takes {planes} planes")
+            numbers.append(np.asarray(given, np.float32).reshape(-1, 1, 1))
+        if not np.all(numbers[1]):
+            raise UsageError("--std cannot be 0")
+        return numbers[0], numbers[1]
+
+
+#: The preprocessings with a name.
+PREPROCESSINGS: Mapping[str, Preprocessing] = {
+    "unit": Preprocessing("pixels from 0 to 1: image.load of Torch"),
+    "imagenet": Preprocessing(
+        "fb.resnet.torch and its kin (datasets/imagenet.lua)",
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+        size=(224, 224),
+        crop=224 / 256,
+    ),
+    "caffe-bgr": Preprocessing(
+        "VGG by way of Caffe: neural-style, fast-neural-style (preprocess.vgg)",
+        (103.939, 116.779, 123.68),
+        bgr=True,
+        top=255.0,
+    ),
+    "tanh": Preprocessing("pixels from -1 to 1: pix2pix, CycleGAN, DCGAN", (0.5,), (0.5,)),
+    "openface": Preprocessing("OpenFace: an aligned face, pixels from 0 to 1", size=(96, 96)),
+    "enet": Preprocessing("ENet: pixels from 0 to 1"),
+    "waifu2x": Preprocessing("waifu2x: pixels from 0 to 1"),
+}
+
+
+def named(name: str) -> Preprocessing:
+    """The preprocessing of that name. UsageError where there is none."""
+    if name not in PREPROCESSINGS:
+        raise UsageError(f"--preprocess {name}: there are {', '.join(PREPROCESSINGS)}")
+    return PREPROCESSINGS[name]
+
+
+def from_checkpoint(root: object) -> Preprocessing | None:
+    """What a checkpoint says of its pictures, in ``transform``, ``stat``, ``opt`` or at its root; None without."""
+    for place, table in _tables(root):
+        mean, std = _numbers(table.get("mean")), _numbers(table.get("std"))
+        if mean:
+            top = 255.0 if max(abs(m) for m in mean) > 2 else 1.0
+            return Preprocessing(f"{place or 'the checkpoint'} in the file", mean, std or (1.0,), top=top)
+    return None
+
+
+def _tables(root: object) -> list[tuple[str, Mapping[Any, object]]]:
+    if not isinstance(root, (LuaTable, TorchObject)):
+        return []
+    found: list[tuple[str, Mapping[Any, object]]] = []
+    for key in ("transform", "stat", "opt", ""):
+        value = root.get(key) if key else root
+        if isinstance(value, (LuaTable, TorchObject)):
+            found.append((key, cast("Mapping[Any, object]", value)))
+    return found
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    """A mean or a deviation: a number, a table of such, or a tensor of one to four."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (float(value),)
+    if isinstance(value, LuaTable):
+        value = value.sequence()
+    if isinstance(value, (list, np.ndarray)) and 1 <= np.size(cast("Array", value)) <= 4:
+        try:
+            return tuple(float(v) for v in np.ravel(np.asarray(value, np.float64)))
+        except (TypeError, ValueError):
+            return ()
+    return ()
