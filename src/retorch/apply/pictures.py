@@ -81,9 +81,9 @@ def likeliest(scores: Array, labels: Sequence[str] = (), count: int = 5) -> list
     if labels and len(labels) != len(x):
         raise UsageError(f"--labels names {len(labels)} classes; the network has {len(x)}")
     likely = _probabilities(x)
-    order = np.argsort(-likely, kind="stable")[:count]
+    order = [int(i) for i in np.argsort(-likely, kind="stable")[:count]]
     names: list[str] = list(labels) if labels else [f"class {i + 1}" for i in range(len(x))]
-    return [Label(int(i) + 1, names[i], float(likely[i])) for i in order]
+    return [Label(i + 1, names[i], float(likely[i])) for i in order]
 
 
 def _probabilities(x: Array) -> Array:
