@@ -6,7 +6,7 @@ import io
 import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -118,6 +118,42 @@ def test_tds_vec() -> None:
     value = read(t7.new(1, "tds.Vec", t7.longs(3) + t7.num(5) + t7.new(2, "tds.Vec", t7.longs(0)) + t7.TRUE))
     assert value.sequence()[0::2] == [5, True]
     assert value[2].sequence() == []
+
+
+@pytest.mark.parametrize("typename", ["torch.Timer", "my.Thing"])
+def test_an_object_without_a_body(typename: str) -> None:
+    raw = t7.table(1, t7.text("it"), t7.new(2, typename, b""), t7.text("after"), t7.num(5), t7.text("on"), t7.TRUE)
+    value = read(raw)
+    assert (value["it"].typename, len(value["it"]), value["after"], value["on"]) == (typename, 0, 5, True)
+    assert written(value) == raw
+
+
+def test_a_timer_that_ends_the_file() -> None:
+    raw = t7.new(1, "torch.Timer", b"")
+    assert read(raw).bodyless
+    assert written(read(raw)) == raw
+
+
+def test_an_atomic_counter() -> None:
+    raw = t7.table(1, t7.text("it"), t7.new(2, "tds.AtomicCounter", t7.longs(7), version="V 0"), t7.num(1), t7.TRUE)
+    value = read(raw)
+    assert (value["it"]["value"], value[1]) == (7, True)
+    assert written(value) == raw
+
+
+@pytest.mark.parametrize("long_size", [8, 4])
+def test_a_generator(long_size: Literal[8, 4]) -> None:
+    state = bytes(i % 251 for i in range(5048 if long_size == 8 else 2544))
+    raw = t7.table(1, t7.text("it"), t7.new(2, "torch.Generator", state), t7.text("after"), t7.TRUE)
+    value = read(raw)
+    assert (value["it"]["state"].tobytes(), value["after"]) == (state, True)
+    assert written(value, long_size) == raw
+
+
+def written(value: object, long_size: Literal[8, 4] = 8) -> bytes:
+    file = io.BytesIO()
+    encode(file, value, Dialect("binary", long_size))
+    return file.getvalue()
 
 
 def test_a_data_parallel_table_begins_with_its_gpus() -> None:

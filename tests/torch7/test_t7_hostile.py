@@ -18,6 +18,10 @@ def float_tensor(sizes: list[int], strides: list[int], offset: int, held: bytes 
     return t7.tensor(1, "torch.FloatTensor", sizes, strides, offset, held)
 
 
+def owner_of(body: bytes) -> bytes:
+    return t7.table(1, t7.text("it"), t7.new(2, "my.Thing", body))
+
+
 HOSTILE: list[tuple[str, bytes, str, int]] = [
     ("a tag that does not exist", t7.table(1, t7.num(1), struct.pack("<i", 9)), "type tag (0 to 8), found 9", 24),
     ("a negative tag", t7.table(1, t7.num(1), struct.pack("<i", -1)), "type tag (0 to 8), found -1", 24),
@@ -44,6 +48,8 @@ HOSTILE: list[tuple[str, bytes, str, int]] = [
     ("a class name of binary", t7.new(1, "\1\2", b""), "expected a class name", 15),
     ("a class name that never ends", struct.pack("<iii", 4, 1, 2**30), "expected a class name or version", 8),
     ("a class with a body of its own", t7.new(1, "my.Thing", t7.num(1)), "my.Thing has a body of its own", 27),
+    ("a field with a body of its own", owner_of(t7.text("state")), "my.Thing has a body of its own", 49),
+    ("a Generator that is cut off", t7.new(1, "torch.Generator", bytes(5047)), "5048 bytes", 34),
     ("a tds.Hash of 2^60", t7.new(1, "tds.Hash", t7.longs(2**60)), "the size of a tds.Hash", 35),
     ("a tds.Vec of -1", t7.new(1, "tds.Vec", t7.longs(-1)), "the size of a tds.Vec", 34),
     ("a storage of 2^62", t7.new(1, "torch.ByteStorage", t7.longs(2**62)), "elements of a storage, found 0", 44),
@@ -125,7 +131,7 @@ def test_the_path_through_keys_that_are_no_names() -> None:
 
 def test_an_unknown_body_has_a_hint() -> None:
     with pytest.raises(FormatError) as caught:
-        read(t7.new(1, "torch.Timer", t7.num(1)))
+        read(t7.new(1, "my.Thing", t7.num(1)))
     assert caught.value.hint is not None
 
 

@@ -71,6 +71,11 @@ class Decorator(Wrapper):
             "outdevice",
             "tensortype",
             "print_interval",
+            "timer",
+            "numFwds",
+            "numBwds",
+            "summedFwdTime",
+            "summedBwdTime",
         }
         | {"print_forward", "nInputPlane", "s1x1", "e1x1", "e3x3", "activation", "castTo", "heavySerial"}
     )

@@ -170,14 +170,18 @@ def _dicts(keys: tuple[str | int, ...], rows: Iterable[tuple[Any, ...]]) -> list
             return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
+#: The class whose objects write nothing after their class's name: a Timer is made anew wherever it is read.
+TIMER = "torch.Timer"
+
+
 class TorchObject(MutableMapping[Any, Any]):
     """An instance of a class: its name and its fields, a Mapping like a table's.
 
     ``version`` is the number written before the class name, None in files from before versions. A ``tds.Hash`` holds
-    its entries and a ``tds.Vec`` its values at 1, 2, … .
+    its entries and a ``tds.Vec`` its values at 1, 2, … . ``bodyless`` are objects of which a file holds the class only.
     """
 
-    __slots__ = ("fields", "typename", "version")
+    __slots__ = ("bodyless", "fields", "typename", "version")
 
     def __init__(
         self, typename: str, fields: LuaTable | Mapping[Any, Any] | None = None, *, version: int | None = 1
@@ -185,6 +189,7 @@ class TorchObject(MutableMapping[Any, Any]):
         self.typename = typename
         self.version = version
         self.fields = fields if isinstance(fields, LuaTable) else LuaTable(fields or ())
+        self.bodyless = typename == TIMER
 
     def sequence(self) -> list[Any]:
         """The fields at 1, 2, 3, … up to the first that is missing."""

@@ -21,6 +21,9 @@ An index that came before is the same thing again. Bodies by class:
     tds.Vec         long count, count values
     nn.DataParallelTable, from version 2: a table of its GPUs, then as any other
     nn.GPU          a table of its tensor type and its device, which are fields too, then as any other
+    torch.Timer     nothing
+    torch.Generator the bytes of its struct, 5048 where a long has 8 bytes, 2544 where it has 4
+    tds.AtomicCounter  long
     any other       a table of its fields
 
 Binary: an ``int`` has 4 bytes, a ``double`` 8, a ``long`` 8 (4 on 32-bit machines and Windows, and then LongStorage's
@@ -34,6 +37,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, cast
+
+import numpy as np
 
 from retorch.errors import FormatError
 from retorch.torch7.binary import BinaryStream
@@ -59,6 +64,7 @@ _MOST_AT_ONCE = 8192
 _PATIENCE = 3
 _OWN_ENTRIES = ("tds.Hash", "tds.Vec")
 _NO_FIELDS = LuaTable()  # what an object has until its table of fields comes
+_BYTE = np.dtype("u1")
 
 
 class _Frame:
@@ -101,14 +107,18 @@ class Reader:
         self._frames: list[_Frame] = []
         self._typename = ""
         self._flat = -1  # where the value began that was just read, if it is a table of scalars or an object of such
+        self._assumed: FormatError | None = None  # what is wrong if there is more in the file than was read
         self.linked = False  # whether a tensor was followed by its storage: then the size of a long is right
 
     def read(self) -> Any:
         """The value; raises FormatError with the byte and the path at which the file is wrong."""
         try:
-            return self._walk()
+            value = self._walk()
         except FormatError as error:
             raise self._located(error) from None
+        if self._assumed is not None and self.stream.pos < self.stream.end:
+            raise self._assumed
+        return value
 
     def _walk(self) -> Any:
         stream, frames = self.stream, self._frames
@@ -286,6 +296,13 @@ class Reader:
             frames.append(_Frame(count, lambda values: fill(_numbered(values)), False, typename))
         elif typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
             frames.append(_Frame(2, lambda values: self._headed(value, "gpuAssignments", *values)))
+        elif typename == "tds.AtomicCounter":
+            (count,) = self.stream.longs(1, "the value of a tds.AtomicCounter")
+            value.fields = LuaTable({"value": count})
+        elif typename == "torch.Generator":
+            value.fields = LuaTable({"state": self._generator()})
+        elif value.bodyless:
+            value.fields = LuaTable()
         elif typename == "nn.GPU":
             frames.append(_Frame(2, lambda values: self._headed(value, "", *values)))
         else:
@@ -294,18 +311,29 @@ class Reader:
 
     def _fields(self, value: TorchObject, mark: int) -> int | None:
         """The table of an ordinary object's fields, read into the object itself."""
+        if self._has_no_body():
+            value.bodyless, value.fields = True, LuaTable()
+            self._assumed = self._assumed or self._located(_own_body(value, self.stream.pos))
+            return None
         if self.stream.tag() != TABLE:
-            raise FormatError(
-                f"{value.typename} has a body of its own, not a table of fields",
-                offset=self.stream.mark,
-                hint="its class wrote itself in a way that only its own code can read",
-            )
+            raise _own_body(value, self.stream.mark)
         holder: list[Any] = []
         tag = self._table(holder)
         value.fields = holder[0]
         if self._flat >= 0:
             self._flat = mark
         return tag
+
+    def _has_no_body(self) -> bool:
+        """Whether the object being read, the value of a field, is followed by the name of the next field at once."""
+        frame = self._frames[-1]
+        return frame.pairs and len(frame.items) % 2 == 0 and self.stream.name_follows()
+
+    def _generator(self) -> TorchStorage:
+        """The bytes of a random generator: five numbers, 624 of its state, three doubles and a flag."""
+        count = 2544 if self.stream.dialect.long_size == 4 else 5048
+        self.stream.met_long = True
+        return self.stream.elements(_BYTE, count)
 
     def _headed(self, value: TorchObject, name: str, header: Any, fields: Any) -> None:
         """A body of two: what stands in front becomes the field ``name``, if it is not one of the fields anyway."""
@@ -385,6 +413,14 @@ class Reader:
         if self._typename:
             inside += f" (the last class was {self._typename})"
         return FormatError(error.detail, offset=error.offset, path=inside, hint=error.hint)
+
+
+def _own_body(value: TorchObject, offset: int) -> FormatError:
+    return FormatError(
+        f"{value.typename} has a body of its own, not a table of fields",
+        offset=offset,
+        hint="its class wrote itself in a way that only its own code can read",
+    )
 
 
 def _numbered(values: list[Any]) -> list[Any]:

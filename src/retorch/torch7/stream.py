@@ -109,6 +109,16 @@ class Stream(ABC):
             raise FormatError(f"expected a type tag (0 to 8), found {tag}", offset=self.mark)
         return tag
 
+    def name_follows(self) -> bool:
+        """Whether a string follows that can be the name of a field."""
+        pos, mark = self.pos, self.mark
+        try:
+            return self.tag() == STRING and self.raw(self.int("a string length"), "a string").decode().isidentifier()
+        except (FormatError, UnicodeDecodeError):
+            return False
+        finally:
+            self.pos, self.mark = pos, mark
+
     def boolean(self) -> bool:
         """A boolean."""
         pos = self.pos

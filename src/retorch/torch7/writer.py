@@ -161,6 +161,8 @@ class _Writer:
             return
         self._class(value.typename, value.version)
         fields = value.fields
+        if value.bodyless:
+            return
         if value.typename == "tds.Hash":
             self.sink.long(len(fields))
             self._go_on(fields.items(), keyed=True)
@@ -170,6 +172,10 @@ class _Writer:
                 raise UsageError("a tds.Vec whose keys are not 1, 2, 3, …")
             self.sink.long(len(values))
             self._go_on(enumerate(values, start=1))
+        elif value.typename == "tds.AtomicCounter":
+            self.sink.long(int(fields["value"]))
+        elif value.typename == "torch.Generator":
+            self.sink.elements(np.asarray(fields["state"], np.uint8))
         elif value.typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
             self._go_on([("gpuAssignments", fields.get("gpuAssignments")), (None, fields)])
         elif value.typename == "nn.GPU":
