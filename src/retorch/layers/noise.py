@@ -116,7 +116,7 @@ class Contiguous(Layer):
         return op.write(given, op.Identity(x))
 
 
-@layer("nn.Dropout", "nn.SeqDropout", kind="dropout")
+@layer("nn.Dropout", "nn.SeqDropout", "nn.LowMemDropout", kind="dropout")
 class Dropout(Drawing):
     """x; x · (1 − p) in the first version, whose files lack ``v2``
 

@@ -102,6 +102,18 @@ def pairs(rng: np.random.Generator) -> Rows:
         yield "4", module("nn.StereoJoin1", tmp=noise(rng, 1)), x, y
 
 
+def shifts(rng: np.random.Generator) -> Rows:
+    for disp_max in (2, 3, 5):
+        c, h, w = (int(v) for v in rng.integers(1, 5, 3))
+        w += 4
+        x = noise(rng, 2, c, h, w)
+        y = np.full((1, disp_max, h, w), math.nan)
+        for d, a, b in np.ndindex(disp_max, h, w):
+            if b >= d:
+                y[0, d, a, b] = -sum(float(x[0, k, a, b]) * float(x[1, k, a, b - d]) for k in range(c))
+        yield f"{disp_max}", module("nn.StereoJoin", disp_max=disp_max, direction=-1), x, y
+
+
 def one_by_one(rng: np.random.Generator) -> Rows:
     for name in ("nn.SpatialConvolution1_fw", "jzt.SpatialConvolution1_fw"):
         for _ in range(5):
@@ -170,7 +182,17 @@ def opennmt(rng: np.random.Generator) -> Rows:
 
 
 ROWS = named(
-    watchers, grams, adain, coordinates, unit_vectors, pairs, one_by_one, sequences, times_batches_channels, opennmt
+    watchers,
+    grams,
+    adain,
+    coordinates,
+    unit_vectors,
+    pairs,
+    shifts,
+    one_by_one,
+    sequences,
+    times_batches_channels,
+    opennmt,
 )
 
 
@@ -193,10 +215,9 @@ def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("net", "reason"),
     [
-        (module("nn.StereoJoin", disp_max=228, direction=-1), "undefined"),
         (module("nn.BeamableMM", beam=5), "beam of 5"),
     ],
-    ids=["stereo", "beam"],
+    ids=["beam"],
 )
 def test_what_has_no_meaning_is_refused(net: Module, reason: str) -> None:
     assert [reason in problem.reason for problem in net.problems] == [True]
@@ -206,11 +227,13 @@ def test_what_has_no_meaning_is_refused(net: Module, reason: str) -> None:
     ("net", "shapes"),
     [
         (module("nn.StereoJoin1"), (3, 2, 4, 4)),
+        (module("nn.StereoJoin", disp_max=3), (1, 2, 4, 4)),
+        (module("nn.StereoJoin", disp_max=5), (2, 2, 4, 4)),
         (module("nn.Normalize2"), (2, 4, 4)),
         (module("nn.GramMatrix"), (4, 4)),
         (module("nn.MaxCoord"), (4, 4)),
     ],
-    ids=["odd", "vectors", "gram", "coordinates"],
+    ids=["odd", "one image", "too many shifts", "vectors", "gram", "coordinates"],
 )
 def test_inputs_that_do_not_fit(net: Module, shapes: tuple[int, ...]) -> None:
     with pytest.raises(UnsupportedError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,27 +54,51 @@ class StereoJoin1(Layer):
 
 @layer("nn.StereoJoin", kind="join")
 class StereoJoin(Layer):
-    """x: MC-CNN takes this last module off before it runs the network, and compares the two images by other means
+    """y[d, h, w] = −Σ L[h, w] · R[h, w − d] over the planes, for the shifts d < ``disp_max`` of two images (2, C, H, W)
 
-    It saves its networks with a StereoJoin of one shift (``disp_max`` 1) in that place, and has no code that runs it.
+    Where R has no such pixel the CUDA code writes nothing, and MC-CNN puts NaN there before: so does this.
+    MC-CNN saves its networks with a StereoJoin of one shift as the last module, and takes it off before it runs them:
+    of one shift it gives x itself.
     """
 
     disp_max: int = 1
-    container: ClassVar[bool] = True
     ignored = frozenset({"direction", "output_L"})
 
     def setup(self, bind: Binder) -> None:
-        if self.disp_max != 1:
-            raise Refusal(
-                f"compares two images at {self.disp_max} shifts, and leaves places without a partner undefined"
-            )
-        bind.notes.append(f"{self.path or '(root)'} {self.typename}: left out, as MC-CNN takes it off before a run")
+        if self.disp_max == 1:
+            bind.notes.append(f"{self.path or '(root)'} {self.typename}: left out, as MC-CNN takes it off before a run")
+
+    def check(self, x: Array | Value) -> None:
+        check_rank(x, 4)
+        if x.shape[0] != 2:
+            raise Refusal(f"takes two images, not {x.shape[0]}")
+        if self.disp_max > x.shape[3]:
+            raise Refusal(f"compares at {self.disp_max} shifts, more than the images are wide")
 
     def forward(self, x: Array) -> Array:
-        return x
+        if self.disp_max == 1:
+            return x
+        self.check(x)
+        left, right = x
+        _, height, width = left.shape
+        y = np.full((1, self.disp_max, height, width), np.nan, x.dtype)
+        for d in range(self.disp_max):
+            y[0, d, :, d:] = -(left[:, :, d:] * right[:, :, : width - d]).sum(axis=0)
+        return y
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return x
+        if self.disp_max == 1:
+            return x
+        self.check(x)
+        left, right = op.many("Split", 2, x, axis=0, num_outputs=2)
+        _, _, height, width = x.shape
+        shifted: list[Value] = []
+        for d in range(self.disp_max):
+            pair = op.Slice(left, [d], [width], [3]), op.Slice(right, [0], [width - d], [3])
+            product = op.Neg(op.ReduceSum(op.Mul(*pair), [1], keepdims=1))
+            nothing = np.full((1, 1, height, d), np.nan, np.float32)
+            shifted.append(op.Concat(nothing, product, axis=3) if d else product)
+        return op.Concat(*shifted, axis=1)
 
 
 @layer("nn.SpatialConvolution1_fw", "jzt.SpatialConvolution1_fw", kind="conv")

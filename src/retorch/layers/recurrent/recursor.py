@@ -117,7 +117,7 @@ def _first_value(op: Builder, x: Value, given: Array | None, size: int) -> Value
     return op.constant(np.zeros(size, np.float32)) if x.rank == 1 else zeros_for(op, x, [size])
 
 
-@layer("nn.FastLSTM", "nn.RecLSTM", kind="lstm")
+@layer("nn.FastLSTM", "nn.RecLSTM", "nn.BNFastLSTM", kind="lstm")
 class FastLSTM(HiddenStep):
     """{h, c} = inner{x, h, c}; gives h; (N, D) or (D); h and c start at zero"""
 

@@ -1,10 +1,10 @@
-"""Sequences as fairseq and OpenNMT published them."""
+"""Sequences as fairseq published them: convolutions over time, attention, decoding one step at a time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from retorch.layers.product import MM
 from retorch.layers.projects.detection import pair
 from retorch.layers.table.arithmetic import CAddTable
 from retorch.layers.wrapper import Decorator
+from retorch.torch7 import LuaTable
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -136,38 +137,84 @@ class TemporalConvolutionTBC(Layer):
         return op.Transpose(y, perm=[2, 0, 1])
 
 
-@layer("onmt.Network", "onmt.WordEmbedding", "onmt.FeaturesEmbedding", "onmt.LSTM", "onmt.GRU", kind="wrapper")
-class Network(Layer):
-    """net(x): a step of a recurrence or an embedding, of OpenNMT"""
+@layer("nn.LinearizedConvolution", kind="fc")
+class LinearizedConvolution(Layer):
+    """weight · (the last ``kw`` steps) + bias: of the first step of a sequence, before which there are zeros
+
+    x is (N, T, C), of which the last step counts, the result (N, 1, O). The decoder moves the steps on itself, between
+    two runs of the network; what a file kept of earlier ones is not part of the network.
+    """
+
+    kw: int
+    weight: Array
+    bias: Array
+    ignored = frozenset({"inputBuffer", "tmpBuffer", "tmp"})
+
+    def take(self, weight: Array, bias: Array) -> None:
+        """The weights (O, kw, C) of the convolution that it stands for."""
+        self.kw = weight.shape[1]
+        self.weight, self.bias = planes(weight.reshape(len(weight), -1)), bias
+
+    def last(self, x: Array | Value) -> Array:
+        """The weights (O, C) for the last step."""
+        check_rank(x, 3)
+        if self.kw < 1:
+            raise Refusal("was never given the weights of its convolution")
+        if self.kw < 2 and x.shape[1] != 1:
+            raise Refusal(f"takes one step, not {x.shape[1]}")
+        features = self.weight.shape[1] // self.kw
+        if x.shape[2] != features:
+            raise Refusal(f"takes {features} features, not {x.shape[2]}")
+        return self.weight[:, -features:]
+
+    def forward(self, x: Array) -> Array:
+        return x[:, -1:] @ self.last(x).T + self.bias
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        weight = op.weight(planes(self.last(x)), "w")
+        last = x if x.shape[1] == 1 else op.Slice(x, [x.shape[1] - 1], [x.shape[1]], [1])
+        return op.Unsqueeze(op.Gemm(op.Squeeze(last, [1]), weight, op.weight(self.bias, "b"), transB=1), [1])
+
+
+@layer("nn.TrainTestLayer", "nn.ConvBlockTrainTestLayer", kind="wrapper")
+class TrainTestLayer(Layer):
+    """modules[2](x): the module for evaluation; the other is for training
+
+    In training's state, a convolutional block gives its weights to the module for evaluation first.
+    """
 
     container: ClassVar[bool] = True
-    net: Layer
-    ignored = frozenset(
-        {"modules", "vocabSize", "fix", "outputSize", "dropout", "numEffectiveLayers", "regularization", "args", "opt"}
-        | {"batchNorm", "eps", "momentum", "affine", "recurrents", "name", "version"}
-    )
+    modules: object = None
+    train: bool = False
+    ignored = frozenset({"onTrain", "onEvaluate"})
+
+    def setup(self, bind: Binder) -> None:
+        held = cast("list[object]", self.modules.sequence()) if isinstance(self.modules, LuaTable) else []
+        if len(held) != 2:
+            raise Refusal(f"holds {len(held)} modules, not one for training and one for evaluation")
+        at = f"{self.path}.modules".removeprefix(".")
+        self.inner = bind(held[1], f"{at}[2]")
+        if not self.train:
+            return
+        if self.typename != "nn.ConvBlockTrainTestLayer":
+            raise Refusal("makes its module for evaluation by a function in the file, which is not run")
+        convolution = _convolution(bind(held[0], f"{at}[1]"))
+        if convolution is None or not isinstance(self.inner, LinearizedConvolution):
+            raise Refusal("holds no convolution for training and a linear one for evaluation")
+        self.inner.take(convolution.weight.transpose(2, 0, 1), convolution.bias)
 
     def children(self) -> Iterable[Layer]:
-        return (self.net,)
+        return (self.inner,)
 
     def forward(self, x: Nested) -> Nested:
-        return self.net(x)
+        return self.inner(x)
 
     def lower(self, op: Builder, x: Values) -> Values:
-        return op.call(self.net, x)
+        return op.call(self.inner, x)
 
 
-@layer("onmt.Attention", "onmt.GlobalAttention", "onmt.MaskedSoftmax", kind="wrapper")
-class Attention(Network):
-    """net(x): what a decoder's step looks at, of OpenNMT"""
-
-
-@layer("onmt.Generator", "onmt.FeaturesGenerator", kind="wrapper")
-class Generator(Network):
-    """net(x), of a table net(x1): the scores of words, of OpenNMT"""
-
-    def forward(self, x: Nested) -> Nested:
-        return self.net(x[0] if isinstance(x, list) else x)
-
-    def lower(self, op: Builder, x: Values) -> Values:
-        return op.call(self.net, x[0] if isinstance(x, list) else x)
+def _convolution(block: Layer) -> TemporalConvolutionTBC | None:
+    """The convolution in the second module of a block."""
+    inside = list(block.children())
+    wrapped = list(inside[1].children()) if len(inside) > 1 else []
+    return wrapped[0] if wrapped and isinstance(wrapped[0], TemporalConvolutionTBC) else None

@@ -1,0 +1,99 @@
+"""What the heads of neural Turing machines compute, element by element as their Lua."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from building import module
+from layers.rows import Row, every, named, noise
+from retorch.engines.caffe2_runtime import Runtime
+from retorch.errors import UnsupportedError
+from retorch.module import Module
+
+Rows = Iterator[tuple[str, Module, Any, Any]]
+
+
+def circular(rng: np.random.Generator) -> Rows:
+    for size, taps in ((5, 3), (4, 3), (6, 1), (7, 5), (3, 2), (3, 3)):
+        v, k = noise(rng, size), noise(rng, taps)
+        y = np.zeros(size)
+        for i in range(1, size + 1):
+            for j in range(1, taps + 1):
+                at = i + taps // 2 - j + 1
+                at += size if at < 1 else -size if at > size else 0
+                y[i - 1] += float(k[j - 1]) * float(v[at - 1])
+        yield f"{size}-{taps}", module("nn.CircularConvolution", size=size), [v, k], y
+
+
+def outer(rng: np.random.Generator) -> Rows:
+    u, v, w = noise(rng, 2), noise(rng, 3), noise(rng, 4)
+    yield "2", module("nn.OuterProd"), [u, v], np.array([[float(a) * float(b) for b in v] for a in u])
+    three = [[[float(a) * float(b) * float(c) for c in w] for b in v] for a in u]
+    yield "3", module("nn.OuterProd"), [u, v, w], np.array(three)
+
+
+def by_numbers(rng: np.random.Generator) -> Rows:
+    for shape in ((4,), (2, 3)):
+        v = np.abs(noise(rng, *shape)) + np.float32(0.1)
+        for numbers in (np.array([1.7], np.float32), np.array([0.6, 5.0], np.float32)):
+            s = float(numbers[0])
+            wide = v.astype(float)
+            yield f"{shape}-{s:.1f}-pow", module("nn.PowTable"), [v, numbers], np.exp(s * np.log(wide))
+            yield f"{shape}-{s:.1f}-mul", module("nn.ScalarMulTable"), [v, numbers], wide * s
+            yield f"{shape}-{s:.1f}-div", module("nn.ScalarDivTable"), [v, numbers], wide / s
+
+
+def cosines(rng: np.random.Generator) -> Rows:
+    for smooth in (1e-3, 0.5):
+        m, k = noise(rng, 4, 3), noise(rng, 3)
+        m[1] = 0
+        y: list[float] = []
+        for row in m.astype(float):
+            dot = sum(float(a) * float(b) for a, b in zip(row, k, strict=True))
+            size = math.sqrt(sum(float(a) ** 2 for a in row)) * math.sqrt(sum(float(b) ** 2 for b in k))
+            y.append(dot / (size + smooth))
+        yield f"{smooth}", module("nn.SmoothCosineSimilarity", smooth=smooth), [m, k], np.array(y)
+
+
+def printers(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3)
+    yield "print", module("nn.Print", label="here"), x, x
+
+
+ROWS = named(circular, outer, by_numbers, cosines, printers)
+
+
+@every(ROWS)
+def test_formula(row: Row) -> None:
+    row.agrees_by_formula()
+
+
+@every(ROWS)
+def test_converted(row: Row) -> None:
+    row.agrees_converted()
+
+
+@pytest.mark.caffe2
+@every(ROWS)
+def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+    row.agrees_in_caffe2(caffe2, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("net", "shapes"),
+    [
+        (module("nn.CircularConvolution"), [(2,), (9,)]),
+        (module("nn.OuterProd"), [(2,)]),
+        (module("nn.SmoothCosineSimilarity"), [(3,), (3,)]),
+    ],
+    ids=["around twice", "one vector", "no matrix"],
+)
+def test_inputs_that_do_not_fit(net: Module, shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(UnsupportedError):
+        net.forward([np.zeros(shape, np.float32) for shape in shapes])
