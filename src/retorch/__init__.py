@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retorch.apply.sampling import sample
+    from retorch.archive import batch
     from retorch.conversion import convert
     from retorch.layers.base.layer import Layer, layer
     from retorch.module import Module, load
@@ -31,6 +32,7 @@ _HOMES = {
     "Module": "retorch.module",
     "Network": "retorch.network",
     "TorchObject": "retorch.torch7",
+    "batch": "retorch.archive",
     "convert": "retorch.conversion",
     "layer": "retorch.layers.base.layer",
     "load": "retorch.module",
@@ -47,6 +49,7 @@ __all__ = [
     "Module",
     "Network",
     "TorchObject",
+    "batch",
     "convert",
     "layer",
     "load",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from retorch.cli import check, clean, convert, export, inspect, install, sample, verify, view
+from retorch.cli import batch, check, clean, convert, export, inspect, install, sample, verify, view
 from retorch.cli import run as run_command
 from retorch.cli.exit_codes import explain
 
@@ -46,6 +46,7 @@ run_command.register(app)
 sample.register(app)
 view.register(app)
 install.register(app)
+batch.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import zipfile
 import zlib
 from pathlib import Path
@@ -57,24 +56,10 @@ def _nested(text: str) -> list[Any]:
     return cast("list[Any]", found)
 
 
-def load_plugins(files: list[Path]) -> None:
-    """Run the user's own layer files, which register their classes.
-
-    Raises:
-        UsageError: a file that cannot be run.
-    """
-    for file in files:
-        if not file.is_file():
-            raise UsageError(f"--plugin {file}: no such file")
-        try:
-            runpy.run_path(str(file), run_name=f"retorch_plugin_{file.stem}")
-        except (Exception, SystemExit) as error:
-            raise UsageError(f"--plugin {file}: {type(error).__name__}: {error}") from error
-
-
 def load_module(file: Path, at: str | None, plugins: list[Path] | None = None) -> Module:
     """The network in a file, with everything in the way of errors said about that file."""
     from retorch.cli.exit_codes import about
+    from retorch.layers.plugins import load_plugins
     from retorch.module import load
 
     load_plugins(plugins or [])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import load_plugins
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
@@ -48,6 +47,7 @@ def inspect(
 ) -> None:
     from retorch import module
     from retorch.cli import object_tree
+    from retorch.layers.plugins import load_plugins
     from retorch.torch7 import open_file
     from retorch.torch7.paths import follow
 

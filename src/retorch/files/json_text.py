@@ -7,14 +7,15 @@ import math
 from typing import Any, cast
 
 
-def dumps(value: Any, *, indent: int = 1) -> str:
+def dumps(value: Any, *, indent: int | None = 1) -> str:
     """The text of ``value``, with ``null`` for numbers that JSON does not have; paths and the like as text."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, default=str, allow_nan=False)
+    return json.dumps(finite(value), indent=indent, ensure_ascii=False, default=str, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in cast("dict[str, Any]", value).items()}
+        return {key: finite(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in cast("list[Any]", value)]
+        return [finite(item) for item in cast("list[Any]", value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -13,6 +14,9 @@ from retorch.errors import EngineError, UsageError
 from retorch.graph import onnx_file
 
 Array: TypeAlias = NDArray[Any]
+
+#: An environment variable: how many threads a session may use; by default one for every core.
+THREADS = "RETORCH_THREADS"
 
 #: onnxruntime's levels: 3 is errors only.
 _SILENT = 4  # what goes wrong is in the exception
@@ -26,6 +30,7 @@ class Session:
         options.log_severity_level = _SILENT
         # Threads that wait for work must not take the processor from other programs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = _threads()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         weights = onnx_file.large_weights(model)
         proto = onnx_file.skeleton(model, weights)
@@ -74,6 +79,12 @@ def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
     present = {value.name for value in clone.graph.outputs}
     clone.graph.outputs.extend(made[name] for name in names if name not in present)
     return clone
+
+
+def _threads() -> int:
+    """What the user allows; 0, which leaves it to onnxruntime, where they say nothing that is a number."""
+    text = os.environ.get(THREADS, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _brief(error: Exception) -> str:

@@ -125,7 +125,7 @@ def recognise(head: bytes) -> tuple[str, str] | None:
 
 def refuse_foreign(head: bytes) -> None:
     """Raise a FormatError that names the kind of a file whose first bytes cannot begin a ``.t7``."""
-    if _may_be_torch7(head):
+    if may_be_torch7(head):
         return
     known = recognise(head[:_HEAD])
     if known is None:
@@ -137,7 +137,7 @@ def refuse_foreign(head: bytes) -> None:
     raise FormatError(f"not a Torch7 file but {what}", offset=0, hint=hint or None)
 
 
-def _may_be_torch7(head: bytes) -> bool:
+def may_be_torch7(head: bytes) -> bool:
     """Whether a type tag stands first: 0 to 8 as a 4-byte integer of either order, or as a line of ASCII."""
     if head[0] <= 8:
         return head[1:4] == bytes(len(head[1:4])) or (head[:3] == bytes(3) and head[3] <= 8)

@@ -1,0 +1,127 @@
+"""What a batch is asked to do, as it travels from the client to the worker to the process that does it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from retorch.errors import UsageError
+
+if TYPE_CHECKING:
+    from retorch.graph.lowering import Example
+
+TARGETS: Final = ("caffe2", "onnx")
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What decides what is written; a batch that is resumed must be asked the same.
+
+    Attributes:
+        to: the targets.
+        verify: compare what was written with the reference.
+        reports: write a report page beside it.
+        plugins: Python files that register layers.
+        inputs: shapes of inputs, by path, end of a path, name, name without suffix, or SHA-256.
+    """
+
+    to: tuple[str, ...] = ("caffe2",)
+    verify: bool = True
+    reports: bool = False
+    plugins: tuple[str, ...] = ()
+    inputs: Mapping[str, Example] = field(default_factory=dict[str, "Example"])
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done. UsageError."""
+        unknown = [name for name in self.to if name not in TARGETS]
+        if unknown or not self.to:
+            raise UsageError(f"--to {', '.join(unknown)}: there are {', '.join(TARGETS)}")
+        for shape in self.inputs.values():
+            shape_from_json(shape)
+        if self.reports and not self.verify:
+            raise UsageError("a report shows what verification finds", hint="leave out --no-verify")
+
+    def input_of(self, path: str, sha256: str) -> Example | None:
+        """The shape that was given for a file."""
+        if not self.inputs:
+            return None
+        name = re.split(r"[/!]", path)[-1]
+        keys = (sha256, path, name, name.partition(".")[0])
+        found = next((self.inputs[key] for key in keys if key in self.inputs), None)
+        if found is not None:
+            return found
+        return next((shape for key, shape in self.inputs.items() if "/" in key and path.endswith("/" + key)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """From what ``to_json`` gave, after a way through JSON."""
+        inputs = {name: shape_from_json(value) for name, value in stored["inputs"].items()}
+        return cls(tuple(stored["to"]), stored["verify"], stored["reports"], tuple(stored["plugins"]), inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may use.
+
+    Attributes:
+        memory: bytes of memory of its own; a file that is mapped does not count.
+        seconds: by the clock.
+    """
+
+    memory: int = 4 << 30
+    seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        """UsageError for limits under which nothing runs."""
+        if self.memory < 64 << 20:
+            raise UsageError("--max-memory: less than 64M is not enough for the smallest network")
+        if not self.seconds > 0:
+            raise UsageError("--time-limit: must be more than 0")
+
+
+def memory_size(text: str) -> int:
+    """``4G``, ``512M`` or a number of bytes.
+
+    Raises:
+        UsageError: anything else.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise UsageError(f"{text!r} is not an amount of memory", hint="for example 4G or 512M")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def shape_from_json(value: object) -> Example:
+    """A shape, or a table of such, after a way through JSON, which has lists only: one of numbers is a shape.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise UsageError(
+            f"{value!r} is not the shape of an input", hint="a shape is (1, 3, 224, 224), a table a list of such"
+        )
+    items = cast("list[object]", value)
+    sizes = [item for item in items if isinstance(item, int)]
+    if len(sizes) == len(items):
+        return tuple(sizes)
+    return [shape_from_json(item) for item in items]
+
+
+def absolute(plugins: tuple[str | Path, ...]) -> tuple[str, ...]:
+    """Workers stand in another folder."""
+    return tuple(str(Path(path).resolve()) for path in plugins)
+
+
+def text(options: Options) -> str:
+    """To compare with those of an earlier batch."""
+    return json.dumps(options.to_json(), sort_keys=True)
