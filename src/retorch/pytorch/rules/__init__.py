@@ -1,0 +1,1 @@
+"""Rules by family: how layers are said in PyTorch; see ``retorch.pytorch.rule``."""
