@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import onnx_ir as ir
 from retorch.layers.base.layer import Array, Layer, Refusal
 from retorch.pytorch.operators import said
 from retorch.pytorch.part import Part, State, Written, counted
-from retorch.pytorch.source import WIDTH, call, laid_out, number
+from retorch.pytorch.source import call, laid_out, number, parsed
 from retorch.pytorch.trace import Flowing, Scope, flat
 
 if TYPE_CHECKING:
@@ -43,16 +44,16 @@ class Flow:
         else:
             self._bind(scope.given, scope.enter, "x")
         self._emit(scope)
-        self.lines += laid_out(f"return {self._text(scope.made)}", 0)
+        self.lines += laid_out(parsed(self._text(scope.made)), 0, "return ", room=8)
         base = self.base()
         init: list[str] = []
         for key, state in self.states.items():
             sizes = ", ".join(map(str, state.array.shape)) or "()"
             if state.trained:
-                init += laid_out(call("nn.Parameter", [f"torch.empty({sizes})"]), 0, f"self.{key} = ")
+                init += laid_out(call("nn.Parameter", [f"torch.empty({sizes})"]), 0, f"self.{key} = ", room=8)
             else:
                 dtype = "" if state.array.dtype.kind == "f" else f", dtype=torch.{state.array.dtype.name}"
-                init += laid_out(call("self.register_buffer", [f'"{key}"', f"torch.empty({sizes}{dtype})"]), 0)
+                init += laid_out(call("self.register_buffer", [f'"{key}"', f"torch.empty({sizes}{dtype})"]), 0, room=8)
         return Written(name, base, "", init, self.lines)
 
     def base(self) -> str:
@@ -128,7 +129,7 @@ class Flow:
             states = self.planner.part(owner).states
         else:
             states = self.states
-        name = self._state_name(states, field or blob.rpartition("_")[2] or "constant", array, trained)
+        name = self._state_name(states, field or re.sub(r"^.*?_|[\W\d]*$", "", blob) or "constant", array, trained)
         states.setdefault(name, State(np.array(array), field if trained or mine else None, trained))
         where = self.access(owner) if trained and not mine else "self"
         return f"{where}.{name}"
@@ -185,30 +186,7 @@ class Flow:
         left = self._target(made, now)
         if left == right:
             return
-        if len(left) + len(right) + 3 + 8 <= WIDTH:
-            self.lines.append(f"{left} = {right}")
-            return
-        self.lines += broken(left, right)
-
-
-def broken(left: str, right: str) -> list[str]:
-    """A long assignment: the arguments of the outermost call on lines of their own."""
-    head, _, rest = right.partition("(")
-    if not rest.endswith(")"):
-        return [f"{left} = (", f"    {right}", ")"]
-    items: list[str] = []
-    depth, item = 0, ""
-    for letter in rest[:-1]:
-        depth += (letter in "([{") - (letter in ")]}")
-        if depth < 0:
-            return [f"{left} = (", f"    {right}", ")"]
-        if letter == "," and depth == 0:
-            items.append(item.strip())
-            item = ""
-        else:
-            item += letter
-    items.append(item.strip())
-    return [f"{left} = {head}(", *(f"    {i}," for i in items if i), ")"]
+        self.lines += laid_out(parsed(right), 0, f"{left} = ", room=8)
 
 
 def _letters() -> Iterator[str]:

@@ -110,6 +110,19 @@ def reduction(name: str) -> Said:
     return said
 
 
+def extreme(name: str) -> Said:
+    """Of equal ones, the first gets the gradient."""
+
+    def said(n: Node) -> str:
+        axes = _axes(n, 1)
+        if len(axes) > 1:
+            return reduction("a" + name)(n)
+        keep = ", keepdim=True" if n.attribute("keepdims", 1) else ""
+        return f"{receiver(n)}.{name}({axes[0]}{keep})[0]"
+
+    return said
+
+
 def _norm(order: int) -> Said:
     def said(n: Node) -> str:
         axes = _axes(n, 1)
@@ -349,6 +362,19 @@ def _lrn(n: Node) -> str:
     return f"F.local_response_norm({n[0]}, {n.attribute('size')}{more})"
 
 
+def _cells(n: Node) -> str:
+    """A recurrent operator, by the function of its name in the library."""
+    given = [n[0], n[1], n[2], n[3]]
+    states = [(name, n[i]) for i, name in ((5, "h"), (6, "c")) if n.has(i)]
+    if n.has(4):
+        raise Refusal(f"cannot be said in PyTorch: its operator {n.kind} takes lengths")
+    if n.kind == "GRU" and n.attribute("linear_before_reset", 0):
+        states.append(("reset_after", "True"))
+    if n.kind == "RNN" and n.attribute("activations", ["Tanh"])[0] == "Relu":
+        states.append(("function", "torch.relu"))
+    return f"{n.kind.lower()}({', '.join([*given, *(f'{name}={value}' for name, value in states)])})"
+
+
 def _where(n: Node) -> str:
     return f"torch.where({n[0]}, {n[1]}, {n[2]})"
 
@@ -378,6 +404,7 @@ OPERATORS: Mapping[str, Said] = {
     "Expand": lambda n: f"{receiver(n)}.expand({', '.join('-1' if d == 1 else str(d) for d in n.ints(1))})",
     "Floor": method("floor"),
     "Gather": _gather,
+    "GRU": _cells,
     "GatherElements": lambda n: f"{receiver(n)}.gather({n.attribute('axis', 0)}, {n[1]})",
     "Gemm": _gemm,
     "Greater": infix(">"),
@@ -386,6 +413,7 @@ OPERATORS: Mapping[str, Said] = {
     "InstanceNormalization": lambda n: (
         f"F.instance_norm({n[0]}, weight={n[1]}, bias={n[2]}, eps={number(n.attribute('epsilon', 1e-5))})"
     ),
+    "LSTM": _cells,
     "LRN": _lrn,
     "LeakyRelu": lambda n: f"F.leaky_relu({n[0]}{_options(negative_slope=(number(n.attribute('alpha', 0.01)), '0.01'))})",
     "Less": infix("<"),
@@ -402,11 +430,12 @@ OPERATORS: Mapping[str, Said] = {
     "PRelu": lambda n: f"torch.where({n[0]} > 0, {n[0]}, {n[0]} * {n[1]})",
     "Pad": _pad,
     "Pow": lambda n: f"{receiver(n)} ** {n[1]}",
+    "RNN": _cells,
     "ReduceL1": _norm(1),
     "ReduceL2": _norm(2),
-    "ReduceMax": reduction("amax"),
+    "ReduceMax": extreme("max"),
     "ReduceMean": reduction("mean"),
-    "ReduceMin": reduction("amin"),
+    "ReduceMin": extreme("min"),
     "ReduceSum": reduction("sum"),
     "Relu": method("relu"),
     "Reshape": _reshape,

@@ -61,6 +61,8 @@ class Part:
     callable: bool = True
     how: How = "module"
     layer: Layer | None = None
+    #: whether the modules inside stand before the other arguments
+    children_first: bool = False
 
     def same(self, other: Part) -> bool:
         """Whether both are constructed alike."""
@@ -76,7 +78,8 @@ class Part:
         """The call that constructs it."""
         args = [literal(value) for value in self.args]
         if self.written is None:
-            args += self.children_as_arguments()
+            inside = self.children_as_arguments()
+            args = [*inside, *args] if self.children_first else [*args, *inside]
         return call(function or self.name, args, [(name, literal(value)) for name, value in self.named.items()])
 
     def children_as_arguments(self) -> list[Expression]:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from retorch.errors import Problem, UnsupportedError
 from retorch.layers.base.layer import Layer, Refusal
+from retorch.layers.recurrent.recursor import Recursor
+from retorch.layers.recurrent.sequencer import BiSequencer
 from retorch.pytorch.flow import Flow
 from retorch.pytorch.part import Part, State, counted
-from retorch.pytorch.rule import Run, rule_of
+from retorch.pytorch.rule import Run, is_stateful, rule_of
 from retorch.pytorch.trace import Scope, Trace
 
 
@@ -47,13 +49,24 @@ class Planner:
 
     def _planned(self, layer: Layer) -> Part:
         scopes = [s for s in self.trace.scopes.get(id(layer), []) if self.trace.is_read(s)]
+        if scopes and len(scopes) > 1 and self._keeps_state(layer) and all(map(self.trace.whole_but_for_state, scopes)):
+            return self._by_rule(layer, scopes) or self._holder(layer)
         if not scopes or not all(map(self.trace.whole, scopes)):
             return self._holder(layer)
         return self._by_rule(layer, scopes) or self._by_flow(layer, scopes) or self._holder(layer)
 
+    def _is_wrapper(self, layer: Layer) -> bool:
+        """Whether a module has no state of its own."""
+        return isinstance(layer, (Recursor, BiSequencer))
+
+    def _keeps_state(self, layer: Layer) -> bool:
+        """Whether a module or one inside it has a rule that keeps its state."""
+        said = (rule_of(type(inside)) for inside in layer.every())
+        return any(function is not None and is_stateful(function) for function in said)
+
     def _by_rule(self, layer: Layer, scopes: list[Scope]) -> Part | None:
         said = rule_of(type(layer))
-        if said is None:
+        if said is None or (len(scopes) == 1 and is_stateful(said) and not self._is_wrapper(layer)):
             return None
         found: list[Part] = []
         for scope in scopes:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Rule: TypeAlias = "Callable[[Any, Run], Part | None]"
 R = TypeVar("R", bound=Rule)
 _rules: dict[type[Layer], Rule] = {}
+_stateful: set[Rule] = set()
 
 
 def rule(*classes: type[Layer]) -> Callable[[R], R]:
@@ -48,6 +49,17 @@ def rule(*classes: type[Layer]) -> Callable[[R], R]:
         return function
 
     return register
+
+
+def keeps_state(function: R) -> R:
+    """Mark a rule whose module keeps what it gave until its next run, so that runs read what runs before them made."""
+    _stateful.add(function)
+    return function
+
+
+def is_stateful(function: Rule) -> bool:
+    """Whether a rule is marked so."""
+    return function in _stateful
 
 
 @cache
@@ -117,6 +129,7 @@ class Run:
         children: Mapping[str, Part] | None = None,
         inline: str | None = None,
         how: How | None = None,
+        children_first: bool = False,
         **named: object,
     ) -> Part:
         """A part: ``name`` is PyTorch's (``nn.Conv2d``) or a class of the library.
@@ -128,9 +141,10 @@ class Run:
             inline: the same as an expression of ``{0}``, ``{1}``, … or ``{x}``, for straight lines; only where nothing is
                 lost by it (no parameters, the same in training).
             how: by default PyTorch's module where the name is PyTorch's, else written out.
+            children_first: whether the modules inside stand before the other arguments.
         """
         said: How = how or ("module" if name.startswith("nn.") else "exact")
-        return Part(name, args, named, dict(children or {}), dict(states or {}), inline, how=said, layer=self.layer)
+        return Part(name, args, named, dict(children or {}), dict(states or {}), inline, how=said, layer=self.layer, children_first=children_first)
 
     def child(self, layer: Layer) -> Part:
         """The part of a module inside."""

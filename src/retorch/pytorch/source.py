@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -36,15 +37,15 @@ def call(function: str, args: Sequence[Expression], named: Iterable[tuple[str, E
     return Bracket(f"{function}(", (*(("", a) for a in args), *((f"{n}=", v) for n, v in named)), ")")
 
 
-def laid_out(expression: Expression, indent: int, before: str = "", after: str = "") -> list[str]:
-    """The lines of ``before`` + expression + ``after``."""
+def laid_out(expression: Expression, indent: int, before: str = "", after: str = "", room: int = 0) -> list[str]:
+    """The lines of ``before`` + expression + ``after``, which will be indented by ``room`` more."""
     margin = " " * indent
     line = f"{margin}{before}{expression}{after}"
-    if len(line) <= WIDTH or not isinstance(expression, Bracket) or not expression.items:
+    if len(line) + room <= WIDTH or not isinstance(expression, Bracket) or not expression.items:
         return [line]
     lines = [f"{margin}{before}{expression.opening}"]
     for name, item in expression.items:
-        lines += laid_out(item, indent + 4, name, ",")
+        lines += laid_out(item, indent + 4, name, ",", room)
     return [*lines, f"{margin}{expression.closing}{after}"]
 
 
@@ -84,3 +85,38 @@ def number(value: float) -> str:
         same = float(np.float32(value)) == value or math.isclose(float(short), value, rel_tol=1e-12)
     text = short if same else repr(value)
     return text.replace("e-0", "e-").replace("e+0", "e+") if "e" in text else text
+
+
+def parsed(text: str) -> Expression:
+    """Source text as something that may be broken over lines: at the brackets of its last call, and inside."""
+    if not text.endswith(")"):
+        return text
+    start = _opening(text)
+    items = _items(text[start + 1 : -1])
+    if start and text[start - 1] in " (+-*/=" or not items:
+        return text if start or not items else Bracket("(", tuple(("", parsed(item)) for item in items), ")")
+    named = [re.match(r"[A-Za-z_]\w*=(?!=)", item) for item in items]
+    pairs = [(n[0] if n else "", item[len(n[0]) :] if n else item) for n, item in zip(named, items, strict=True)]
+    return Bracket(text[: start + 1], tuple((name, parsed(item)) for name, item in pairs), ")")
+
+
+def _opening(text: str) -> int:
+    """Where the last closing bracket was opened."""
+    depth = 0
+    for i in range(len(text) - 1, -1, -1):
+        depth += (text[i] in ")]}") - (text[i] in "([{")
+        if depth == 0:
+            return i
+    raise ValueError(f"{text!r} has brackets that do not pair")
+
+
+def _items(text: str) -> list[str]:
+    items, depth, item = list[str](), 0, ""
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            items.append(item.strip())
+            item = ""
+        else:
+            item += letter
+    return [*items, item.strip()] if item.strip() else items

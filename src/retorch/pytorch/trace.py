@@ -104,12 +104,14 @@ class Trace:
         self.initializers = initializers
         self.scopes: dict[int, list[Scope]] = defaultdict(list)
         self.last_use: dict[ir.Value, int] = {}
+        self._uses: dict[ir.Value, list[int]] = defaultdict(list)
         self.made_at: dict[ir.Value, int] = {}
         self._reads: dict[int, list[ir.Value]] = {}
         self._clock = 0
         self._walk(root)
         for value in flat(root.made):
             self.last_use[value] = self._clock + 1
+            self._uses[value].append(self._clock + 1)
 
     def _walk(self, scope: Scope) -> None:
         self.scopes[id(scope.layer)].append(scope)
@@ -133,6 +135,7 @@ class Trace:
         self._clock += 1
         for value in read:
             self.last_use[value] = self._clock
+            self._uses[value].append(self._clock)
         return self._clock
 
     def _from_before(self, value: ir.Value, scope: Scope) -> bool:
@@ -146,6 +149,19 @@ class Trace:
         if any(value not in given for value in self._reads[id(scope)]):
             return False
         return all(value in made or self.last_use.get(value, 0) <= scope.exit for value in self._inside(scope))
+
+    def whole_but_for_state(self, scope: Scope) -> bool:
+        """Whether a run reads, besides what it was given, only what earlier runs of its module made, and they alone."""
+        given, made = set(flat(scope.given)), set(flat(scope.made))
+        runs = self.scopes[id(scope.layer)]
+        for value in self._reads[id(scope)]:
+            if value not in given and not any(run.enter < self.made_at.get(value, 0) < run.exit for run in runs):
+                return False
+        for value in self._inside(scope):
+            outside = [t for t in self._uses[value] if t > scope.exit]
+            if value not in made and not all(any(run.enter <= t <= run.exit for run in runs) for t in outside):
+                return False
+        return True
 
     def _inside(self, scope: Scope) -> Iterator[ir.Value]:
         for item in scope.items:

@@ -35,12 +35,11 @@ class Concat(nn.ModuleList):
         return torch.cat([module(x) for module in self], self.dim)
 
 
-class MapTable(nn.Module):
+class MapTable(nn.ModuleList):
     """One module on each entry of a tuple."""
 
     def __init__(self, module):
-        super().__init__()
-        self.module = module
+        super().__init__([module])
 
     def forward(self, xs):
-        return tuple(self.module(x) for x in xs)
+        return tuple(self[0](x) for x in xs)

@@ -1,0 +1,119 @@
+"""Containers: what flows between modules is checked against what flowed in this network."""
+
+from __future__ import annotations
+
+from retorch.layers.container import Concat, ConcatTable, Container, MapTable, ParallelTable, Sequential
+from retorch.layers.noise import Identity
+from retorch.layers.wrapper import DataParallelTable, Decorator, Wrapper
+from retorch.pytorch.part import Part
+from retorch.pytorch.rule import Run, exactly, rule
+from retorch.pytorch.trace import Flowing
+
+
+def _children(at: Run, layers: list[Container] | list[object]) -> dict[str, Part]:
+    return {str(i): at.child(layer) for i, layer in enumerate(layers)}  # type: ignore[arg-type]
+
+
+def _same(x: Flowing, y: Flowing) -> bool:
+    """Whether two are the same values, nested alike."""
+    if isinstance(x, tuple) and isinstance(y, tuple):
+        return len(x) == len(y) and all(map(_same, x, y))
+    return x is y
+
+
+def _is_chain(at: Run, modules: list[object]) -> bool:
+    inside = at.runs_inside()
+    if inside is None or [run.layer for run in inside] != modules:
+        return False
+    flowing = at.given
+    for run in inside:
+        if not _same(run.given, flowing):
+            return False
+        flowing = run.made
+    return _same(flowing, at.scope.made)
+
+
+@rule(Sequential)
+def sequential(layer: Sequential, at: Run) -> Part | None:
+    modules = list(layer.modules)
+    if not _is_chain(at, list(modules)):
+        return None
+    return at.module("nn.Sequential", children={str(i): at.child(m) for i, m in enumerate(modules)})
+
+
+@rule(Wrapper)
+def wrapper(layer: Wrapper, at: Run) -> Part | None:
+    if not exactly(layer, Decorator) and not exactly(layer, DataParallelTable) and type(layer).__name__ != "Inception":
+        return None
+    if not _is_chain(at, list(layer.inside)):
+        return None
+    children = {"0": at.child(layer.inside[0])}
+    if layer.typename == "nn.NoBackprop":
+        return at.module("NoBackprop", children=children)
+    return at.module("nn.Sequential", children=children)
+
+
+@rule(ConcatTable)
+def concat_table(layer: ConcatTable, at: Run) -> Part | None:
+    inside = at.runs_inside()
+    if inside is None or [run.layer for run in inside] != list(layer.modules):
+        return None
+    made = tuple(run.made for run in inside)
+    if not all(_same(run.given, at.given) for run in inside) or not _same(made, at.scope.made):
+        return None
+    return at.module("ConcatTable", children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
+
+
+@rule(ParallelTable)
+def parallel_table(layer: ParallelTable, at: Run) -> Part | None:
+    inside = at.runs_inside()
+    if inside is None or [run.layer for run in inside] != list(layer.modules) or not isinstance(at.given, tuple):
+        return None
+    made = tuple(run.made for run in inside)
+    fed = zip(inside, at.given, strict=False)
+    if not all(_same(run.given, x) for run, x in fed) or not _same(made, at.scope.made):
+        return None
+    return at.module("ParallelTable", children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
+
+
+@rule(MapTable)
+def map_table(layer: MapTable, at: Run) -> Part | None:
+    inside = at.runs_inside()
+    if inside is None or len({id(run.layer) for run in inside}) != 1 or not isinstance(at.given, tuple):
+        return None
+    made = tuple(run.made for run in inside)
+    fed = zip(inside, at.given, strict=True)
+    if not all(_same(run.given, x) for run, x in fed) or not _same(made, at.scope.made):
+        return None
+    return at.module("MapTable", children={"0": at.child(inside[0].layer)})
+
+
+@rule(Concat)
+def concat(layer: Concat, at: Run) -> Part | None:
+    from retorch.pytorch.trace import Scope
+
+    inside = [item for item in at.scope.items if isinstance(item, Scope)]
+    others = [item for item in at.scope.items if not isinstance(item, Scope)]
+    if [run.layer for run in inside] != list(layer.modules) or [node.op_type for node in others] != ["Concat"]:
+        return None
+    if any(at.planner.run(run) is None or not _same(run.given, at.given) for run in inside):
+        return None
+    if tuple(others[0].inputs) != tuple(run.made for run in inside):
+        return None
+    axis = int(others[0].attributes["axis"].value)
+    return at.module("Concat", axis, children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
+
+
+@rule(Identity)
+def identity(layer: Identity, at: Run) -> Part | None:
+    match layer.typename:
+        case "nn.L1Penalty":
+            weight = float(layer.raw.get("l1weight") or 0)
+            named: dict[str, object] = {"average": True} if layer.raw.get("sizeAverage") else {}
+            if layer.raw.get("provideOutput") is False:
+                named["pass_on"] = False
+            return at.module("L1Penalty", weight, **named)
+        case "nn.ZeroGrad":
+            return at.module("ZeroGrad")
+        case _:
+            return at.module("nn.Identity", inline="{x}")
