@@ -138,7 +138,9 @@ class Flow:
         for i in itertools.count(1):
             name = wanted if i == 1 else f"{wanted}_{i}"
             held = states.get(name)
-            if held is None or (held.trained == trained and np.array_equal(held.array, array, equal_nan=held.array.dtype.kind == "f")):
+            if held is None or (
+                held.trained == trained and np.array_equal(held.array, array, equal_nan=held.array.dtype.kind == "f")
+            ):
                 return name
         raise AssertionError("counting does not end")
 

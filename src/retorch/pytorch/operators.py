@@ -189,7 +189,7 @@ def _pad(n: Node) -> str:
     mode = n.attribute("mode", "constant")
     value = float(n.array(2).ravel()[0]) if n.has(2) else 0.0
     if mode != "constant":
-        return f"F.pad({n[0]}, {tuple(pairs)}, mode=\"{'replicate' if mode == 'edge' else mode}\")"
+        return f'F.pad({n[0]}, {tuple(pairs)}, mode="{"replicate" if mode == "edge" else mode}")'
     return f"F.pad({n[0]}, {tuple(pairs)}{f', value={number(value)}' if value else ''})"
 
 
@@ -415,7 +415,9 @@ OPERATORS: Mapping[str, Said] = {
     ),
     "LSTM": _cells,
     "LRN": _lrn,
-    "LeakyRelu": lambda n: f"F.leaky_relu({n[0]}{_options(negative_slope=(number(n.attribute('alpha', 0.01)), '0.01'))})",
+    "LeakyRelu": lambda n: (
+        f"F.leaky_relu({n[0]}{_options(negative_slope=(number(n.attribute('alpha', 0.01)), '0.01'))})"
+    ),
     "Less": infix("<"),
     "LessOrEqual": infix("<="),
     "Log": method("log"),

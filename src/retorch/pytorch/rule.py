@@ -144,7 +144,17 @@ class Run:
             children_first: whether the modules inside stand before the other arguments.
         """
         said: How = how or ("module" if name.startswith("nn.") else "exact")
-        return Part(name, args, named, dict(children or {}), dict(states or {}), inline, how=said, layer=self.layer, children_first=children_first)
+        return Part(
+            name,
+            args,
+            named,
+            dict(children or {}),
+            dict(states or {}),
+            inline,
+            how=said,
+            layer=self.layer,
+            children_first=children_first,
+        )
 
     def child(self, layer: Layer) -> Part:
         """The part of a module inside."""

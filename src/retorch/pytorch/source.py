@@ -93,7 +93,7 @@ def parsed(text: str) -> Expression:
         return text
     start = _opening(text)
     items = _items(text[start + 1 : -1])
-    if start and text[start - 1] in " (+-*/=" or not items:
+    if (start and text[start - 1] in " (+-*/=") or not items:
         return text if start or not items else Bracket("(", tuple(("", parsed(item)) for item in items), ")")
     named = [re.match(r"[A-Za-z_]\w*=(?!=)", item) for item in items]
     pairs = [(n[0] if n else "", item[len(n[0]) :] if n else item) for n, item in zip(named, items, strict=True)]

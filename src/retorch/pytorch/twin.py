@@ -56,7 +56,7 @@ def twin(net: Module, example: Example) -> Twin:
         raise UnsupportedError(net.problems)
     traced = trace(net.layer, example)
     planner = Planner(traced)
-    root = planner.part(net.layer)
+    root = _in_a_container(planner.part(net.layer))
     given = traced.root.given
     inputs = [f"x{i}" for i in range(1, len(given) + 1)] if isinstance(given, tuple) else None
     states = dict(_states(root))
@@ -65,6 +65,13 @@ def twin(net: Module, example: Example) -> Twin:
     weights = {name: state.array for name, state in states.items() if name not in ties}
     parameters, buffers = _maps(net.layer, root)
     return Twin(source, weights, parameters, buffers, tuple(_layers(root)))
+
+
+def _in_a_container(root: Part) -> Part:
+    """A lone module without parameters stands in a container, where its own class can be seen."""
+    if root.written is None and not root.states and not root.children and root.callable:
+        return Part("nn.Sequential", children={"0": root})
+    return root
 
 
 def _states(root: Part) -> Iterator[tuple[str, State]]:

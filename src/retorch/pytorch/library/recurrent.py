@@ -34,7 +34,9 @@ class Sequence(nn.Module):
     gates = 1
     states = 1
 
-    def __init__(self, inputs, hidden, outputs=None, batch_first=False, mask_zero=False):
+    def __init__(
+        self, inputs, hidden, outputs=None, batch_first=False, mask_zero=False
+    ):
         super().__init__()
         size = hidden if outputs is None else outputs
         self.inputs = inputs
@@ -190,15 +192,17 @@ class Sequencer(nn.ModuleList):
 
 
 class MaskZero(nn.ModuleList):
-    """Zeros for samples that are all zeros; on the way back, the module gets all gradients."""
+    """Zeros for samples that are all zeros, but their gradients reach the module's parameters."""
 
     def __init__(self, module):
         super().__init__([module])
 
     def forward(self, x):
-        y = self[0](x)
-        kept = x.flatten(1).ne(0).any(1).view(-1, *[1] * (y.dim() - 1))
-        return y - (y * ~kept).detach()
+        kept = x.flatten(1).ne(0).any(1)
+        shape = [-1] + [1] * (x.dim() - 1)
+        y = self[0](torch.where(kept.view(shape), x, x.detach()))
+        shape = [-1] + [1] * (y.dim() - 1)
+        return y - (y * ~kept.view(shape)).detach()
 
 
 def lstm(x, w, r, b, h=None, c=None):
@@ -211,7 +215,9 @@ def lstm(x, w, r, b, h=None, c=None):
         cell = x.new_zeros(x.shape[1], size) if c is None else c[d]
         ys = []
         for step in steps:
-            gates = F.linear(step, w[d]) + F.linear(hidden, r[d]) + b[d].view(2, -1).sum(0)
+            gates = (
+                F.linear(step, w[d]) + F.linear(hidden, r[d]) + b[d].view(2, -1).sum(0)
+            )
             i, o, f, g = gates.chunk(4, 1)
             cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
             hidden = o.sigmoid() * cell.tanh()

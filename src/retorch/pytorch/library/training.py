@@ -1,6 +1,7 @@
 """What PyTorch's dropouts do not do, and gradients that Torch7 changes on their way back."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -28,7 +29,7 @@ class StochasticDropout(nn.Module):
         self.p = p
 
     def forward(self, x):
-        return nn.functional.dropout(x, self.p, training=True)
+        return F.dropout(x, self.p, training=True)
 
 
 class SequenceDropout(nn.Module):
@@ -41,7 +42,7 @@ class SequenceDropout(nn.Module):
     def forward(self, x):
         if not self.training:
             return x
-        return x * nn.functional.dropout(torch.ones_like(x[:1]), self.p)
+        return x * F.dropout(torch.ones_like(x[:1]), self.p)
 
 
 class WhiteNoise(nn.Module):
@@ -58,7 +59,7 @@ class WhiteNoise(nn.Module):
         return x + torch.randn_like(x) * self.std + self.mean
 
 
-class ReversedGradient(torch.autograd.Function):
+class ScaledGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, factor):
         ctx.factor = factor
@@ -66,7 +67,7 @@ class ReversedGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return -ctx.factor * gradient, None
+        return ctx.factor * gradient, None
 
 
 class GradientReversal(nn.Module):
@@ -77,14 +78,14 @@ class GradientReversal(nn.Module):
         self.factor = factor
 
     def forward(self, x):
-        return ReversedGradient.apply(x, self.factor)
+        return ScaledGradient.apply(x, -self.factor)
 
 
 class ZeroGrad(nn.Module):
     """x; no gradient goes back."""
 
     def forward(self, x):
-        return x + 0 * x.detach() if not x.requires_grad else x.detach().requires_grad_()
+        return ScaledGradient.apply(x, 0.0)
 
 
 class NoBackprop(nn.Sequential):

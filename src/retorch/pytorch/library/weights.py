@@ -1,6 +1,7 @@
 """Modules with weights that PyTorch does not have, or has with another formula."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -27,6 +28,40 @@ class SubSampling(nn.Module):
     def forward(self, x):
         shape = (-1, 1, 1)
         return self.pool(x) * self.weight.view(shape) + self.bias.view(shape)
+
+
+class TemporalSubSampling(nn.Module):
+    """The sum of each window of steps, times a weight and plus a bias for each feature."""
+
+    def __init__(self, features, kernel, stride):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(features))
+        self.bias = nn.Parameter(torch.empty(features))
+        self.kernel = kernel
+        self.stride = stride
+
+    def forward(self, x):
+        sums = x.unfold(-2, self.kernel, self.stride).sum(-1)
+        return sums * self.weight + self.bias
+
+
+class TemporalConvolution(nn.Conv1d):
+    """A convolution over steps, which stand before the features: (N, T, C)."""
+
+    def forward(self, x):
+        if x.dim() == 2:
+            return self(x.unsqueeze(0)).squeeze(0)
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Torch7's CPU code takes a batch of one by the running statistics in training too."""
+
+    def forward(self, x):
+        if self.training and len(x) == 1:
+            statistics = self.running_mean, self.running_var
+            return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
 
 
 class Bilinear(nn.Bilinear):
@@ -59,4 +94,4 @@ class WeightNormLinear(nn.Module):
 
     def forward(self, x):
         weight = self.g * self.v / self.v.norm(dim=1, keepdim=True)
-        return nn.functional.linear(x, weight, self.bias)
+        return F.linear(x, weight, self.bias)

@@ -82,7 +82,9 @@ def elu(layer: a.ELU, at: Run) -> Part | None:
 
 @rule(a.HardShrink, a.SoftShrink)
 def shrink(layer: a.Shrink, at: Run) -> Part | None:
-    name, function = ("nn.Hardshrink", "F.hardshrink") if isinstance(layer, a.HardShrink) else ("nn.Softshrink", "F.softshrink")
+    name, function = (
+        ("nn.Hardshrink", "F.hardshrink") if isinstance(layer, a.HardShrink) else ("nn.Softshrink", "F.softshrink")
+    )
     if layer.bound == 0.5:
         return at.module(name, inline=f"{function}({{0}})")
     return at.module(name, layer.bound, inline=f"{function}({{0}}, {number(layer.bound)})")
@@ -111,5 +113,3 @@ def soft_max(layer: softmax.SoftMax | softmax.LogSoftMax, at: Run) -> Part | Non
     if isinstance(layer, softmax.SoftMax):
         return at.module("nn.Softmax", axis, inline=f"torch.softmax({{0}}, {axis})")
     return at.module("nn.LogSoftmax", axis, inline=f"torch.log_softmax({{0}}, {axis})")
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Layer
+from retorch.layers.base.layer import Array
 from retorch.layers.convolution import full, spatial, temporal, volumetric
 from retorch.layers.convolution.spatial import Convolution
 from retorch.pytorch.part import Part, State
@@ -113,5 +113,17 @@ def full_convolution(layer: full.FullConvolution, at: Run) -> Part | None:
 
 
 @rule(temporal.TemporalConvolution)
-def temporal_convolution(layer: Layer, at: Run) -> Part | None:
-    return None
+def temporal_convolution(layer: temporal.TemporalConvolution, at: Run) -> Part | None:
+    kernel, stride, pad = layer.taps()
+    weight = layer.weight.reshape(layer.weight.shape[0], kernel, -1).transpose(0, 2, 1)
+    named = options(stride=((stride,), 1), padding=((pad,), 0))
+    if layer.bias is None:
+        named["bias"] = False
+    planes = weight.shape[1], weight.shape[0]
+    return at.module("TemporalConvolution", *planes, kernel, states=parameters(weight, layer.bias), **named)
+
+
+@rule(temporal.TemporalSubSampling)
+def temporal_sub_sampling(layer: temporal.TemporalSubSampling, at: Run) -> Part | None:
+    states = parameters(layer.weight.reshape(-1), layer.bias)
+    return at.module("TemporalSubSampling", layer.weight.size, layer.kW, layer.dW, states=states)

@@ -15,7 +15,10 @@ def batch_normalization(layer: batch.BatchNormalization, at: Run) -> Part | None
         return None
     states: dict[str, State] = {}
     if layer.weight is not None and layer.bias is not None:
-        states = {"weight": trained(layer.weight.reshape(-1), "weight"), "bias": trained(layer.bias.reshape(-1), "bias")}
+        states = {
+            "weight": trained(layer.weight.reshape(-1), "weight"),
+            "bias": trained(layer.bias.reshape(-1), "bias"),
+        }
     states["running_mean"] = kept(layer.running_mean.reshape(-1), "running_mean")
     states["running_var"] = kept(layer.variance().reshape(-1), "running_var")
     named: dict[str, object] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
@@ -24,12 +27,19 @@ def batch_normalization(layer: batch.BatchNormalization, at: Run) -> Part | None
         named["momentum"] = float(momentum)
     if layer.weight is None:
         named["affine"] = False
-    return at.module(f"nn.BatchNorm{_RANKS[layer.dimensions]}d", layer.running_mean.size, states=states, **named)
+    name = "BatchNorm2d" if _is_single(layer, at) else f"nn.BatchNorm{_RANKS[layer.dimensions]}d"
+    return at.module(name, layer.running_mean.size, states=states, how="module", **named)
+
+
+def _is_single(layer: batch.BatchNormalization, at: Run) -> bool:
+    """Whether this is the CPU's module and is run on a batch of one, which it does not measure in training."""
+    cpu = layer.typename.startswith("nn.") and layer.raw.get("_type") in ("torch.FloatTensor", "torch.DoubleTensor")
+    return cpu and layer.dimensions == 4 and at.shape()[0] == 1
 
 
 @rule(batch.InstanceNormalization)
 def instance_normalization(layer: batch.InstanceNormalization, at: Run) -> Part | None:
-    if layer.disabled or at.rank != 4 or not layer._measures():  # noqa: SLF001
+    if layer.disabled or at.rank != 4 or not layer._measures():
         return None
     named: dict[str, object] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
     if layer.weight is None and layer.bias is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-
 from retorch.layers.recurrent import cudnn, masking, recursor, sequence, sequencer
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.rule import Run, keeps_state, rule, trained
@@ -74,7 +73,9 @@ def step_with_state(layer: recursor.HiddenStep, at: Run) -> Part | None:
     inside = [item for item in at.scope.items if isinstance(item, Scope)]
     if len(inside) != 1 or at.planner.run(inside[0]) is None or isinstance(at.given, tuple):
         return None
-    return at.module("HiddenStep", *(size for _, size in start), children={"0": at.child(layer.inner)}, children_first=True)
+    return at.module(
+        "HiddenStep", *(size for _, size in start), children={"0": at.child(layer.inner)}, children_first=True
+    )
 
 
 @keeps_state
@@ -127,7 +128,7 @@ def mask_zero(layer: masking.MaskZero, at: Run) -> Part | None:
     inside = [item for item in at.scope.items if isinstance(item, Scope)]
     if not layer.masks or isinstance(at.given, tuple) or isinstance(at.scope.made, tuple) or len(inside) != 1:
         return None
-    batched = layer._batch(at.rank) and layer._by_sample(len(at.made_shape()))  # noqa: SLF001
+    batched = layer._batch(at.rank) and layer._by_sample(len(at.made_shape()))
     if not batched or not at.is_float() or at.planner.run(inside[0]) is None:
         return None
     if at.planner.names_between(layer, layer.inner) != ["0"]:
