@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from retorch.apply.sampling import sample
     from retorch.archive import batch
-    from retorch.conversion import convert
+    from retorch.conversion import convert, to_pytorch
     from retorch.layers.base.layer import Layer, layer
     from retorch.module import Module, load
     from retorch.network import Network
@@ -38,6 +38,7 @@ _HOMES = {
     "load": "retorch.module",
     "read": "retorch.torch7",
     "sample": "retorch.apply.sampling",
+    "to_pytorch": "retorch.conversion",
     "verify": "retorch.verification",
     "write": "retorch.torch7",
 }
@@ -55,6 +56,7 @@ __all__ = [
     "load",
     "read",
     "sample",
+    "to_pytorch",
     "verify",
     "write",
 ]

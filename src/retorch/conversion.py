@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from retorch.errors import UnsupportedError
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from retorch.errors import UnsupportedError, UsageError
+from retorch.files.record import digest
 from retorch.graph.input_shape import Assumption
 from retorch.graph.input_shape.tensors import example as example_of
 from retorch.graph.input_shape.tensors import with_samples
@@ -10,6 +16,7 @@ from retorch.graph.lowering import Example, lower
 from retorch.graph.passes import simplify
 from retorch.module import Module
 from retorch.network import Format, Network
+from retorch.pytorch.twin import twin
 
 
 def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2", fold: bool = True) -> Network:
@@ -19,7 +26,7 @@ def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2
         net: what :func:`retorch.load` gave.
         example: its input: a tuple is a shape, an array an example, a list a table of such. None works the shape out;
             the network's ``notes`` say what was assumed.
-        to: what ``save`` writes into a folder: ``caffe2``, ``onnx`` or ``predictor``.
+        to: what ``save`` writes into a folder: ``caffe2``, ``onnx``, ``pytorch`` or ``predictor``.
         fold: merge layers where the result is the same (batch norm into convolution, …); without it there is one
             operator per layer where the target has one.
 
@@ -44,7 +51,42 @@ def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2
 
 def _converted(net: Module, example: Example, to: Format, *, fold: bool) -> Network:
     model = lower(net.layer, example, net.name)
-    return Network(simplify(model, fold=fold), format=to)
+    made = Network(simplify(model, fold=fold), format=to)
+    if to == "pytorch":
+        made.twin = twin(net.layer, example, origin(net), [str(port) for port in made.inputs])
+    return made
+
+
+def to_pytorch(net: Module, example: Example | None = None) -> Any:
+    """The network as a module of PyTorch, which has to be installed: what ``load()`` of its ``model.py`` gives.
+
+    Args:
+        net, example: as for :func:`convert`.
+
+    Raises:
+        UsageError: PyTorch is not installed.
+    """
+    made = convert(net, example, to="pytorch").twin
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("PyTorch is not installed here", hint="pip install torch, or convert --to pytorch")
+    if made is None:
+        raise UsageError("this network was not converted to PyTorch")
+    with tempfile.TemporaryDirectory() as folder:
+        file = made.write(Path(folder) / "model.py")[0]
+        spec = importlib.util.spec_from_file_location(f"retorch_{net.name}", file)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"{file}: cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.load()
+
+
+def origin(net: Module) -> str:
+    """The file that a network came from, with its digest, as the head of ``model.py`` names it."""
+    if net.file is None or not net.file.is_file():
+        return net.name
+    place = f", {net.at}" if net.at else ""
+    return f"{net.file.name}{place} (SHA-256 {digest(net.file)[:16]})"
 
 
 def _for_any_batch(net: Module, assumed: Assumption, to: Format, *, fold: bool) -> Network:

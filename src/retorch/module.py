@@ -47,6 +47,7 @@ class Module:
         notes: what a person should know: fields that were not read, saved in training mode, other networks.
         alternatives: the paths of the other networks in the file.
         options: the whole numbers that its author wrote beside it, by name: ``{"opt.fineSize": (256,)}``.
+        file: the file that it was read from; None where it came as bytes.
     """
 
     layer: Layer
@@ -56,6 +57,7 @@ class Module:
     notes: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = field(default=())
     options: Settings = field(default_factory=dict[str, tuple[int, ...]])
+    file: Path | None = None
 
     def forward(self, x: Nested, listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Nested:
         """Run the network.
@@ -186,7 +188,8 @@ def load(source: Source, *, at: str | None = None) -> Module:
         raise UsageError(
             f"there is no network {f'at {at}' if at else 'in this file'}", hint="`retorch inspect` shows what is in it"
         )
-    return replace(net, notes=(*document.damage, *net.notes))
+    file = Path(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else None
+    return replace(net, notes=(*document.damage, *net.notes), file=file)
 
 
 @cache

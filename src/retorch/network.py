@@ -13,30 +13,31 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2 import files, ownership
-from retorch.caffe2.description import emit_described, first_model, parse_described
+from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, parse_described
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModels
 from retorch.errors import UsageError
 from retorch.files import artifacts
-from retorch.files.formats import destination
+from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
-from retorch.files.record import LayerRecord, Record, passed_over
+from retorch.files.record import LayerRecord, Record, digests, passed_over
 from retorch.graph import onnx_file
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, outputs_of
 from retorch.graph.session import values
 from retorch.graph.shapes import fix_sizes
+from retorch.pytorch.twin import MODEL, Twin
 
 #: What a network can be written as.
-Format: TypeAlias = Literal["caffe2", "onnx", "predictor"]
+Format: TypeAlias = Literal["caffe2", "onnx", "pytorch", "predictor"]
 
 
 class Network:
     """An ONNX model and the nesting of its inputs and outputs.
 
-    ``notes`` is what a user should know about what was saved.
+    ``notes`` is what a user should know about what was saved; ``twin`` is the network in PyTorch, where that was asked.
     """
 
     def __init__(self, model: ir.Model | None, *, source: Caffe2Net | None = None, format: Format = "caffe2") -> None:
@@ -47,6 +48,7 @@ class Network:
         """
         self.notes: tuple[str, ...] = ()
         self.format: Format = format
+        self.twin: Twin | None = None
         self._model = model
         self._source = source
         self._sized = SizedModels(model, source)
@@ -177,6 +179,8 @@ class Network:
         read files of its size, UsageError for another suffix, or where the files cannot be written.
         """
         target = destination(path, format or "", default=self.format)
+        if target.format.name == "pytorch":
+            return self._save_twin(target)
         if target.format.name == "onnx":
             return onnx_file.save(self.model, target.path)
         net = self.caffe2(options)
@@ -190,6 +194,21 @@ class Network:
             done = files.write(folder, net, names=names, apart=apart, packed=packed, init=init, exporter=brew)
         self.notes += done.warnings
         return done.files
+
+    def _save_twin(self, target: Destination) -> tuple[Path, ...]:
+        if self.twin is None:
+            raise UsageError("this network was not converted to PyTorch", hint="convert(net, to='pytorch')")
+        made = self.twin.write(target.path / MODEL if target.is_folder else target.path)
+        inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in self.inputs)
+        record = Record("", "", "", digests(made), inputs, self.twin.layers, None, None, (), self.notes)
+        maps = {"parameters": dict(self.twin.parameters), "buffers": dict(self.twin.buffers)}
+        replace(record, **maps, description=self.description()).write(target.path)
+        return made
+
+    def description(self) -> dict[str, str]:
+        """What the network says of itself: the nesting and shapes of its inputs."""
+        stored = self.model.metadata_props
+        return {key: text for key in DESCRIPTION if (text := stored.get(key)) is not None}
 
     def caffe2(self, options: EmitOptions | None = None) -> Caffe2Net:
         """The network as Caffe2 operators; one that was read from Caffe2 files is as it was.
@@ -207,6 +226,8 @@ class Network:
 
     def layer_records(self, options: EmitOptions | None = None) -> tuple[LayerRecord, ...]:
         """The Torch layers, each with its operators: those of the Caffe2 net by these options, or ONNX's without."""
+        if self.format == "pytorch" and self.twin is not None:
+            return self.twin.layers
         if options is None:
             return ownership.layer_records(self.model)
         plain = self.caffe2(replace(options, in_place=False))

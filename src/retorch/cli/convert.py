@@ -133,7 +133,6 @@ def _record(
     report: Report | None,
     notes: list[str],
 ) -> Record:
-    from retorch.caffe2.description import DESCRIPTION
     from retorch.files.record import Record, digest, digests
 
     inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
@@ -148,5 +147,7 @@ def _record(
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
         notes=tuple(notes),
-        description={key: text for key in DESCRIPTION if (text := made.model.metadata_props.get(key)) is not None},
+        description=made.description(),
+        parameters=dict(made.twin.parameters) if made.twin else {},
+        buffers=dict(made.twin.buffers) if made.twin else {},
     )

@@ -36,6 +36,7 @@ class OutputFormat:
 FORMATS = (
     OutputFormat("caffe2", "Caffe2 files", (".pb",)),
     OutputFormat("onnx", "an ONNX file", (".onnx",), "model.onnx", streams=True),
+    OutputFormat("pytorch", "PyTorch source", (".py",)),
     OutputFormat("predictor", "a predictor container", (".minidb",), "predictor.minidb", streams=True),
 )
 NAMES = tuple(row.name for row in FORMATS)

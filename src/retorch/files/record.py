@@ -52,6 +52,8 @@ class Record:
         notes: what was assumed or stripped.
         version: of retorch.
         description: the nesting and shapes of the inputs, which Caffe2 files may say themselves.
+        parameters, buffers: of PyTorch source, Torch's paths and the names in the state dict (``modules[1].weight`` is
+            ``0.weight``).
     """
 
     source: str
@@ -66,6 +68,8 @@ class Record:
     notes: tuple[str, ...]
     version: str = retorch.__version__
     description: dict[str, str] = field(default_factory=dict[str, str])
+    parameters: dict[str, str] = field(default_factory=dict[str, str])
+    buffers: dict[str, str] = field(default_factory=dict[str, str])
 
     def write(self, target: Path) -> Path:
         """Write beside what stands at ``target``, a folder or a file."""
@@ -99,6 +103,8 @@ class Record:
             if not path.is_file() or path.stat().st_size > _LARGEST:
                 raise ValueError("no file of that kind")
             stored = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+            for name in ("parameters", "buffers"):  # records from before PyTorch lack them
+                stored.setdefault(name, {})
             for name, check in _FIELDS.items():
                 if not check(stored[name]):
                     raise ValueError(name)
@@ -149,7 +155,7 @@ def _is_list(value: object) -> bool:
 #: The fields of a stored record, and what each must be.
 _FIELDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("source", "source_sha256", "at", "version"), _is_text),
-    **dict.fromkeys(("files", "description"), _texts_by_name),
+    **dict.fromkeys(("files", "description", "parameters", "buffers"), _texts_by_name),
     **dict.fromkeys(("engines", "notes"), _all_text),
     **dict.fromkeys(("tolerance", "max_error"), _is_number),
     "inputs": _all_ports,

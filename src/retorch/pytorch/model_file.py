@@ -15,7 +15,7 @@ def load(path=None):
     from safetensors.torch import load_model
 
     model = Model()
-    load_model(model, path or Path(__file__).with_name("model.safetensors"))
+    load_model(model, path or Path(__file__).with_suffix(".safetensors"))
     return model'''
 
 

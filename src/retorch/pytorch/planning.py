@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from retorch.errors import Problem, UnsupportedError
 from retorch.layers.base.layer import Layer, Refusal
 from retorch.layers.recurrent.recursor import Recursor
+from retorch.layers.recurrent.sequence import TwoMeanings
 from retorch.layers.recurrent.sequencer import BiSequencer
 from retorch.pytorch.flow import Flow
 from retorch.pytorch.part import Part, State, counted
@@ -55,9 +56,9 @@ class Planner:
             return self._holder(layer)
         return self._by_rule(layer, scopes) or self._by_flow(layer, scopes) or self._holder(layer)
 
-    def _is_wrapper(self, layer: Layer) -> bool:
-        """Whether a module has no state of its own."""
-        return isinstance(layer, (Recursor, BiSequencer))
+    def _starts_anew(self, layer: Layer) -> bool:
+        """Whether a module has no state of its own that outlives a run."""
+        return isinstance(layer, (Recursor, BiSequencer)) or (isinstance(layer, TwoMeanings) and layer.whole)
 
     def _keeps_state(self, layer: Layer) -> bool:
         """Whether a module or one inside it has a rule that keeps its state."""
@@ -66,7 +67,7 @@ class Planner:
 
     def _by_rule(self, layer: Layer, scopes: list[Scope]) -> Part | None:
         said = rule_of(type(layer))
-        if said is None or (len(scopes) == 1 and is_stateful(said) and not self._is_wrapper(layer)):
+        if said is None or (len(scopes) == 1 and is_stateful(said) and not self._starts_anew(layer)):
             return None
         found: list[Part] = []
         for scope in scopes:

@@ -7,13 +7,13 @@ A rule is a function in ``rules/FAMILY.py``, registered for classes of layers::
         return at.module("nn.Linear", 3, 4, states=..., inline=...)
 
 It is given the layer and one of its runs (what went in, with its sizes) and says the module that is constructed. It
-returns None where this network's settings have no such module: then the operators of the layer say it. A layer that runs
-several times must get the same module each time (``inline`` may differ). Rules live here and not in the layers' own
-files because they know PyTorch's modules and its printer, which stand above the layers.
+returns None where this network's settings have no such module: then the operators of the layer say it. A layer that
+runs several times must get the same module each time (``inline`` may differ). Rules live here and not in the layers'
+own files because they know PyTorch's modules and its printer, which stand above the layers.
 
-To add one: find the class in ``layers/``, its formula and fields; write the rule in the file of its family; where PyTorch
-has no such module, write the class as one would by hand in ``library/FAMILY.py`` (plain torch) and name it in the rule.
-Rows of ``tests/layers`` and the golden cases then hold it to Torch7's numbers without further ado.
+To add one: find the class in ``layers/``, its formula and fields; write the rule in the file of its family; where
+PyTorch has no such module, write the class as one would by hand in ``library/FAMILY.py`` (plain torch) and name
+it in the rule. Rows of ``tests/layers`` and the golden cases then hold it to Torch7's numbers without further ado.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Run:
         inline: str | None = None,
         how: How | None = None,
         children_first: bool = False,
-        **named: object,
+        **named: Any,
     ) -> Part:
         """A part: ``name`` is PyTorch's (``nn.Conv2d``) or a class of the library.
 
@@ -138,8 +138,8 @@ class Run:
             name, args, named: the call that constructs it; leave out what is PyTorch's default.
             states: its parameters and buffers by PyTorch's names.
             children: the modules inside by name.
-            inline: the same as an expression of ``{0}``, ``{1}``, … or ``{x}``, for straight lines; only where nothing is
-                lost by it (no parameters, the same in training).
+            inline: the same as an expression of ``{0}``, ``{1}``, … or ``{x}``, for straight lines; only where nothing
+                is lost by it (no parameters, the same in training).
             how: by default PyTorch's module where the name is PyTorch's, else written out.
             children_first: whether the modules inside stand before the other arguments.
         """

@@ -55,10 +55,10 @@ def literal(value: object) -> Expression:
         return value
     if isinstance(value, Code):
         return value.text
-    if isinstance(value, (bool, int, np.integer)) or value is None:
+    if isinstance(value, (bool, int)) or value is None:
         return str(value)
-    if isinstance(value, (float, np.floating)):
-        return number(float(value))
+    if isinstance(value, float):
+        return number(value)
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     if isinstance(value, (list, tuple)):

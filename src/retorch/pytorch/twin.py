@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from retorch.errors import UnsupportedError
+import retorch
 from retorch.files import arrays
+from retorch.files.atomic import replacing
+from retorch.files.record import LayerRecord
 from retorch.graph.lowering import Example
 from retorch.layers.base.layer import Array, Layer
-from retorch.module import Module
 from retorch.pytorch.model_file import model_source, parts
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.planning import Planner
 from retorch.pytorch.trace import trace
 from retorch.torch7 import LuaTable, TorchObject
 
-MODEL, WEIGHTS = "model.py", "model.safetensors"
+#: What it is called in a folder; the weights stand beside it under the same name.
+MODEL = "model.py"
+WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,43 +31,58 @@ class Twin:
         source: the text of ``model.py``.
         weights: what ``model.safetensors`` holds, by the names of the state dict.
         parameters, buffers: Torch's paths (``modules[1].weight``) and the names that they have here (``0.weight``).
-        layers: for each module of the file, its path, class, name here, and how it came to PyTorch.
+        layers: each module of the file, its class here and how it came to that, and its name here.
     """
 
     source: str
     weights: Mapping[str, Array]
     parameters: Mapping[str, str]
     buffers: Mapping[str, str]
-    layers: tuple[tuple[str, str, str, str], ...] = field(default=())
+    layers: tuple[LayerRecord, ...]
 
-    def save(self, folder: str | Path) -> tuple[Path, ...]:
-        """Write ``model.py`` and ``model.safetensors`` into a folder."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        arrays.export(self.weights, target / WEIGHTS, "safetensors")
-        (target / MODEL).write_text(self.source, encoding="utf-8")
-        return target / MODEL, target / WEIGHTS
+    def write(self, model: Path) -> tuple[Path, ...]:
+        """Write the source as ``model`` and the weights beside it; folders are made where they are missing."""
+        model.parent.mkdir(parents=True, exist_ok=True)
+        weights = model.with_suffix(WEIGHTS)
+        arrays.export(self.weights, weights, "safetensors")
+        with replacing(model) as part:
+            part.write_text(self.source, encoding="utf-8")
+        return model, weights
 
 
-def twin(net: Module, example: Example) -> Twin:
-    """Say a network in PyTorch, for an input of these sizes.
+def twin(net: Layer, example: Example, origin: str, inputs: Sequence[str]) -> Twin:
+    """Say a network in PyTorch.
+
+    Args:
+        net: the network.
+        example: its input, which tells the sizes.
+        origin: the file that it came from, as the head of the source names it.
+        inputs: its inputs, in words.
 
     Raises:
         UnsupportedError: layers without a rule, or that cannot be followed.
     """
-    if net.problems:
-        raise UnsupportedError(net.problems)
-    traced = trace(net.layer, example)
+    traced = trace(net, example)
     planner = Planner(traced)
-    root = _in_a_container(planner.part(net.layer))
+    root = _in_a_container(planner.part(net))
     given = traced.root.given
-    inputs = [f"x{i}" for i in range(1, len(given) + 1)] if isinstance(given, tuple) else None
+    names = [f"x{i}" for i in range(1, len(given) + 1)] if isinstance(given, tuple) else None
     states = dict(_states(root))
     ties = _ties(states)
-    source = model_source(root, list(ties.items()), inputs, [net.name])
+    source = model_source(root, list(ties.items()), names, _header(origin, inputs))
     weights = {name: state.array for name, state in states.items() if name not in ties}
-    parameters, buffers = _maps(net.layer, root)
+    parameters, buffers = _maps(net, root)
     return Twin(source, weights, parameters, buffers, tuple(_layers(root)))
+
+
+def _header(origin: str, inputs: Sequence[str]) -> list[str]:
+    """The comment in front: where it came from, what it takes, how it is loaded and trained."""
+    return [
+        f"{origin} in PyTorch, written by retorch {retorch.__version__}.",
+        f"Input: {'; '.join(inputs)}",
+        "Use: model = load().eval(); y = model(x). The weights lie beside this file.",
+        "Train: model = load().train(), and an optimizer over model.parameters().",
+    ]
 
 
 def _in_a_container(root: Part) -> Part:
@@ -91,10 +109,10 @@ def _ties(states: Mapping[str, State]) -> dict[str, str]:
     return ties
 
 
-def _layers(root: Part) -> Iterator[tuple[str, str, str, str]]:
+def _layers(root: Part) -> Iterator[LayerRecord]:
     for name, part in parts(root):
         if part.layer is not None:
-            yield part.layer.path, part.layer.typename, name, part.how
+            yield LayerRecord(part.layer.path, part.layer.typename, (part.name, part.how), (name,))
 
 
 def _maps(root: Layer, part: Part) -> tuple[dict[str, str], dict[str, str]]:

@@ -120,7 +120,8 @@ class InstanceNormalization(Layer):
     bn: object = None
     ignored = frozenset({"nOutput", "prev_N", "prev_batch_size", "affine", "momentum", "running_mean", "running_var"})
 
-    def _measures(self) -> bool:
+    def measures(self) -> bool:
+        """Whether it takes the statistics of its input, and not mean 0 and variance 1."""
         if not isinstance(self.bn, TorchObject) or not self.bn.get("momentum", 0.1):
             return True
         mean, variance = self.bn.get("running_mean"), self.bn.get("running_var")
@@ -132,7 +133,7 @@ class InstanceNormalization(Layer):
         return not (still and ran)
 
     def _statistics(self, x: Array) -> tuple[Array, Array]:
-        if not self._measures():
+        if not self.measures():
             return np.zeros((), x.dtype), np.ones((), x.dtype)
         mean = x.mean((-2, -1), keepdims=True)
         return mean, np.square(x - mean).mean((-2, -1), keepdims=True)
@@ -152,7 +153,7 @@ class InstanceNormalization(Layer):
         scale = op.weight(ones if self.weight is None else self.weight, "s")
         bias = op.weight(zeros if self.bias is None else self.bias, "b")
         batch = op.unsqueeze(x, 0) if x.rank == 3 else x
-        if self._measures():
+        if self.measures():
             y = op.InstanceNormalization(batch, scale, bias, epsilon=self.eps)
         else:
             still = op.weight(zeros, "rm"), op.weight(ones, "riv")

@@ -163,7 +163,8 @@ class MaskZero(Layer):
     def children(self) -> Iterable[Layer]:
         return [self.inner]
 
-    def _batch(self, rank: int) -> bool:
+    def is_batch(self, rank: int) -> bool:
+        """Whether an input of so many dimensions is a batch."""
         if self.nInputDim is None:
             # the first version took a single sample too, the last ones, which know a version 2, do not
             return rank > 1 or "v2" in self.raw
@@ -173,33 +174,33 @@ class MaskZero(Layer):
 
     def forward(self, x: Nested) -> Nested:
         first = cast("Array", first_tensor(x))
-        rows = first.reshape((len(first), -1) if self._batch(first.ndim) else (1, -1))
+        rows = first.reshape((len(first), -1) if self.is_batch(first.ndim) else (1, -1))
         blank = ~np.any(rows, axis=1)
         y = self.inner(x)
         return self._masked(y, blank) if self.masks else y
 
     def lower(self, op: Builder, x: Values) -> Values:
         first = cast("Value", first_tensor(x))
-        kept = 1 if self._batch(first.rank) else 0
+        kept = 1 if self.is_batch(first.rank) else 0
         size = op.Abs(first) if first.is_float else op.Abs(op.Cast(first, to=1))
         axes = list(range(kept, first.rank))
         total = op.ReduceSum(size, axes, keepdims=1) if axes else size
         y = op.call(self.inner, x)
         return self._masked_values(op, y, total) if self.masks else y
 
-    def _by_sample(self, rank: int) -> bool:
+    def by_sample(self, rank: int) -> bool:
         """Whether an output of so many dimensions is masked sample by sample, not as a whole by the first one."""
         return self.nInputDim is None or not self.by_rank or rank == self.nInputDim + 1
 
     def _masked(self, y: Nested, blank: Array) -> Nested:
         if isinstance(y, list):
             return [self._masked(item, blank) for item in y]
-        fitting = blank if self._by_sample(y.ndim) else blank[:1]
+        fitting = blank if self.by_sample(y.ndim) else blank[:1]
         return np.where(fitting.reshape(-1, *[1] * (y.ndim - 1)), 0, y).astype(y.dtype)
 
     def _masked_values(self, op: Builder, y: Values, total: Value) -> Values:
         if isinstance(y, list):
             return [self._masked_values(op, item, total) for item in y]
-        fitting = total if self._by_sample(y.rank) else op.Slice(total, [0], [1], [0])
+        fitting = total if self.by_sample(y.rank) else op.Slice(total, [0], [1], [0])
         fitting = fitting if fitting.rank == y.rank else op.Reshape(fitting, [-1, *[1] * (y.rank - 1)])
         return op.Where(op.LessOrEqual(fitting, 0.0), 0.0, y)

@@ -81,6 +81,10 @@ class HiddenStep(Step):
         """How many numbers the output of one sample has."""
         return self.outputSize or self.outputsize
 
+    def start(self) -> Start:
+        """The state at first."""
+        raise Refusal("does not say its first state")
+
     def step(self, x: Array, start: Start) -> Array:
         """One step in NumPy."""
         state = memory().get(id(self)) or _firsts(start, lambda given, size: _first(x, given, size))

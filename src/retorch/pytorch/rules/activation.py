@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from retorch.layers import activation as a
 from retorch.layers import softmax
 from retorch.layers.base.layer import Layer
@@ -92,7 +94,7 @@ def shrink(layer: a.Shrink, at: Run) -> Part | None:
 
 @rule(a.SoftPlus)
 def softplus(layer: a.SoftPlus, at: Run) -> Part | None:
-    named: dict[str, object] = {} if layer.beta == 1 else {"beta": float(layer.beta)}
+    named: dict[str, Any] = {} if layer.beta == 1 else {"beta": float(layer.beta)}
     if layer.threshold != 20:
         named["threshold"] = float(layer.threshold)
     more = "".join(f", {name}={number(float(str(value)))}" for name, value in named.items())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from retorch.layers.container import Concat, ConcatTable, Container, MapTable, ParallelTable, Sequential
+from typing import Any
+
+from retorch.layers.container import Concat, ConcatTable, MapTable, ParallelTable, Sequential
 from retorch.layers.noise import Identity
 from retorch.layers.wrapper import DataParallelTable, Decorator, Wrapper
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, exactly, rule
 from retorch.pytorch.trace import Flowing
-
-
-def _children(at: Run, layers: list[Container] | list[object]) -> dict[str, Part]:
-    return {str(i): at.child(layer) for i, layer in enumerate(layers)}  # type: ignore[arg-type]
 
 
 def _same(x: Flowing, y: Flowing) -> bool:
@@ -109,7 +107,7 @@ def identity(layer: Identity, at: Run) -> Part | None:
     match layer.typename:
         case "nn.L1Penalty":
             weight = float(layer.raw.get("l1weight") or 0)
-            named: dict[str, object] = {"average": True} if layer.raw.get("sizeAverage") else {}
+            named: dict[str, Any] = {"average": True} if layer.raw.get("sizeAverage") else {}
             if layer.raw.get("provideOutput") is False:
                 named["pass_on"] = False
             return at.module("L1Penalty", weight, **named)

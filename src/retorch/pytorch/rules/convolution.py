@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from retorch.layers.base.layer import Array
@@ -16,7 +18,7 @@ def one(values: tuple[int, ...]) -> object:
     return values[0] if len(set(values)) == 1 else values
 
 
-def options(**given: tuple[tuple[int, ...], int]) -> dict[str, object]:
+def options(**given: tuple[tuple[int, ...], int]) -> dict[str, Any]:
     """The arguments of each axis that are not PyTorch's default."""
     return {name: one(values) for name, (values, default) in given.items() if any(v != default for v in values)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from retorch.layers import linear as layers
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, rule, trained
@@ -10,7 +12,7 @@ from retorch.pytorch.rules.convolution import parameters
 
 @rule(layers.Linear)
 def linear(layer: layers.Linear, at: Run) -> Part | None:
-    named: dict[str, object] = {"bias": False} if layer.bias is None else {}
+    named: dict[str, Any] = {"bias": False} if layer.bias is None else {}
     outputs, inputs = layer.weight.shape
     return at.module("nn.Linear", inputs, outputs, states=parameters(layer.weight, layer.bias), **named)
 
@@ -24,14 +26,14 @@ def linear_weight_norm(layer: layers.LinearWeightNorm, at: Run) -> Part | None:
     states = {"v": trained(v, "v"), "g": trained(g.reshape(-1, 1), "g")}
     if layer.bias is not None:
         states["bias"] = trained(layer.bias.reshape(-1), "bias")
-    named: dict[str, object] = {"bias": False} if layer.bias is None else {}
+    named: dict[str, Any] = {"bias": False} if layer.bias is None else {}
     return at.module("WeightNormLinear", v.shape[1], v.shape[0], states=states, **named)
 
 
 @rule(layers.Bilinear)
 def bilinear(layer: layers.Bilinear, at: Run) -> Part | None:
     outputs, first, second = layer.weight.shape
-    named: dict[str, object] = {"bias": False} if layer.bias is None else {}
+    named: dict[str, Any] = {"bias": False} if layer.bias is None else {}
     return at.module("Bilinear", first, second, outputs, states=parameters(layer.weight, layer.bias), **named)
 
 

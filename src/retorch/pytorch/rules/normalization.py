@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from retorch.layers.normalization import batch
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.rule import Run, kept, rule, trained
@@ -21,7 +23,7 @@ def batch_normalization(layer: batch.BatchNormalization, at: Run) -> Part | None
         }
     states["running_mean"] = kept(layer.running_mean.reshape(-1), "running_mean")
     states["running_var"] = kept(layer.variance().reshape(-1), "running_var")
-    named: dict[str, object] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
+    named: dict[str, Any] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
     momentum = layer.raw.get("momentum", 0.1)
     if isinstance(momentum, (int, float)) and abs(momentum - 0.1) > 1e-12:
         named["momentum"] = float(momentum)
@@ -39,9 +41,9 @@ def _is_single(layer: batch.BatchNormalization, at: Run) -> bool:
 
 @rule(batch.InstanceNormalization)
 def instance_normalization(layer: batch.InstanceNormalization, at: Run) -> Part | None:
-    if layer.disabled or at.rank != 4 or not layer._measures():
+    if layer.disabled or at.rank != 4 or not layer.measures():
         return None
-    named: dict[str, object] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
+    named: dict[str, Any] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
     if layer.weight is None and layer.bias is None:
         return at.module("nn.InstanceNorm2d", at.shape()[1], **named)
     if layer.weight is None or layer.bias is None:
@@ -54,9 +56,9 @@ def instance_normalization(layer: batch.InstanceNormalization, at: Run) -> Part 
 def cross_map(layer: batch.SpatialCrossMapLRN, at: Run) -> Part | None:
     if at.rank != 4 or layer.size % 2 == 0:
         return None
-    named = {
-        name: value
+    named: dict[str, Any] = {
+        name: float(value)
         for name, value, default in (("alpha", layer.alpha, 1e-4), ("beta", layer.beta, 0.75), ("k", layer.k, 1.0))
         if value != default
     }
-    return at.module("nn.LocalResponseNorm", layer.size, **{n: float(v) for n, v in named.items()})
+    return at.module("nn.LocalResponseNorm", layer.size, **named)

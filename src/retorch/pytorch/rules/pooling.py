@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from retorch.layers.pooling import window
@@ -10,7 +12,7 @@ from retorch.pytorch.rule import Run, rule
 from retorch.pytorch.rules.convolution import one, options
 
 
-def _same_windows(layer: window.Pooling, at: Run) -> dict[str, object] | None:
+def _same_windows(layer: window.Pooling, at: Run) -> dict[str, Any] | None:
     """The arguments after the kernel, if PyTorch makes the same windows of this input and pads by at most half."""
     rank = len(layer.axes)
     if at.rank != rank + 2:
@@ -23,7 +25,7 @@ def _same_windows(layer: window.Pooling, at: Run) -> dict[str, object] | None:
         return None
     if any(w.out != _outputs(w, ceil=ceil) for w in found):
         return None
-    named: dict[str, object] = {} if stride == kernel else {"stride": one(stride)}
+    named: dict[str, Any] = {} if stride == kernel else {"stride": one(stride)}
     named |= options(padding=(pad, 0), dilation=(dilation, 1))
     return {**named, "ceil_mode": True} if ceil else named
 

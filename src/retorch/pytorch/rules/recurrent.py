@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from retorch.layers.recurrent import cudnn, masking, recursor, sequence, sequencer
@@ -26,7 +28,7 @@ def cudnn_rnn(layer: cudnn.RNN, at: Run) -> Part | None:
                 if array is None:
                     return None
                 states[name + end] = State(np.ascontiguousarray(array, np.float32))
-    named: dict[str, object] = {}
+    named: dict[str, Any] = {}
     if layer.numLayers > 1:
         named["num_layers"] = layer.numLayers
     if cell.kind == "RELU":
@@ -43,8 +45,6 @@ def cudnn_rnn(layer: cudnn.RNN, at: Run) -> Part | None:
 
 @rule(sequence.Sequence)
 def whole_sequence(layer: sequence.Sequence, at: Run) -> Part | None:
-    if isinstance(layer, sequence.TwoMeanings) and not layer.whole:
-        return step_with_state(layer, at)
     if not isinstance(layer, (sequence.RnnSequence, sequence.TorchRnnSequence)) or layer.weight is None:
         return None
     rnn = isinstance(layer, sequence.RnnSequence)
@@ -57,7 +57,7 @@ def whole_sequence(layer: sequence.Sequence, at: Run) -> Part | None:
     states = {"weight": trained(layer.weight, "weight"), "bias": trained(np.asarray(layer.bias).reshape(-1), "bias")}
     if projection is not None:
         states["weightO"] = trained(projection, "weightO")
-    named: dict[str, object] = {} if projection is None else {"outputs": outputs}
+    named: dict[str, Any] = {} if projection is None else {"outputs": outputs}
     named |= {"batch_first": True} if batch_first else {}
     named |= {"mask_zero": True} if masked else {}
     inputs = layer.weight.shape[0] - outputs
@@ -76,6 +76,12 @@ def step_with_state(layer: recursor.HiddenStep, at: Run) -> Part | None:
     return at.module(
         "HiddenStep", *(size for _, size in start), children={"0": at.child(layer.inner)}, children_first=True
     )
+
+
+@keeps_state
+@rule(sequence.LSTM, sequence.GRU)
+def step_or_sequence(layer: sequence.LSTM | sequence.GRU, at: Run) -> Part | None:
+    return whole_sequence(layer, at) if layer.whole else step_with_state(layer, at)
 
 
 @keeps_state
@@ -128,7 +134,7 @@ def mask_zero(layer: masking.MaskZero, at: Run) -> Part | None:
     inside = [item for item in at.scope.items if isinstance(item, Scope)]
     if not layer.masks or isinstance(at.given, tuple) or isinstance(at.scope.made, tuple) or len(inside) != 1:
         return None
-    batched = layer._batch(at.rank) and layer._by_sample(len(at.made_shape()))
+    batched = layer.is_batch(at.rank) and layer.by_sample(len(at.made_shape()))
     if not batched or not at.is_float() or at.planner.run(inside[0]) is None:
         return None
     if at.planner.names_between(layer, layer.inner) != ["0"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from retorch.layers import noise
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, rule
@@ -9,7 +11,7 @@ from retorch.pytorch.rule import Run, rule
 
 @rule(noise.Dropout)
 def dropout(layer: noise.Dropout, at: Run) -> Part | None:
-    named: dict[str, object] = {"at_evaluation": True} if layer.draws() else {}
+    named: dict[str, Any] = {"at_evaluation": True} if layer.draws() else {}
     if layer.typename == "nn.SeqDropout" or layer.raw.get("lazy") or layer.raw.get("mono"):
         return at.module("SequenceDropout", float(layer.p)) if layer.v2 and at.rank > 1 else None
     if layer.v2 and not named:
@@ -22,7 +24,7 @@ def dropout(layer: noise.Dropout, at: Run) -> Part | None:
 @rule(noise.SpatialDropout)
 def spatial_dropout(layer: noise.SpatialDropout, at: Run) -> Part | None:
     dimensions = 3 if "Volumetric" in layer.typename else 2
-    named: dict[str, object] = {"at_evaluation": True} if layer.draws() else {}
+    named: dict[str, Any] = {"at_evaluation": True} if layer.draws() else {}
     return at.module("UnscaledDropout", float(layer.p), planes=dimensions, **named)
 
 
