@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from retorch.caffe2.description import STATE
 from retorch.errors import UnsupportedError, UsageError
 from retorch.files.record import digest
 from retorch.graph.input_shape import Assumption
@@ -14,12 +16,15 @@ from retorch.graph.input_shape.tensors import example as example_of
 from retorch.graph.input_shape.tensors import with_samples
 from retorch.graph.lowering import Example, lower
 from retorch.graph.passes import simplify
+from retorch.layers.recurrent.stateful import Stateful, sizes_of
 from retorch.module import Module
 from retorch.network import Format, Network
 from retorch.pytorch.twin import twin
 
 
-def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2", fold: bool = True) -> Network:
+def convert(
+    net: Module, example: Example | None = None, *, to: Format = "caffe2", fold: bool = True, state: bool = False
+) -> Network:
     """Rebuild a Torch network as one that runs today.
 
     Args:
@@ -29,6 +34,8 @@ def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2
         to: what ``save`` writes into a folder: ``caffe2``, ``onnx``, ``pytorch`` or ``predictor``.
         fold: merge layers where the result is the same (batch norm into convolution, …); without it there is one
             operator per layer where the target has one.
+        state: make the states of recurrent layers inputs and outputs, after the network's own: fed its last states
+            with the next piece of a sequence, it goes on where it stopped.
 
     Returns:
         The network; ``save`` writes it.
@@ -39,6 +46,9 @@ def convert(net: Module, example: Example | None = None, *, to: Format = "caffe2
     """
     if net.problems:
         raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
+    if state:
+        given = example_of(net.assumed_input().input) if example is None else example
+        return _with_states(net, given, to, fold=fold)
     if example is not None:
         return _converted(net, example, to, fold=fold)
     assumed = net.assumed_input()
@@ -87,6 +97,21 @@ def origin(net: Module) -> str:
         return net.name
     place = f", {net.at}" if net.at else ""
     return f"{net.file.name}{place} (SHA-256 {digest(net.file)[:16]})"
+
+
+def _with_states(net: Module, example: Example, to: Format, *, fold: bool) -> Network:
+    sizes = sizes_of(example)
+    stateful = net.with_states(sizes)
+    states = stateful.layer.state_sizes if isinstance(stateful.layer, Stateful) else ()
+    made = _converted(stateful, [example, *states], to, fold=fold)
+    made.model.metadata_props[STATE] = json.dumps(sizes)
+    return made
+
+
+def as_converted(net: Module, network: Network) -> Module:
+    """The Torch network as this one was made of it: with its states as inputs and outputs, where it has them there."""
+    text = network.model.metadata_props.get(STATE)
+    return net if text is None else net.with_states(sizes_of(json.loads(text)))
 
 
 def _for_any_batch(net: Module, assumed: Assumption, to: Format, *, fold: bool) -> Network:

@@ -27,6 +27,7 @@ from retorch.layers.base.layer import Array, Layer, Nested, Sizes
 from retorch.layers.base.memory import current, forward_pass, tensors
 from retorch.layers.base.networks import networks
 from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
+from retorch.layers.recurrent.stateful import SizesOf, Stateful
 from retorch.torch7 import LuaTable, TorchObject, open_file
 from retorch.torch7.paths import child, follow, steps
 
@@ -104,6 +105,20 @@ class Module:
         if self.problems:
             raise UnsupportedError(self.problems, hint="`--plugin my_layers.py` registers classes of your own")
         return assume(self.layer, self.options)
+
+    def with_states(self, sizes: SizesOf) -> Module:
+        """The network with the states of its recurrent layers as inputs and outputs: {x, h0…} → {y, hn…}.
+
+        Args:
+            sizes: those of its input: a tuple, or a list for a table.
+
+        Raises:
+            UsageError: it keeps no states from one step to the next, or they cannot be handed on.
+        """
+        try:
+            return replace(self, layer=Stateful(self.layer, sizes))
+        except Refusal as refusal:
+            raise UsageError(f"the network has no states to hand on: it {refusal}") from None
 
     def noise_shapes(self, x: Nested) -> list[Sizes]:
         """The shapes of what this network's layers draw at random for an input, in order; found by running it."""

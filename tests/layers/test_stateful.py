@@ -13,9 +13,10 @@ import pytest
 import retorch
 from building import module
 from golden_cases import GOLDEN, Case, flatten
+from retorch.cli import main
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.layers.base.layer import Refusal
-from retorch.layers.recurrent.stateful import Stateful, zero_states
+from retorch.layers.recurrent.stateful import Stateful, sizes_of, zero_states
 
 #: Golden cases and the dimension of their input that is time; None for a table of steps.
 CASES = {
@@ -45,7 +46,7 @@ def stepping(name: str) -> tuple[Any, Case, list[Any], list[np.ndarray]]:
     case = Case(GOLDEN / f"{name}.t7")
     net = retorch.load(case.path)
     pieces = list(steps(case.nested("input"), CASES[name]))
-    stateful = Stateful(net.layer, pieces[0])
+    stateful = Stateful(net.layer, sizes_of(pieces[0]))
     return replace(net, layer=stateful), case, pieces, zero_states(stateful, np.dtype(np.float32))
 
 
@@ -96,11 +97,28 @@ def test_caffe2_goes_on_where_it_stopped(name: str, caffe2: Runtime, tmp_path: P
 
 def test_a_network_without_states_says_so() -> None:
     with pytest.raises(Refusal, match="keeps no states"):
-        Stateful(module("nn.Tanh").layer, np.ones((1, 2), np.float32))
+        Stateful(module("nn.Tanh").layer, (1, 2))
 
 
 @pytest.mark.parametrize("name", ["BiSequencer_1", "SeqBRNN_1"])
 def test_a_sequence_read_from_its_end_has_no_states(name: str) -> None:
     case = Case(GOLDEN / f"{name}.t7")
     with pytest.raises(Refusal, match="from its end"):
-        Stateful(retorch.load(case.path).layer, case.nested("input"))
+        Stateful(retorch.load(case.path).layer, sizes_of(case.nested("input")))
+
+
+@pytest.mark.parametrize("target", ["out", "out.onnx"])
+def test_the_command_converts_and_verifies_states(target: str, tmp_path: Path) -> None:
+    source = str(GOLDEN / "SeqLSTM_1.t7")
+    assert main(["convert", source, "-o", str(tmp_path / target), "--input", "1x2x4", "--state"]) == 0
+    network = retorch.Network.load(tmp_path / target)
+    assert [port.shape and port.shape[-1] for port in network.inputs] == [4, 3, 3]
+    assert len(network.outputs) == 3
+    assert main(["verify", source, str(tmp_path / target), "--layers"]) == 0
+
+
+def test_the_command_says_that_there_are_no_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(GOLDEN / "Linear_1.t7")
+    assert main(["convert", source, "-o", str(tmp_path / "out"), "--state"]) == 2
+    assert "no states to hand on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -76,7 +76,7 @@ def language_model(source: Source, *, at: str | None = None) -> LanguageModel:
         raise UsageError(f"{lacks} in this file", hint="checkpoints of torch-rnn and char-rnn have both")
     if isinstance(net.layer, GModule):
         return LanguageModel(vocabulary, net, _graph_states(net.layer, root), states_first=True)
-    stateful = Stateful(net.layer, np.ones((1, 1), np.int64))
+    stateful = Stateful(net.layer, (1, 1))
     start = tuple(zero_states(stateful, np.dtype(np.float32)))
     return LanguageModel(vocabulary, replace(net, layer=stateful), start, states_first=False)
 

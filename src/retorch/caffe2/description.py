@@ -17,7 +17,9 @@ from retorch.caffe2.parse.net import NeedsShapeError, parse
 from retorch.errors import ConversionError
 from retorch.graph.shapes import fix_sizes, inferred
 
-DESCRIPTION = ("retorch.inputs", "retorch.outputs", "retorch.example_shapes")
+#: The sizes of the input of a network whose states are further inputs and outputs.
+STATE = "retorch.state"
+DESCRIPTION = ("retorch.inputs", "retorch.outputs", "retorch.example_shapes", STATE)
 
 
 def emit_described(model: ir.Model, options: EmitOptions) -> tuple[Caffe2Net, tuple[str, ...]]:

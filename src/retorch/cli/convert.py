@@ -48,6 +48,7 @@ def convert(
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
+    state: Annotated[bool, typer.Option("--state", help="Recurrent states as inputs and outputs.")] = False,
     init: Annotated[str, typer.Option(help="Caffe2's weights as pb, or as minidb: of any size.")] = "pb",
     unpacked: Annotated[bool, typer.Option("--unpacked", help="Weights as protobuf itself writes them.")] = False,
     caffe2: Annotated[str, typer.Option(help="1.0: right on every Caffe2; 1.10: its operators too.")] = "1.0",
@@ -65,7 +66,7 @@ def convert(
         _refuse_for_written(file, at, plugin, page)
         raise typer.Exit(convert_again(file, style, input or [], check=not no_verify, as_json=as_json))
     net = load_module(file, at, plugin)
-    made = _converted(file, net, input or [], fold=not (no_fold or brew))
+    made = _converted(file, net, input or [], fold=not (no_fold or brew), state=state)
     with about(output), style.replacing() as place:
         written = style.save(made, place)
         notes = [*net.notes, *made.notes]
@@ -81,14 +82,14 @@ def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, p
         raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
 
 
-def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> Network:
+def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool, state: bool) -> Network:
     """The network for inputs of these shapes, or of a shape found out."""
     from retorch import conversion
 
     given = example(shapes) if shapes else None
     with about(file):
         try:
-            return conversion.convert(net, given, fold=fold)
+            return conversion.convert(net, given, fold=fold, state=state)
         except UnsupportedError as error:
             if shapes:
                 error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
@@ -96,12 +97,13 @@ def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool) -> Net
 
 
 def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:
+    from retorch.conversion import as_converted
     from retorch.verification import verify
     from retorch.verification.compare import example_shapes
     from retorch.verification.inputs import random_trial
 
     # What brew writes does not say which inputs it was made for; the network in the hand does.
-    trial = random_trial(net, example_shapes(made), made.input_nesting)
+    trial = random_trial(as_converted(net, made), example_shapes(made), made.input_nesting)
 
     with progress() as watch:
         return verify(net, target, trials=[trial], layers=layers, watch=watch)

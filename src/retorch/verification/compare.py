@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.conversion import as_converted
 from retorch.engines.choice import each_engine, engine
 from retorch.engines.interface import Case, Engine
 from retorch.engines.reference import Log
@@ -70,6 +71,7 @@ def verify(
     """
     target = Path(path)
     network = described(target)
+    net = as_converted(net, network)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])

@@ -5,7 +5,7 @@ Fed its last states with the next piece of a sequence, it computes what the netw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -26,12 +26,17 @@ T = TypeVar("T")
 Tree = list["Tree"] | None
 
 
+#: The sizes of a tensor, or of those in a table.
+SizesOf = Sizes | list["SizesOf"]
+
+
 class Stateful(Layer):
     """{inner(x), the states after it}; takes the table {x, the states before it}
 
     Args:
         inner: the network.
-        example: an input; the network is run on it once, to find which states its layers keep.
+        sizes: those of its input, a tuple for a tensor and a list for a table; it is run on ones of these sizes once,
+            to find which states its layers keep.
 
     Raises:
         Refusal: the network keeps no states, or they cannot be handed on.
@@ -41,13 +46,13 @@ class Stateful(Layer):
     path = ""
     typename = "retorch.Stateful"
 
-    def __init__(self, inner: Layer, example: Nested) -> None:
+    def __init__(self, inner: Layer, sizes: SizesOf) -> None:
         self.inner = inner
         self.raw = inner.raw
         self._check()
         with forward_pass() as run:
             run.stateful = True
-            inner(example)
+            inner(_ones(sizes))
             after = run.memory
         self._keepers = [made for made in inner.every() if isinstance(made, Remembers) and id(made) in after]
         if not self._keepers:
@@ -96,9 +101,24 @@ class Stateful(Layer):
         return [leaf for made in self._keepers for leaf in _leaves(memory[id(made)])]
 
 
+def sizes_of(x: object) -> SizesOf:
+    """The sizes in an example, which is made of tuples, arrays and lists, or in JSON, where tuples became lists."""
+    if isinstance(x, np.ndarray):
+        return cast("Array", x).shape
+    items = cast("Sequence[object]", x)
+    if all(isinstance(item, int) for item in items):
+        return tuple(cast("Sequence[int]", items))
+    return [sizes_of(item) for item in items]
+
+
 def zero_states(net: Stateful, dtype: np.dtype[Any]) -> list[Array]:
     """The states of a sequence's beginning, for the batch that the network was made for."""
     return [np.zeros(sizes, dtype) for sizes in net.state_sizes]
+
+
+def _ones(sizes: SizesOf) -> Nested:
+    """What every layer takes: where a number is an index, 1 is the first."""
+    return [_ones(item) for item in sizes] if isinstance(sizes, list) else np.ones(sizes, np.float32)
 
 
 def _tree(state: object) -> Tree:
