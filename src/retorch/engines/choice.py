@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from retorch.engines.caffe2 import RealCaffe2
 from retorch.engines.caffe2_runtime import AGES, Runtime
 from retorch.engines.embedded import Embedded
 from retorch.engines.interface import Case, Engine
+from retorch.engines.real_caffe2 import RealCaffe2
 from retorch.engines.reference import Reference
 from retorch.engines.torch7 import RealTorch
 from retorch.errors import UsageError

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from retorch.engines.caffe2 import RealCaffe2
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.engines.embedded import Embedded
 from retorch.engines.interface import Array, Engine
+from retorch.engines.real_caffe2 import RealCaffe2
 from retorch.errors import EngineError
 from retorch.files.artifacts import onnx_file
 from retorch.graph.ports import Port
