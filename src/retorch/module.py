@@ -16,6 +16,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
+from retorch import limits
 from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
 from retorch.files.html_table import html_table
 from retorch.graph.input_shape import Assumption, assume
@@ -23,7 +24,7 @@ from retorch.graph.input_shape.options import Settings, settings
 from retorch.graph.input_shape.tensors import Nested as Tensors
 from retorch.graph.input_shape.tensors import Tensor
 from retorch.layers.base.binding import ObjectBinder, Unknown
-from retorch.layers.base.layer import Array, Layer, Nested, Sizes
+from retorch.layers.base.layer import Array, Layer, Nested, Sizes, calls
 from retorch.layers.base.memory import current, forward_pass, tensors
 from retorch.layers.base.networks import networks
 from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
@@ -77,6 +78,7 @@ class Module:
         """
         if self.problems:
             raise UnsupportedError(self.problems)
+        limits.check_steps(calls(self.layer), "this network")
         layers = drawing(self.layer)
         given, noise = _own(x), list[Nested]()
         if has_noise(given, len(layers)):

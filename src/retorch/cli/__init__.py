@@ -14,6 +14,7 @@ import typer
 from retorch.cli import batch, check, clean, convert, export, inspect, install, sample, verify, view
 from retorch.cli import run as run_command
 from retorch.cli.exit_codes import explain
+from retorch.limits import bytes_of, limit_memory, memory
 
 EXAMPLES = """
 Examples:
@@ -24,7 +25,8 @@ Examples:
 
   retorch verify model.t7 out --layers
 
---debug, with any command, shows the traceback of an error.
+--debug, with any command, shows the traceback of an error. --max-memory 4G allows so much memory (by default half of
+the machine's).
 """
 
 app = typer.Typer(
@@ -55,12 +57,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
+        limit_memory(_most_memory(arguments))
         app(arguments, prog_name="retorch")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
         return explain(error, debug=debug)
     return 0
+
+
+def _most_memory(arguments: list[str]) -> int:
+    """What ``--max-memory`` allows, which is taken out of the arguments; else half of the machine's.
+
+    Raises:
+        UsageError: no number of bytes.
+    """
+    for i, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if argument == "--":
+            break
+        if name == "--max-memory":
+            given = [value] if value else arguments[i + 1 : i + 2]
+            del arguments[i : i + (1 if value else 2)]
+            return bytes_of(given[0] if given else "")
+    return memory()
 
 
 def run() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from retorch.errors import RetorchError, UsageError
+from retorch.files.visible import visible
+from retorch.limits import memory, size
 
 DONE = 0
 DIFFERS = 1
@@ -26,22 +28,32 @@ def about(subject: object) -> Generator[None]:
 
 
 def explain(error: Exception, *, debug: bool) -> int:
-    """Print an error of ours as ``error:`` and ``hint:``; returns the exit code.
+    """Print an error as ``error:`` and ``hint:``; returns the exit code.
 
     Raises:
-        Exception: what is not ours, which is a bug and deserves its traceback; with ``debug`` everything.
+        Exception: with ``debug`` everything.
     """
-    if debug or not isinstance(error, (RetorchError, OSError)):
+    if debug:
         raise error
     subject = getattr(error, "subject", None)
-    message = _system(error) if isinstance(error, OSError) else str(error)
+    message, hint = _worded(error)
     # what was looked at inside a folder names itself, with the folder
     named = subject is None or message.startswith(subject)
-    print(f"error: {message}" if named else f"error: {subject}: {message}", file=sys.stderr)
-    hint = getattr(error, "hint", None)
+    print(visible(f"error: {message}" if named else f"error: {subject}: {message}"), file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(visible(f"hint: {hint}"), file=sys.stderr)
     return UNUSABLE if isinstance(error, UsageError) else UNREADABLE
+
+
+def _worded(error: Exception) -> tuple[str, str | None]:
+    """What went wrong, and what can be done about it."""
+    if isinstance(error, RetorchError):
+        return str(error), error.hint
+    if isinstance(error, OSError):
+        return _system(error), None
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this", f"{size(memory())} are allowed; --max-memory changes that"
+    return f"something unforeseen: {type(error).__name__}: {error}", "a fault of retorch itself: --debug shows where"
 
 
 def _system(error: OSError) -> str:

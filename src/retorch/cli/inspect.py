@@ -15,7 +15,6 @@ from retorch.files.artifacts import is_written
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.tree import Tree
 
     from retorch.layers.base.layer import Layer
     from retorch.module import Module
@@ -118,7 +117,7 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
 
 
 def _tree(net: Module) -> Tree:
-    from rich.tree import Tree
+    from retorch.cli.tree import Tree
 
     bad = {problem.path for problem in net.problems}
     root = Tree(_line(net.layer, bad))

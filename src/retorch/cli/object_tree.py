@@ -8,15 +8,16 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.tree import Tree
 
 from retorch.cli.terminal import plain
+from retorch.cli.tree import Tree
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject, TorchStorage, TorchTensor
 
 Array: TypeAlias = NDArray[Any]
 
 _MOST_LINES = 2000
 _MOST_ENTRIES = 60
+_DEEPEST = 100
 
 
 def entries(value: object) -> Iterable[tuple[object, object]]:
@@ -98,10 +99,10 @@ def _label(key: str, value: object, stats: bool, offsets: Mapping[int, int]) -> 
 def as_json(root: object, *, stats: bool) -> Any:
     """The value as JSON: what cannot be written there is described; what was seen before is named ``again``."""
     made: dict[str, Any] = {}
-    stack: list[tuple[dict[str, Any], str, object]] = [(made, "root", root)]
+    stack: list[tuple[dict[str, Any], str, object, int]] = [(made, "root", root, 0)]
     seen: set[int] = set()
     while stack:
-        into, key, value = stack.pop()
+        into, key, value, level = stack.pop()
         if not isinstance(value, (TorchObject, LuaTable, LuaFunction)):
             as_is = isinstance(value, (bool, int, str)) or value is None
             as_is = as_is or (isinstance(value, float) and math.isfinite(value))  # JSON has no others
@@ -112,7 +113,10 @@ def as_json(root: object, *, stats: bool) -> Any:
         if id(value) in seen:
             entry["again"] = True
             continue
+        if level == _DEEPEST:
+            entry["deeper"] = True  # no parser of JSON would follow
+            continue
         seen.add(id(value))
         inside = entry.setdefault("inside", {})
-        stack.extend((inside, _key(k), item) for k, item in entries(value))
+        stack.extend((inside, _key(k), item, level + 1) for k, item in entries(value))
     return made["root"]

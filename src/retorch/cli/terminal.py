@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from retorch.files import json_text
+from retorch.files.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,19 +19,28 @@ _WIDTH = 140
 
 
 def console(*, error: bool = False) -> Console:
-    """The terminal; rich honours NO_COLOR and falls back to plain text when piped."""
-    from rich.console import Console
+    """The terminal; rich honours NO_COLOR and falls back to plain text when piped.
+
+    No control character of a file's gets there, wherever its text stands.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Careful(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
 
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH
-    return Console(stderr=error, highlight=False, width=width, soft_wrap=False)
+    return Careful(stderr=error, highlight=False, width=width, soft_wrap=False)
 
 
 def plain(text: str) -> str:
-    """The text with its brackets as they are, which rich would take for colours."""
+    """Text from a file: its brackets as they are, which rich would take for colours, and nothing that steers."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(visible(text))
 
 
 def print_json(value: Any) -> None:

@@ -15,11 +15,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
+from retorch import limits
+from retorch.errors import Problem, Refusal, RetorchError, UnsupportedError
 from retorch.graph import nodes
 from retorch.graph.value import Value
 from retorch.layers.base.binding import Unknown
-from retorch.layers.base.layer import Array, Layer
+from retorch.layers.base.depth import deeper
+from retorch.layers.base.layer import MAKES_NO_SENSE, Array, Layer, said
 from retorch.layers.base.overlap import OVERLAP
 from retorch.layers.base.random_source import DRAWS_AGAIN
 
@@ -52,6 +54,7 @@ class Builder:
         self._keep: list[Array] = []
         self._used: set[str] = set()
         self._counts: dict[str, int] = {}
+        self.steps = 0
         self._prefix: str | None = None
         self._layer: Layer | None = None
         self._buffers: dict[int, Value] = {}
@@ -108,6 +111,8 @@ class Builder:
             nodes.infer(node)
         except nodes.DoesNotFitError as error:
             raise Refusal(f"its input does not fit: {error}") from None
+        if reason := _too_large(node):
+            raise Refusal(reason)
         self.nodes.append(node)
         return [Value(out) for out in node.outputs]
 
@@ -235,6 +240,11 @@ class Builder:
     # -- the walk
     def call(self, module: Layer, x: Nested) -> Nested:
         """Lower a module inside the one being lowered."""
+        self.steps += 1
+        limits.check_steps(self.steps, "this network")
+        return deeper(self._call, module, x)
+
+    def _call(self, module: Layer, x: Nested) -> Nested:
         x = self.current(x)
         if self.watch is not None:
             self.watch(module, x)
@@ -261,10 +271,10 @@ class Builder:
             if self.strict:
                 raise UnsupportedError(self.problems) from refusal
             return self._stand_in(module, x)
-        except (ValueError, IndexError, ZeroDivisionError) as error:
+        except MAKES_NO_SENSE as error:
             # a rule that took its input apart as its layer never gets it: a table of another length, too few dimensions
             given = " and ".join(str(v.shape) for v in flatten(x))
-            self.problems.append(Problem(module.path, module.typename, f"does not take {given}: {error}"))
+            self.problems.append(Problem(module.path, module.typename, f"does not take {given}: {said(error)}"))
             raise UnsupportedError(self.problems) from error
 
     def _lower_here(self, module: Layer, x: Nested) -> Nested:
@@ -280,7 +290,7 @@ class Builder:
         """Something of the right shape after a refusal, so that the walk finds the other problems too."""
         try:
             return self._zeros_like(module(_zeros(x)))
-        except (Refusal, UnsupportedError, UsageError, TypeError, ZeroDivisionError) as why:
+        except (Refusal, RetorchError) as why:
             raise UnsupportedError(self.problems) from why
 
     def _zeros_like(self, y: Any) -> Nested:
@@ -402,3 +412,12 @@ def _zeros(x: Nested) -> Any:
 def flatten(x: Nested) -> list[Value]:
     """The tensors of a nested table, in order."""
     return [x] if isinstance(x, Value) else [v for item in x for v in flatten(item)]
+
+
+def _too_large(node: ir.Node) -> str | None:
+    """Why a node cannot run: what it reads and gives would need more memory than is allowed."""
+    count = 0.0
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.shape is not None and value.shape.is_static():
+            count += limits.needed(value.shape.numpy(), value.dtype.itemsize if value.dtype else 4)
+    return limits.too_large(count)

@@ -16,11 +16,12 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import onnx_ir as ir
 
+from retorch import limits
 from retorch.errors import Problem, RetorchError, UnsupportedError, UsageError
 from retorch.graph.builder import Builder, Value, flatten
 from retorch.graph.builder import Nested as Values
 from retorch.graph.nodes import OPSET
-from retorch.layers.base.layer import Array, Layer
+from retorch.layers.base.layer import Array, Layer, calls
 from retorch.layers.base.random_source import drawing, has_noise, idle
 
 IR_VERSION = 10
@@ -104,6 +105,7 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
         UnsupportedError: layers without a rule, or that the rule cannot follow; all of them.
         UsageError: an example that does not fit.
     """
+    limits.check_steps(calls(root), "this network")
     draws = len(drawing(root))
     x, noise = example, list[Example]()
     if has_noise(example, draws):

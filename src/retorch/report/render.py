@@ -11,6 +11,7 @@ from typing import Any
 from retorch.errors import UsageError
 from retorch.files import json_text
 from retorch.files.atomic import replacing
+from retorch.files.visible import visible
 from retorch.report.drawing import draw, level
 from retorch.report.summary import Facts, LayerFacts, Subject, decades, gather
 from retorch.verification import Report
@@ -45,7 +46,7 @@ def check(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise UsageError(f"--report {path}: a report is {', '.join(SUFFIXES)}")
     if path.suffix != ".json":
-        _environment()
+        _environment(path.suffix)
 
 
 def as_json(facts: Facts) -> str:
@@ -61,7 +62,7 @@ def as_json(facts: Facts) -> str:
     return json_text.dumps(whole) + "\n"
 
 
-def _environment() -> Any:
+def _environment(suffix: str) -> Any:
     try:
         import jinja2
     except ImportError:
@@ -76,6 +77,7 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown if suffix == ".html" else _shown_in_markdown,
     )
     made.filters.update(number=_number, error=_error, width=_width, cell=_cell)
     return made
@@ -83,7 +85,7 @@ def _environment() -> Any:
 
 def render(facts: Facts, suffix: str) -> str:
     """The text of a page (``.html``) or of Markdown (``.md``)."""
-    template = _environment().get_template(f"page{suffix}")
+    template = _environment(suffix).get_template(f"page{suffix}")
     tolerance = facts.report.tolerance
     levels = [level(layer, tolerance) for layer in facts.layers]
     compared = sum(1 for layer in facts.layers if layer.verdict)
@@ -99,6 +101,15 @@ def render(facts: Facts, suffix: str) -> str:
         name=_name(facts),
         classes=sorted({layer.typename for layer in facts.layers}),
     )
+
+
+def _shown(value: object) -> object:
+    return visible(value) if type(value) is str else value
+
+
+def _shown_in_markdown(value: object) -> object:
+    """Markdown passes HTML on: a tag in a name is text."""
+    return visible(value).replace("<", "&lt;") if isinstance(value, str) else value
 
 
 def _name(facts: Facts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -11,8 +12,18 @@ import numpy as np
 
 from retorch.errors import MissingFieldError, Problem, Refusal, UnsupportedError
 from retorch.layers.base.bookkeeping import BOOKKEEPING
-from retorch.layers.base.layer import Array, Layer, Sizes, registered
+from retorch.layers.base.depth import deeper
+from retorch.layers.base.layer import MAKES_NO_SENSE, Array, Layer, Sizes, registered, said
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+
+#: More than any size of a tensor: from here on, doubles skip whole numbers.
+_LARGEST = 2**53
+#: More than any list of sizes that a module keeps.
+_MOST_SIZES = 10_000
+#: Characters of a value in a message.
+_LONGEST = 60
+#: Sizes of windows and steps between them, which are never zero.
+_FROM_ONE = frozenset({"kW", "kH", "kT", "dW", "dH", "dT", "dilationW", "dilationH", "dilationT"})
 
 
 class Unknown(Layer):
@@ -41,6 +52,7 @@ class ObjectBinder:
         self.layers: dict[int, Layer] = {}
         self.problems: list[Problem] = []
         self.notes: list[str] = []
+        self._open: dict[int, str] = {}
 
     def __call__(self, obj: object, path: str) -> Layer:
         """The layer that a stored object means.
@@ -49,9 +61,18 @@ class ObjectBinder:
             Refusal: the object is not a module at all.
         """
         if not isinstance(obj, TorchObject):
-            raise Refusal(f"{path or 'the root'} should be a module, but is a {type(obj).__name__}")
+            raise Refusal(f"{path or 'the root'} should be a module, but is {_describe(obj)}")
+        if id(obj) in self._open:
+            raise Refusal(f"contains itself: {path} is {self._open[id(obj)] or 'the root'}")
         if id(obj) in self.layers:
             return self.layers[id(obj)]
+        self._open[id(obj)] = path
+        try:
+            return deeper(self._bound, obj, path)
+        finally:
+            del self._open[id(obj)]
+
+    def _bound(self, obj: TorchObject, path: str) -> Layer:
         # a loss by any name: nn.Criterion's rule says what becomes of it
         known = "nn.Criterion" if obj.typename.endswith("Criterion") else obj.typename
         cls = registered().get(known, Unknown)
@@ -60,21 +81,28 @@ class ObjectBinder:
         made.path, made.typename, made.raw = path, obj.typename, obj
         self.layers[id(obj)] = made
         if isinstance(made, Unknown):
-            self._give_up(made, reason)
-            return made
+            return self._give_up(obj, path, reason)
         try:
             self._read_fields(made, obj)
             made.setup(self)
+            _show(made)
         except (MissingFieldError, Refusal) as error:
-            self.problems.append(Problem(path, obj.typename, str(error)))
+            return self._give_up(obj, path, str(error))
+        except MAKES_NO_SENSE as error:
+            return self._give_up(obj, path, f"its fields make no sense together: {said(error)}")
         return made
 
-    def _give_up(self, made: Unknown, reason: str) -> None:
-        made.reason = reason
-        self.problems.append(Problem(made.path, made.typename, reason))
-        modules = made.raw.get("modules")
-        if isinstance(modules, LuaTable):
-            made.inside = self.sequence(modules, f"{made.path}.modules")
+    def _give_up(self, obj: TorchObject, path: str, reason: str) -> Unknown:
+        """What stands for a module that cannot be bound: it can be shown, with the modules inside."""
+        made = Unknown()
+        made.path, made.typename, made.raw, made.reason = path, obj.typename, obj, reason
+        self.layers[id(obj)] = made
+        self.problems.append(made.problem())
+        modules = obj.get("modules")
+        for i, item in enumerate(modules.sequence() if isinstance(modules, LuaTable) else (), 1):
+            if isinstance(item, TorchObject) and id(item) not in self._open:
+                made.inside.append(self(item, f"{path}.modules[{i}]".removeprefix(".")))
+        return made
 
     def sequence(self, table: LuaTable, path: str) -> list[Layer]:
         """The modules 1…n of a table."""
@@ -89,6 +117,8 @@ class ObjectBinder:
                 raise MissingFieldError(
                     f"field {name!r} should be {error}, but is {_describe(obj.get(name))}"
                 ) from None
+            if name in _FROM_ONE and isinstance(value, int) and value < 1:
+                raise MissingFieldError(f"field {name!r} should be 1 or more, but is {value}")
             if value is None and not _allows_none(hint):
                 if not hasattr(made, name):
                     raise MissingFieldError(f"lacks its field {name!r}")
@@ -120,7 +150,17 @@ class _Wrong(Exception):  # noqa: N818 - internal: "should be …"
 
 
 def _describe(value: object) -> str:
-    return f"{value!r}" if isinstance(value, (int, float, str, bool)) else f"a {type(value).__name__}"
+    text = repr(value) if isinstance(value, (int, float, str, bool)) else f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _show(made: Layer) -> None:
+    """Ask a layer all that is shown of it, and all that an input's shape is worked out from."""
+    made.settings()
+    made.parameters()
+    made.reads()
+    made.elements()
+    made.index_limit()
 
 
 def _allows_none(hint: Any) -> bool:
@@ -144,20 +184,22 @@ def _why_not(obj: TorchObject, cls: type[Layer]) -> str:
 
 
 def _int(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise _Wrong("a whole number")
+    if value != int(value):
         raise _Wrong("a whole number")
     return int(value)
 
 
 def _float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise _Wrong("a number")
     return float(value)
 
 
 def _bool(value: object) -> bool:
     # Lua counts 0 as true, but files written by other programs mean false by it
-    return value not in (False, 0)
+    return not isinstance(value, (bool, int, float)) or value not in (False, 0)
 
 
 def _str(value: object) -> str:
@@ -174,7 +216,9 @@ def _array(value: object) -> Array:
 
 def _sizes(value: object) -> Sizes:
     if isinstance(value, np.ndarray):
-        return tuple(int(v) for v in cast("Array", value).ravel())
+        if cast("Array", value).size > _MOST_SIZES:
+            raise _Wrong("a list of whole numbers")
+        return tuple(_int(v) for v in cast("Array", value).ravel().tolist())
     if isinstance(value, LuaTable):
         return tuple(_int(v) for v in value.sequence())
     if isinstance(value, (int, float)):

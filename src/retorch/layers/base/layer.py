@@ -15,10 +15,36 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin
 
 import numpy as np
 
+from retorch import limits
 from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
+from retorch.layers.base.depth import deeper
 from retorch.layers.base.memory import Array, Nested, Run, Sizes, current, current_run, forward_pass, tensors
 from retorch.layers.base.overlap import OVERLAP, READ_BEFORE_WRITTEN
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
+
+#: What NumPy and Python say of fields, sizes and indices that do not fit each other.
+MAKES_NO_SENSE = (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError)
+
+
+def said(error: Exception) -> str:
+    """Such an error in a line: in its own words, with its kind where they alone say too little."""
+    text = str(error).partition("\n")[0]
+    return text if isinstance(error, (ValueError, IndexError)) and text else f"{type(error).__name__}: {text}"
+
+
+def calls(root: Layer) -> int:
+    """How many layers run in one pass through a network, if every container runs each of its modules once."""
+    counts: dict[int, int] = {}
+    stack: list[tuple[Layer, bool]] = [(root, False)]
+    while stack:
+        at, ready = stack.pop()
+        if ready:
+            counts[id(at)] = 1 + sum(counts.get(id(child), 1) for child in at.children())
+        elif id(at) not in counts:
+            counts[id(at)] = 1
+            stack.append((at, True))
+            stack.extend((child, False) for child in at.children())
+    return counts[id(root)]
 
 
 def drawn(owner: Layer, shape: Sizes) -> Array:
@@ -170,6 +196,11 @@ class Layer:
         if run is None:
             with forward_pass():
                 return self(x)
+        run.steps += 1
+        limits.check_steps(run.steps, "this pass")
+        return deeper(self._run, run, x)
+
+    def _run(self, run: Run, x: Nested) -> Nested:
         try:
             x = current(x)
             self.check_nesting(x)
@@ -184,10 +215,13 @@ class Layer:
         except Refusal as refusal:
             problem = Problem(self.path, self.typename, str(refusal))
             raise UnsupportedError([problem], what="run on this input") from refusal
-        except (ValueError, IndexError) as error:
+        except MemoryError as error:
+            problem = Problem(self.path, self.typename, f"needs more memory than there may be: {said(error)}")
+            raise UnsupportedError([problem], what="run on this input", hint="--max-memory allows more") from error
+        except MAKES_NO_SENSE as error:
             # NumPy's own word on shapes and indices that do not fit
             what = " and ".join(str(t.shape) for t in tensors(x))
-            raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {error}") from error
+            raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {said(error)}") from error
         if not self.container and isinstance(y, np.ndarray):
             y = _settle(run, self, x, y)
         if run.listen is not None:

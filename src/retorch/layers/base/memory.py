@@ -39,6 +39,8 @@ class Run:
     listen: Callable[[Layer, Nested, Nested], None] | None = None
     #: What Torch would draw at random for a layer, in a given shape.
     noise: Callable[[Layer, Sizes], Array] | None = None
+    #: How many layers have run.
+    steps: int = 0
     #: Whether recurrent layers go on where their last sequence ended, whatever their own flags say.
     stateful: bool = False
 

@@ -1,0 +1,50 @@
+"""Trees of any depth on the terminal: a line for each twig, with guides in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
+
+#: Levels that are indented; what is deeper says how deep.
+_INDENTED = 40
+
+
+class Tree:
+    """A label, in rich's markup, and what hangs below it."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.twigs: list[Tree] = []
+
+    def add(self, label: str) -> Tree:
+        """A new twig, the last one."""
+        self.twigs.append(Tree(label))
+        return self.twigs[-1]
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """The guides and the label of each line."""
+        stack: list[tuple[Tree, str, str, int]] = [(self, "", "", 0)]
+        while stack:
+            tree, guides, below, level = stack.pop()
+            yield guides, f"[dim](level {level})[/dim] {tree.label}" if level > _INDENTED else tree.label
+            stack.extend(reversed(list(_below(tree.twigs, below, level + 1))))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Text]:
+        from rich.text import Text
+
+        for guides, label in self.lines():
+            text = Text.from_markup(label)
+            yield Text.assemble(guides, text, no_wrap=True, overflow="ignore")
+
+
+def _below(twigs: list[Tree], guides: str, level: int) -> Iterator[tuple[Tree, str, str, int]]:
+    for i, twig in enumerate(twigs, 1):
+        last = i == len(twigs)
+        if level > _INDENTED:
+            yield twig, guides, guides, level
+        else:
+            yield twig, f"{guides}{'└── ' if last else '├── '}", f"{guides}{'    ' if last else '│   '}", level
