@@ -16,6 +16,7 @@ from retorch.files.artifacts import is_written
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from retorch.cli.tree import Tree
     from retorch.layers.base.layer import Layer
     from retorch.module import Module
     from retorch.torch7 import Document

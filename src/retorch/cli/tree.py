@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
-    from rich.text import Text
+    from rich.segment import Segment
 
 #: Levels that are indented; what is deeper says how deep.
-_INDENTED = 40
+_INDENTED = 20
+_WIDEST = 1 << 20
 
 
 class Tree:
@@ -33,12 +34,12 @@ class Tree:
             yield guides, f"[dim](level {level})[/dim] {tree.label}" if level > _INDENTED else tree.label
             stack.extend(reversed(list(_below(tree.twigs, below, level + 1))))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Text]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
         from rich.text import Text
 
+        wide = options.update(width=_WIDEST, no_wrap=True, overflow="ignore")  # the terminal breaks lines, we do not
         for guides, label in self.lines():
-            text = Text.from_markup(label)
-            yield Text.assemble(guides, text, no_wrap=True, overflow="ignore")
+            yield from console.render(Text.assemble(guides, Text.from_markup(label)), wide)
 
 
 def _below(twigs: list[Tree], guides: str, level: int) -> Iterator[tuple[Tree, str, str, int]]:
