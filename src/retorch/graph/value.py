@@ -1,13 +1,14 @@
 """What a tensor is in Torch: an identity whose content may change.
 
 Torch's in-place layers write into tensors that other branches may read later. A view (of ``nn.View``, ``nn.Narrow``, …)
-knows its parent and how to write back into it, so that whoever shares storage in Torch shares content here.
+knows its parent and how to write back into it, so that whoever shares storage in Torch shares content here: rule 3 of
+:mod:`retorch.layers.base.memory`. The other rules are in :mod:`retorch.graph.memory`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 import onnx_ir as ir
 
@@ -101,3 +102,12 @@ class Value:
         self.parent.write(self._put(self.parent, new))
         self._current = content
         self._seen = self.root.version
+
+
+#: What Torch passes between modules: a tensor, or a table of such.
+Nested: TypeAlias = "Value | list[Nested]"
+
+
+def flatten(x: Nested) -> list[Value]:
+    """The tensors of a nested table, in order."""
+    return [x] if isinstance(x, Value) else [v for item in x for v in flatten(item)]

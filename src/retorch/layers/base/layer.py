@@ -18,8 +18,20 @@ import numpy as np
 from retorch import limits
 from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
 from retorch.layers.base.depth import deeper
-from retorch.layers.base.memory import Array, Nested, Run, Sizes, current, current_run, forward_pass, tensors
-from retorch.layers.base.overlap import OVERLAP, READ_BEFORE_WRITTEN
+from retorch.layers.base.memory import (
+    OVERLAP,
+    READ_BEFORE_WRITTEN,
+    Array,
+    Nested,
+    Run,
+    Sizes,
+    current,
+    current_run,
+    forward_pass,
+    overwritten,
+    settle,
+    tensors,
+)
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 #: What NumPy and Python say of fields, sizes and indices that do not fit each other.
@@ -204,9 +216,8 @@ class Layer:
         try:
             x = current(x)
             self.check_nesting(x)
-            # a step of a recurrence is given its own last state: there the formula holds for states as they were
-            last = None if self.container or run.memory else run.buffers.get(id(self))
-            if last is not None and any(np.may_share_memory(last, t) for t in tensors(x)):
+            last = overwritten(run, self, x)
+            if last is not None:
                 y = cast("Nested", self.forward_over(x, last))
                 if isinstance(y, np.ndarray) and y.size != last.size:
                     raise Refusal(OVERLAP)
@@ -223,7 +234,7 @@ class Layer:
             what = " and ".join(str(t.shape) for t in tensors(x))
             raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {said(error)}") from error
         if not self.container and isinstance(y, np.ndarray):
-            y = _settle(run, self, x, y)
+            y = settle(run, self, x, y)
         if run.listen is not None:
             run.listen(self, x, y)
         return y
@@ -237,54 +248,6 @@ class Layer:
     def __repr__(self) -> str:
         inside = ", ".join(f"{k}={v}" for k, v in self.settings().items())
         return f"{self.typename}({inside})"
-
-
-def _settle(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
-    """A module used twice writes its second output over its first: the same tensor, in Torch."""
-    y = _placed(run, owner, x, y)
-    if owner.hands_on:
-        return y
-    if any(y is t for t in tensors(x)):
-        # the module's tensor is another one than its input's, on the same memory
-        y = y.view()
-    last = run.outputs.get(id(owner))
-    # what is given now has not moved, whatever it did before: the same array may come back
-    run.moved.pop(id(y), None)
-    if last is not None and last is not y:
-        run.moved[id(last)] = last, y
-    run.outputs[id(owner)] = y
-    return y
-
-
-def _placed(run: Run, owner: Layer, x: Nested, y: Array) -> Array:
-    """The output in the memory that the module used before."""
-    last = run.buffers.get(id(owner))
-    mine = last is not None and np.may_share_memory(y, last)
-    if not mine and (any(np.may_share_memory(y, t) for t in tensors(x)) or owner_weights_share(owner, y)):
-        return y
-    if not y.flags.c_contiguous:
-        # Torch's buffers are: a view of one must share its memory
-        y = y.copy()
-    if last is None or last.dtype != y.dtype:
-        run.buffers[id(owner)] = y
-    elif last.shape == y.shape:
-        last[...] = y
-        return last
-    elif y.size <= last.size:
-        # the same memory under other sizes
-        flat = last.reshape(-1)[: y.size]
-        flat[...] = y.reshape(-1)
-        return flat.reshape(y.shape)
-    else:
-        # what still looks at the smaller buffer sees the beginning of the larger one
-        last.reshape(-1)[...] = y.reshape(-1)[: last.size]
-        run.buffers[id(owner)] = y
-    return y
-
-
-def owner_weights_share(owner: Layer, y: Array) -> bool:
-    """Whether a layer returned (a view of) one of its own stored arrays."""
-    return not y.flags.writeable or any(np.may_share_memory(y, w) for w in owner.parameters().values())
 
 
 _OWN_NAMES = frozenset(Layer.__annotations__)

@@ -1,4 +1,32 @@
-"""One forward pass: what modules own while it runs, tensors, tables and clones, and what became of them."""
+"""Torch's memory: who owns a tensor, who looks at it, and who writes over it.
+
+Torch's modules keep the tensors that they give, so what a network computes depends on where its tensors lie. This is
+the specification; :class:`Run` holds the memory of one forward pass, and :mod:`retorch.graph.memory` follows the same
+rules, under the same names and in the same order, for tensors that are values of a graph.
+
+1. **Buffers.** A module owns one buffer and writes its output into it each time it runs: used twice, it writes its
+   second output over its first (:func:`placed`). A view of its input, or the input itself, is no buffer.
+2. **Outputs.** The tensor that a module calls its output is one and the same object: who holds the first output holds
+   the second from the moment the module runs again (:func:`settle`, :func:`current`, :func:`last_output`).
+3. **Views and in-place writes** share memory with what they look at and what they write to. In NumPy this comes by
+   itself; a module that gives its input itself other sizes says so (:func:`becomes`).
+4. **Overlap.** A module may find its input in the memory of its own last output (``conv, ReLU(true), conv``, one conv):
+   its code then reads from where it writes to (:func:`overwritten`). Where it reads before it writes, all is well.
+5. **Tables.** A module that gives a table gives the same one whenever it runs (:func:`own_table`).
+6. **Clones.** A clone of a module owns buffers, outputs, tables and states of its own (:func:`clone`).
+7. **States.** Recurrent modules keep what a step gave until the next (:func:`memory`).
+
+Worked example: ``Sequential{c, View(-1), ReLU(true)}``, where c is run once more afterwards, on other data.
+
+=====================  ================================================================================
+c runs, gives A        a new array: c's buffer and c's output
+View runs, gives V     a view of A: it shares memory with its input, so it is nobody's buffer; View's output
+ReLU(true) runs        writes into V; it is A's memory, so who holds A sees it
+c runs again, gives B  as large as A: B is copied into A, and A is given; A and V now hold B
+…or at another size    smaller: A's beginning is overwritten. Larger: B becomes the buffer, and A gets B's beginning,
+                       for those who look at it through V; who holds A itself has B from now on
+=====================  ================================================================================
+"""
 
 from __future__ import annotations
 
@@ -6,13 +34,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from retorch.layers.base.layer import Layer
 
 Array: TypeAlias = NDArray[Any]
 #: What Torch passes between modules: a tensor, or a table of such.
@@ -20,29 +45,48 @@ Nested: TypeAlias = "Array | list[Nested]"
 Sizes: TypeAlias = tuple[int, ...]
 
 
+class Owner(Protocol):
+    """What memory has to know of a module.
+
+    Attributes:
+        container: it passes on what its children made and owns no buffer.
+        hands_on: it has no output tensor of its own: each run gives a new one, or the input itself.
+    """
+
+    container: ClassVar[bool]
+    hands_on: ClassVar[bool]
+
+    def parameters(self) -> dict[str, Array]:
+        """The module's own arrays by field name, as stored."""
+        ...
+
+
 @dataclass
 class Run:
-    """One forward pass: Torch's module-owned output buffers, what recurrent layers remember, and who listens."""
+    """One forward pass: Torch's memory while it runs, and who listens."""
 
+    #: The memory that each module writes its output into, by ``id`` of the module.
     buffers: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
     #: The tensor that each module calls its output, by ``id`` of the module.
     outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
     #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
     moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
-    memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
     #: The tables that modules fill anew each time they run.
     tables: dict[object, list[Nested]] = field(default_factory=lambda: dict[object, list[Nested]]())
     #: What the clones of a module own, by whose clones they are: buffers, outputs, tables.
     clones: dict[object, tuple[dict[int, Array], dict[int, Array], dict[object, list[Nested]]]] = field(
         default_factory=lambda: dict[object, tuple[dict[int, Array], dict[int, Array], dict[object, list[Nested]]]]()
     )
-    listen: Callable[[Layer, Nested, Nested], None] | None = None
-    #: What Torch would draw at random for a layer, in a given shape.
-    noise: Callable[[Layer, Sizes], Array] | None = None
+    #: What recurrent layers keep from one step to the next, by ``id`` of the layer.
+    memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
     #: How many layers have run.
     steps: int = 0
     #: Whether recurrent layers go on where their last sequence ended, whatever their own flags say.
     stateful: bool = False
+    #: Called with each layer, its input and its output.
+    listen: Callable[[Any, Nested, Nested], None] | None = None
+    #: What Torch would draw at random for a layer, in a given shape.
+    noise: Callable[[Any, Sizes], Array] | None = None
 
 
 current_run: ContextVar[Run | None] = ContextVar("run", default=None)
@@ -50,8 +94,8 @@ current_run: ContextVar[Run | None] = ContextVar("run", default=None)
 
 @contextmanager
 def forward_pass(
-    listen: Callable[[Layer, Nested, Nested], None] | None = None,
-    noise: Callable[[Layer, Sizes], Array] | None = None,
+    listen: Callable[[Any, Nested, Nested], None] | None = None,
+    noise: Callable[[Any, Sizes], Array] | None = None,
 ) -> Generator[Run]:
     """Everything that runs inside is one forward pass of one network."""
     token = current_run.set(Run(listen=listen, noise=noise))
@@ -65,16 +109,124 @@ def forward_pass(
         current_run.reset(token)
 
 
-def memory() -> dict[int, Any]:
-    """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
-    return run.memory if (run := current_run.get()) else {}
+# -- 1. buffers
+def placed(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
+    """The output in the memory that the module used before; as it is where it is a view of the input or of a weight."""
+    last = run.buffers.get(id(owner))
+    mine = last is not None and np.may_share_memory(y, last)
+    if not mine and (any(np.may_share_memory(y, t) for t in tensors(x)) or _is_stored(owner, y)):
+        return y
+    if not y.flags.c_contiguous:
+        # Torch's buffers are: a view of one must share its memory
+        y = y.copy()
+    if last is None or last.dtype != y.dtype:
+        run.buffers[id(owner)] = y
+    elif last.shape == y.shape:
+        last[...] = y
+        return last
+    elif y.size <= last.size:
+        # the same memory under other sizes
+        flat = last.reshape(-1)[: y.size]
+        flat[...] = y.reshape(-1)
+        return flat.reshape(y.shape)
+    else:
+        # what still looks at the smaller buffer sees the beginning of the larger one
+        last.reshape(-1)[...] = y.reshape(-1)[: last.size]
+        run.buffers[id(owner)] = y
+    return y
 
 
-def stateful() -> bool:
-    """Whether recurrent layers go on where their last sequence ended: their states are inputs of this pass."""
-    return (run := current_run.get()) is not None and run.stateful
+def _is_stored(owner: Owner, y: Array) -> bool:
+    """Whether a module gave (a view of) one of its own stored arrays."""
+    return not y.flags.writeable or any(np.may_share_memory(y, w) for w in owner.parameters().values())
 
 
+# -- 2. outputs
+def settle(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
+    """The output as Torch gives it: in the module's buffer, and from now on what the module's last output is."""
+    y = placed(run, owner, x, y)
+    if owner.hands_on:
+        return y
+    if any(y is t for t in tensors(x)):
+        # the module's tensor is another one than its input's, on the same memory
+        y = y.view()
+    last = run.outputs.get(id(owner))
+    # what is given now has not moved, whatever it did before: the same array may come back
+    run.moved.pop(id(y), None)
+    if last is not None and last is not y:
+        run.moved[id(last)] = last, y
+    run.outputs[id(owner)] = y
+    return y
+
+
+def current(x: Nested) -> Nested:
+    """What tensors are by now: a module that runs again makes its last output point at the new one."""
+    run = current_run.get()
+    if run is None or not run.moved:
+        return x
+    if isinstance(x, list):
+        x[:] = [current(item) for item in x]
+        return x
+    while id(x) in run.moved:
+        x = run.moved[id(x)][1]
+    return x
+
+
+def last_output(layer: object) -> Array | None:
+    """The tensor that a module calls its output, as it is before the module runs again."""
+    run = current_run.get()
+    return None if run is None else run.outputs.get(id(layer))
+
+
+def handed_on(layer: object) -> Array | None:
+    """What a module was given, where it calls that its output and would write into it when it runs again."""
+    run = current_run.get()
+    last, buffer = last_output(layer), None if run is None else run.buffers.get(id(layer))
+    return None if last is None or (buffer is not None and np.may_share_memory(last, buffer)) else last
+
+
+# -- 3. views and in-place writes
+def becomes(x: Array, y: Array) -> Array:
+    """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
+    run = current_run.get()
+    if run is not None:
+        run.moved[id(x)] = x, y
+    return y
+
+
+# -- 4. overlap
+#: Why the classes are refused that are not on the list.
+OVERLAP = "is used again on its own output, changed in place: Torch would read there what it is writing"
+
+#: Classes whose code reads all that an output element depends on before it writes any of that memory: element by
+#: element, plane by plane (SpatialConvolutionMM unfolds an image first), or by way of a copy.
+READ_BEFORE_WRITTEN = frozenset(
+    """
+    Abs Add AddConstant BatchNormalization CAdd CELU CMul Clamp Clip ClippedReLU ConstAffine Contiguous Copy Dropout ELU
+    Exp GradientReversal HardShrink HardTanh Identity InstanceNormalization L1Penalty LeakyReLU Log LogSigmoid
+    LogSoftMax Minus Mul MulConstant PReLU Power PrintSize RReLU ReLU ReLU6 ReLUInPlace Reshape Sigmoid SoftMax SoftMin
+    SoftPlus SoftShrink SoftSign SpatialBatchNormalization SpatialConvolution SpatialConvolutionMM SpatialDropout
+    SpatialLogSoftMax SpatialSoftMax Sqrt Square Squeeze Tanh TanhShrink Threshold Unsqueeze View
+    VolumetricBatchNormalization VolumetricDropout WhiteNoise ZeroGrad
+    """.split()
+)
+
+
+def overwritten(run: Run, owner: Owner, x: Nested) -> Array | None:
+    """The module's own last output, where x lies in its memory, which the module is about to write over."""
+    # a step of a recurrence is given its own last state: there the formula holds for states as they were
+    last = None if owner.container or run.memory else run.buffers.get(id(owner))
+    return last if last is not None and any(np.may_share_memory(last, t) for t in tensors(x)) else None
+
+
+# -- 5. tables
+def own_table(key: object) -> list[Nested]:
+    """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
+    run = current_run.get()
+    return [] if run is None or run.memory else run.tables.setdefault(key, [])
+
+
+# -- 6. clones
 @contextmanager
 def clone(of: object) -> Generator[None]:
     """One clone of a module, the same for the same key: it owns buffers and tables, and states of its own."""
@@ -91,44 +243,15 @@ def clone(of: object) -> Generator[None]:
         run.buffers, run.outputs, run.tables, run.memory = outer
 
 
-def last_output(layer: Layer) -> Array | None:
-    """The tensor that a module calls its output, as it is before the module runs again."""
-    run = current_run.get()
-    return None if run is None else run.outputs.get(id(layer))
+# -- 7. states
+def memory() -> dict[int, Any]:
+    """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
+    return run.memory if (run := current_run.get()) else {}
 
 
-def handed_on(layer: Layer) -> Array | None:
-    """What a module was given, where it calls that its output and would write into it when it runs again."""
-    run = current_run.get()
-    last, buffer = last_output(layer), None if run is None else run.buffers.get(id(layer))
-    return None if last is None or (buffer is not None and np.may_share_memory(last, buffer)) else last
-
-
-def own_table(key: object) -> list[Nested]:
-    """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
-    run = current_run.get()
-    return [] if run is None or run.memory else run.tables.setdefault(key, [])
-
-
-def current(x: Nested) -> Nested:
-    """What tensors are by now: a module that runs again makes its last output point at the new one."""
-    run = current_run.get()
-    if run is None or not run.moved:
-        return x
-    if isinstance(x, list):
-        x[:] = [current(item) for item in x]
-        return x
-    while id(x) in run.moved:
-        x = run.moved[id(x)][1]
-    return x
-
-
-def becomes(x: Array, y: Array) -> Array:
-    """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
-    run = current_run.get()
-    if run is not None:
-        run.moved[id(x)] = x, y
-    return y
+def stateful() -> bool:
+    """Whether recurrent layers go on where their last sequence ended: their states are inputs of this pass."""
+    return (run := current_run.get()) is not None and run.stateful
 
 
 def tensors(x: Nested) -> Iterator[Array]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, layer
-from retorch.layers.base.overlap import OVERLAP
+from retorch.layers.base.memory import OVERLAP
 from retorch.layers.base.window import LOWEST, Window, slide, taps
 from retorch.layers.container import Sequential
 from retorch.layers.convolution.spatial import check_rank, covered, inside, nothing

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import last_output
-from retorch.layers.base.overlap import OVERLAP
+from retorch.layers.base.memory import OVERLAP, last_output
 from retorch.layers.shape.view import axis_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,195 @@
+"""Torch's memory in a graph, whose values never change: who owns a tensor, who looks at it, and who writes over it.
+
+The specification is that of :mod:`retorch.layers.base.memory`; this is the same for values, under the same names and in
+the same order, so that the two can be read side by side. Where NumPy's arrays share memory by themselves, a
+:class:`retorch.graph.value.Value` knows its root and its parent, and a write gives the root new content.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from retorch.errors import Problem
+from retorch.graph.recorder import Recorder
+from retorch.graph.value import Nested, Value, flatten
+from retorch.layers.base.layer import Layer
+
+
+class Memory(Recorder):
+    """A graph's nodes, and Torch's memory while they are recorded: what ``Run`` is for arrays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: dict[int, Value] = {}
+        self._outputs: dict[int, Value] = {}
+        self._moved: dict[int, tuple[Value, Value]] = {}
+        self._tables: dict[object, list[Nested]] = {}
+        self._clones: dict[object, tuple[dict[int, Value], dict[int, Value], dict[object, list[Nested]]]] = {}
+        #: 7. states: what recurrent layers keep from one step to the next, by ``id`` of the layer
+        self.memory: dict[int, Any] = {}
+        #: whether recurrent layers go on where their last sequence ended: their states are inputs of the network
+        self.stateful = False
+
+    # -- 1. buffers
+    def placed(self, owner: Layer, y: Value, first: int) -> Value:
+        """The output in the memory that the module used before; as it is where none of its own nodes made it."""
+        producer = y.read().producer()
+        if y.parent is not None or y.version or producer is None or producer not in self.nodes[first:]:
+            return y
+        last = self._buffers.get(id(owner))
+        if last is None:
+            self._buffers[id(owner)] = y
+        elif last.shape == y.shape:
+            last.write(y)
+            return last
+        elif math.prod(last.shape) == math.prod(y.shape):
+            # the same memory under other sizes
+            last.write(self.Reshape(y, [-1, *last.shape[1:]]))
+            return self.reshape(last, [-1, *y.shape[1:]])
+        else:
+            # views of what it gave before now see part of this
+            reason = "is used again at another size while a view of its first output is still read"
+            last.root.gone = Problem(owner.path, owner.typename, reason)
+            self._buffers[id(owner)] = y
+        return y
+
+    # -- 2. outputs
+    def settle(self, owner: Layer, x: Nested, y: Value, first: int) -> Value:
+        """The output as Torch gives it: in the module's buffer, and from now on what the module's last output is.
+
+        ``first`` is the position of the module's own first node.
+        """
+        y = self.placed(owner, y, first)
+        if owner.hands_on:
+            return y
+        if any(y is v for v in flatten(x)):
+            y = Value(y.read(), y, lambda p: p, lambda _, new: new)
+        last = self._outputs.get(id(owner))
+        # what is given now has not moved, whatever it did before
+        self._moved.pop(id(y), None)
+        if last is not None and last is not y:
+            self._moved[id(last)] = last, y
+        self._outputs[id(owner)] = y
+        return y
+
+    def current(self, x: Nested) -> Nested:
+        """What tensors are by now, since a module that runs again makes its last output point at the new one."""
+        if isinstance(x, list):
+            x[:] = [self.current(item) for item in x]
+            return x
+        while id(x) in self._moved:
+            x = self._moved[id(x)][1]
+        return x
+
+    def last_output(self, layer: Layer) -> Value | None:
+        """The tensor that a module calls its output, as it is before the module runs again."""
+        return self._outputs.get(id(layer))
+
+    def handed_on(self, layer: Layer) -> Value | None:
+        """What a module was given, where it calls that its output and would write into it when it runs again."""
+        last, buffer = self.last_output(layer), self._buffers.get(id(layer))
+        return None if last is None or (buffer is not None and last.root is buffer.root) else last
+
+    # -- 3. views and in-place writes
+    def becomes(self, x: Value, y: Value) -> Value:
+        """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
+        self._moved[id(x)] = x, y
+        return y
+
+    def view(
+        self,
+        x: Value,
+        get: Callable[[Value], Value],
+        put: Callable[[Value, Value], Value] | None = None,
+        *,
+        now: Value | None = None,
+        strided: bool = False,
+    ) -> Value:
+        """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` that of ``x`` after a write.
+
+        Args:
+            x: the tensor that is looked at.
+            get: the view's content from that of ``x``.
+            put: the content of ``x`` after a write into the view; without one, such a write is refused.
+            now: what ``get(x)`` would give, where a node has already been made of it.
+            strided: whether the elements stand apart in memory, so that Torch does not call the view contiguous.
+        """
+        return Value((get(x) if now is None else now).read(), x, get, put, strided=strided)
+
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        """A view of other sizes (0 keeps the input's, one may be -1)."""
+
+        def put(p: Value, new: Value) -> Value:
+            # -1 in front keeps the node free of the batch size
+            return self.Reshape(new, [-1, *p.shape[1:]] if p.rank and 0 not in p.shape else list(p.shape))
+
+        return self.view(x, lambda p: self.Reshape(p, list(shape)), put)
+
+    def unsqueeze(self, x: Value, axis: int) -> Value:
+        """A view with a dimension of one more, at ``axis`` of the result."""
+        return self.view(x, lambda p: self.Unsqueeze(p, [axis]), lambda _, new: self.Squeeze(new, [axis]))
+
+    def squeeze(self, x: Value, axis: int) -> Value:
+        """A view without dimension ``axis``, whose size is one."""
+        return self.view(x, lambda p: self.Squeeze(p, [axis]), lambda _, new: self.Unsqueeze(new, [axis]))
+
+    def transpose(self, x: Value, perm: Sequence[int]) -> Value:
+        """A view with its dimensions in another order."""
+        back = [int(i) for i in np.argsort(perm)]
+        return self.view(x, lambda p: self.Transpose(p, perm=list(perm)), lambda _, new: self.Transpose(new, perm=back))
+
+    def narrow(self, x: Value, axis: int, start: int, length: int) -> Value:
+        """A view of ``length`` entries of dimension ``axis``, from ``start`` (from 0)."""
+        size = x.shape[axis]
+
+        def get(p: Value) -> Value:
+            return self.Slice(p, [start], [start + length], [axis])
+
+        def put(p: Value, new: Value) -> Value:
+            before = [self.Slice(p, [0], [start], [axis])] if start else []
+            after = [self.Slice(p, [start + length], [size], [axis])] if start + length < size else []
+            parts = [*before, new, *after]
+            return self.Concat(*parts, axis=axis) if len(parts) > 1 else new
+
+        return self.view(x, get, put)
+
+    def select(self, x: Value, axis: int, index: int) -> Value:
+        """A view of entry ``index`` (from 0) of dimension ``axis``, without that dimension."""
+        return self.squeeze(self.narrow(x, axis, index, 1), axis)
+
+    def write(self, x: Value, new: Value) -> Value:
+        """What an in-place layer does: ``x`` now holds ``new``; returns ``x``."""
+        x.write(new)
+        return x
+
+    def result(self, x: Value, new: Value, inplace: bool) -> Value:
+        """``new`` in a tensor of its own, or written into ``x``."""
+        return self.write(x, new) if inplace else new
+
+    # -- 4. overlap
+    def overwritten(self, owner: Layer, x: Nested) -> Value | None:
+        """The module's own last output, where x lies in its memory, which the module is about to write over."""
+        last = None if owner.container or self.memory else self._buffers.get(id(owner))
+        return last if last is not None and any(v.root is last.root for v in flatten(x)) else None
+
+    # -- 5. tables
+    def own_table(self, key: object) -> list[Nested]:
+        """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
+        return [] if self.memory else self._tables.setdefault(key, [])
+
+    # -- 6. clones
+    @contextmanager
+    def clone(self, of: object) -> Generator[None]:
+        """One clone of a module, the same for the same key: it owns buffers and tables, and states of its own."""
+        outer = self._buffers, self._outputs, self._tables, self.memory
+        self._buffers, self._outputs, self._tables = self._clones.setdefault(of, ({}, {}, {}))
+        self.memory = {}
+        try:
+            yield
+        finally:
+            self._buffers, self._outputs, self._tables, self.memory = outer
