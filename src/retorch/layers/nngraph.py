@@ -63,6 +63,13 @@ def _data(node: object) -> LuaTable:
     return data
 
 
+def _annotation(data: LuaTable) -> str:
+    """What the author called a node (``annotate{name = …}``)."""
+    notes = data.get("annotations")
+    name = notes.get("name") if isinstance(notes, LuaTable) else None
+    return name if isinstance(name, str) else ""
+
+
 def _number(data: Mapping[object, object], name: str) -> int | None:
     value = data.get(name)
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
@@ -104,6 +111,8 @@ class GModule(Layer):
         self.first, self.last = id(_data(self.innode)), id(_data(self.outnode))
         places = {id(m): f".modules[{i}]" for i, m in enumerate(_sequence(self.raw.get("modules")), 1)}
         nodes: list[Node] = []
+        #: what the author called nodes, by ``id`` of their modules
+        self.annotations: dict[int, str] = {}
         for i, node in enumerate(_sequence(self.forwardnodes), 1):
             data = _data(node)
             if data.get("criterion") is not None:
@@ -114,6 +123,9 @@ class GModule(Layer):
             children = _sequence(node.get("children")) if isinstance(node, TorchObject) else []
             edges = _edges(data, children)
             nodes.append(Node(id(data), module, _number(data, "selectindex"), _number(data, "nSplitOutputs"), edges))
+            named = _annotation(data)
+            if module is not None and named:
+                self.annotations[id(module)] = named
         self.nodes = nodes
         self.inputs = self._count()
 

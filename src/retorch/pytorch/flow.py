@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import keyword
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.layers.base.layer import Array, Layer, Refusal
+from retorch.layers.nngraph import GModule
 from retorch.pytorch.operators import said
 from retorch.pytorch.part import Part, State, Written, counted
 from retorch.pytorch.source import call, laid_out, number, parsed
@@ -35,6 +37,17 @@ class Flow:
         self.names: dict[ir.Value, str] = {}
         self.holders: dict[str, ir.Value] = {}
         self.lines: list[str] = []
+        #: the names of the modules inside that are called
+        self.called: set[str] = set()
+
+    def inline(self) -> str | None:
+        """The whole as one expression of ``{0}``, where it is one of a single tensor."""
+        if len(self.lines) != 1 or isinstance(self.scope.given, tuple) or not self.lines[0].startswith("return "):
+            return None
+        text = self.lines[0].removeprefix("return ")
+        if "{" in text or isinstance(self.scope.made, tuple):
+            return None
+        return re.sub(r"(?<![.\w\"])x(?![\w\"])", "{0}", text)
 
     def written(self, name: str) -> Written:
         """The class."""
@@ -44,7 +57,20 @@ class Flow:
         else:
             self._bind(scope.given, scope.enter, "x")
         self._emit(scope)
+        if self._ends_with(scope.made):
+            self.lines[-1] = f"return {self.lines[-1].partition(' = ')[2]}"
+            return self._class(name)
         self.lines += laid_out(parsed(self._text(scope.made)), 0, "return ", room=8)
+        return self._class(name)
+
+    def _ends_with(self, made: Flowing) -> bool:
+        """Whether the last line makes what is given back, in one piece."""
+        if not self.lines or isinstance(made, tuple) or made not in self.names:
+            return False
+        left, sign, right = self.lines[-1].partition(" = ")
+        return bool(sign) and left == self.names[made] and not self.lines[-1].startswith((" ", ")")) and bool(right)
+
+    def _class(self, name: str) -> Written:
         base = self.base()
         init: list[str] = []
         for key, state in self.states.items():
@@ -54,7 +80,7 @@ class Flow:
             else:
                 dtype = "" if state.array.dtype.kind == "f" else f", dtype=torch.{state.array.dtype.name}"
                 init += laid_out(call("self.register_buffer", [f'"{key}"', f"torch.empty({sizes}{dtype})"]), 0, room=8)
-        return Written(name, base, "", init, self.lines)
+        return Written(name, base, init, self.lines)
 
     def base(self) -> str:
         """What the class is of."""
@@ -147,6 +173,7 @@ class Flow:
     def access(self, owner: Layer) -> str:
         """How a module inside is called from here."""
         names = self.planner.names_between(self.scope.layer, owner)
+        self.called.add(names[0])
         if len(names) > 1:
             return f'self.get_submodule("{".".join(names)}")'
         return f"self[{names[0]}]" if self.base() == "nn.ModuleList" else f'self["{names[0]}"]'
@@ -171,7 +198,14 @@ class Flow:
         else:
             given = self._text(scope.given)
             right = f"{self.access(scope.layer)}({given})"
-        self._assign(scope.made, scope.exit, right)
+        self._assign(scope.made, scope.exit, right, self._name_of(scope.layer))
+
+    def _name_of(self, layer: Layer) -> str:
+        """What its author called a module of this graph, as a name in Python."""
+        owner = self.scope.layer
+        name = owner.annotations.get(id(layer), "") if isinstance(owner, GModule) else ""
+        name = re.sub(r"\W+", "_", name).strip("_")
+        return name if name.isidentifier() and not keyword.iskeyword(name) else ""
 
     def _node(self, node: ir.Node, scope: Scope) -> None:
         now = self.trace.made_at[node.outputs[0]]
@@ -184,8 +218,11 @@ class Flow:
             return
         self._assign(made, now, right)
 
-    def _assign(self, made: Flowing, now: int, right: str) -> None:
-        left = self._target(made, now)
+    def _assign(self, made: Flowing, now: int, right: str, name: str = "") -> None:
+        if name and not isinstance(made, tuple):
+            left = self._bind(made, now, name)
+        else:
+            left = self._target(made, now)
         if left == right:
             return
         self.lines += laid_out(parsed(right), 0, f"{left} = ", room=8)

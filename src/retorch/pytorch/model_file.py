@@ -31,7 +31,7 @@ def model_source(root: Part, ties: list[tuple[str, str]], inputs: list[str] | No
     classes = _Classes()
     model = classes.model(root, ties, inputs)
     written = [*classes.texts.values(), model]
-    names = set(re.findall(r"\b[A-Za-z_]\w*\b", "\n".join(written)))
+    names = set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", "\n".join(written)))
     blocks = [*library_source.needed(names), *written, LOAD]
     body = "\n\n\n".join(blocks)
     return "\n".join([*(f"# {line}".rstrip() for line in header), _imports(body), "", "", body, ""])
@@ -90,11 +90,14 @@ class _Classes:
 
     def _class(self, part: Part, written: Written) -> str:
         body = [f"class {{name}}({written.base}):"]
-        if part.children or written.init:
+        if written.body is not None:
+            body += [f"    def __init__({', '.join(['self', *written.signature])}):", *laid_out(written.body, 8)]
+        elif part.children or written.init:
             body += ["    def __init__(self):"]
             body += laid_out(call("super().__init__", part.children_as_arguments()), 8)
             body += [*_indented(written.init, 8), ""]
-        body += _forward(written, None)
+        if written.body is None:
+            body += _forward(written, None)
         text = "\n".join(body)
         if text not in self._known:
             taken = {*self._known.values(), *library_source.definitions(), "Model"}

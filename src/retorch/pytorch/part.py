@@ -30,14 +30,15 @@ class Written:
 
     name: str
     base: str
-    doc: str
     #: lines after ``super().__init__``
     init: list[str] = field(default_factory=list[str])
     forward: list[str] = field(default_factory=list[str])
-    argument: str = "x"
+    #: the arguments of a class that is used with several, and the call of its base that takes them
+    signature: list[str] = field(default_factory=list[str])
+    body: Expression | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Part:
     """A module of the twin.
 
@@ -76,11 +77,11 @@ class Part:
 
     def expression(self, function: str = "") -> Expression:
         """The call that constructs it."""
-        args = [literal(value) for value in self.args]
+        args = [_argument(value) for value in self.args]
         if self.written is None:
             inside = self.children_as_arguments()
             args = [*inside, *args] if self.children_first else [*args, *inside]
-        return call(function or self.name, args, [(name, literal(value)) for name, value in self.named.items()])
+        return call(function or self.name, args, [(name, _argument(value)) for name, value in self.named.items()])
 
     def children_as_arguments(self) -> list[Expression]:
         """Its children as the arguments of the class that holds them."""
@@ -92,6 +93,10 @@ class Part:
             return [Bracket("{", items, "}")]
         inside = [child.expression() for child in self.children.values()]
         return [Bracket("[", tuple(("", item) for item in inside), "]")] if base == "nn.ModuleList" else inside
+
+
+def _argument(value: object) -> Expression:
+    return value.expression() if isinstance(value, Part) else literal(value)
 
 
 def counted(names: Sequence[str]) -> bool:

@@ -80,19 +80,30 @@ class Planner:
 
     def _by_flow(self, layer: Layer, scopes: list[Scope]) -> Part | None:
         children = self._children(layer)
+        called: set[str] = set()
+        for scope in scopes:
+            called |= self._flow(scope, children)[1]
+        children = {name: child for name, child in children.items() if name in called or _has_state(child)}
         made: list[Part] = []
         for scope in scopes:
-            states: dict[str, State] = {}
-            flow = Flow(self, scope, children, states)
-            try:
-                written = flow.written(_class_name(layer))
-            except Refusal as refusal:
-                raise UnsupportedError([Problem(layer.path, layer.typename, str(refusal))]) from refusal
-            part = Part(written.name, children=children, states=states, written=written, how="operators")
-            if made and (written != made[0].written or not part.same(made[0])):
+            part = self._flow(scope, children)[0]
+            if made and (part.written != made[0].written or not part.same(made[0])):
                 return None
             made.append(part)
+        self._by_run.update({id(scope): part for scope, part in zip(scopes, made, strict=True)})
         return made[0]
+
+    def _flow(self, scope: Scope, children: dict[str, Part]) -> tuple[Part, set[str]]:
+        """A run as straight lines, and which modules inside it calls."""
+        layer, states = scope.layer, dict[str, State]()
+        flow = Flow(self, scope, children, states)
+        try:
+            written = flow.written(_class_name(layer))
+        except Refusal as refusal:
+            raise UnsupportedError([Problem(layer.path, layer.typename, str(refusal))]) from refusal
+        inline = None if states or children else flow.inline()
+        part = Part(written.name, children=children, states=states, written=written, inline=inline, how="operators")
+        return part, flow.called
 
     def _holder(self, layer: Layer) -> Part:
         """A module that is not called as one: it keeps the parameters of what is inside where they belong."""
@@ -128,6 +139,11 @@ class Planner:
         for part in self._parts.values():
             if part.layer is not None:
                 yield part.layer, part
+
+
+def _has_state(part: Part) -> bool:
+    """Whether a module or one inside it has parameters or buffers."""
+    return bool(part.states) or any(map(_has_state, part.children.values()))
 
 
 def _class_name(layer: Layer) -> str:

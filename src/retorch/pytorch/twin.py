@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 import retorch
 from retorch.files import arrays
@@ -12,9 +15,11 @@ from retorch.files.atomic import replacing
 from retorch.files.record import LayerRecord
 from retorch.graph.lowering import Example
 from retorch.layers.base.layer import Array, Layer
+from retorch.pytorch.blocks import share_blocks
 from retorch.pytorch.model_file import model_source, parts
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.planning import Planner
+from retorch.pytorch.rule import where
 from retorch.pytorch.trace import trace
 from retorch.torch7 import LuaTable, TorchObject
 
@@ -65,6 +70,7 @@ def twin(net: Layer, example: Example, origin: str, inputs: Sequence[str]) -> Tw
     traced = trace(net, example)
     planner = Planner(traced)
     root = _in_a_container(planner.part(net))
+    share_blocks(root)
     given = traced.root.given
     names = [f"x{i}" for i in range(1, len(given) + 1)] if isinstance(given, tuple) else None
     states = dict(_states(root))
@@ -123,18 +129,31 @@ def _maps(root: Layer, part: Part) -> tuple[dict[str, str], dict[str, str]]:
         if inside.layer is not None:
             names.setdefault(id(inside.layer.raw), (name, inside))
             by_path.setdefault(inside.layer.path, (name, inside))
+    by_place = {place: name for name, state in _states(part) if (place := _place(state.source)) is not None}
     parameters: dict[str, str] = {}
     buffers: dict[str, str] = {}
     for path, obj in _reached(root.raw, ""):
         found = names.get(id(obj)) or by_path.get(path)
-        if found is None:
-            continue
-        name, inside = found
+        parameters.update(_shared(obj, path, by_place))
+        name, inside = found or ("", Part(""))
         for key, state in inside.states.items():
             if state.field is not None:
                 kind = parameters if state.trained else buffers
                 kind[f"{path}.{state.field}" if path else state.field] = f"{name}.{key}" if name else key
     return parameters, buffers
+
+
+def _place(source: object) -> object:
+    """Where a state begins in the file, and its type."""
+    return cast("tuple[object, ...]", source)[:2] if isinstance(source, tuple) else None
+
+
+def _shared(obj: TorchObject, path: str, by_place: Mapping[object, str]) -> Iterator[tuple[str, str]]:
+    """The parameters of a module that is not run itself, such as a clone: they are those of the one that is."""
+    for field in ("weight", "bias"):
+        array = obj.get(field)
+        if isinstance(array, np.ndarray) and (name := by_place.get(_place(where(cast("Array", array))))):
+            yield (f"{path}.{field}" if path else field), name
 
 
 def _reached(obj: object, path: str) -> Iterator[tuple[str, TorchObject]]:

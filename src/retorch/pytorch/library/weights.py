@@ -95,3 +95,21 @@ class WeightNormLinear(nn.Module):
     def forward(self, x):
         weight = self.g * self.v / self.v.norm(dim=1, keepdim=True)
         return F.linear(x, weight, self.bias)
+
+
+class WeightNorm(nn.ModuleList):
+    """A module with the weight g * v / sqrt(|v|^2 + 1e-4), row by row of v."""
+
+    def __init__(self, module, dim=0):
+        super().__init__([module])
+        weight = module.weight.transpose(0, dim)
+        del module.weight
+        self.dim = dim
+        self.shape = weight.shape
+        self.v = nn.Parameter(torch.empty(len(weight), weight[0].numel()))
+        self.g = nn.Parameter(torch.empty(len(weight), 1))
+
+    def forward(self, x):
+        rows = self.v * self.g / (self.v.pow(2).sum(1, keepdim=True) + 1e-4).sqrt()
+        self[0].weight = rows.view(self.shape).transpose(0, self.dim)
+        return self[0](x)

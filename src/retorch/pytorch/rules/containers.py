@@ -6,9 +6,9 @@ from typing import Any
 
 from retorch.layers.container import Concat, ConcatTable, MapTable, ParallelTable, Sequential
 from retorch.layers.noise import Identity
-from retorch.layers.wrapper import DataParallelTable, Decorator, Wrapper
+from retorch.layers.wrapper import DataParallelTable, Decorator, WeightNorm, Wrapper
 from retorch.pytorch.part import Part
-from retorch.pytorch.rule import Run, exactly, rule
+from retorch.pytorch.rule import Run, exactly, rule, trained
 from retorch.pytorch.trace import Flowing
 
 
@@ -49,6 +49,18 @@ def wrapper(layer: Wrapper, at: Run) -> Part | None:
     if layer.typename == "nn.NoBackprop":
         return at.module("NoBackprop", children=children)
     return at.module("nn.Sequential", children=children)
+
+
+@rule(WeightNorm)
+def weight_norm(layer: WeightNorm, at: Run) -> Part | None:
+    if not _is_chain(at, list(layer.inside)):
+        return None
+    child = at.child(layer.inside[0])
+    if child.states.pop("weight", None) is None:
+        return None
+    states = {"v": trained(layer.v, "v"), "g": trained(layer.g.reshape(-1, 1), "g")}
+    named: dict[str, Any] = {} if layer.outputDim == 1 else {"dim": layer.outputDim - 1}
+    return at.module("WeightNorm", children={"0": child}, states=states, **named)
 
 
 @rule(ConcatTable)
