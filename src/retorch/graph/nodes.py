@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any, cast
+from functools import cache, lru_cache
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import onnx
@@ -62,44 +62,83 @@ def make(op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[st
     return ir.Node("", op_type, inputs, made, num_outputs=count)
 
 
+#: An attribute as a key: its name, its kind, its value (lists as tuples).
+_Attribute: TypeAlias = tuple[str, int, Any]
+#: A value as a key: the type of its elements, its sizes, and the type and bytes of a small constant.
+_Known: TypeAlias = tuple[int, "tuple[int | str | None, ...] | None", "tuple[str, bytes] | None"]
+
+
 def infer(node: ir.Node) -> None:
     """Set the outputs' types by ONNX's own inference.
 
     Raises:
         DoesNotFitError: the inputs do not fit.
     """
-    proto = onnx.NodeProto(op_type=node.op_type)
-    proto.input.extend("" if v is None else str(v.name) for v in node.inputs)
-    proto.output.extend(str(v.name) for v in node.outputs)
-    proto.attribute.extend(_attribute_proto(a) for a in node.attributes.values())
+    attributes = tuple(_attribute_key(a) for a in node.attributes.values())
+    inputs = tuple(None if value is None else _known(value) for value in node.inputs)
+    for out, found in zip(node.outputs, _inferred(node.op_type, attributes, inputs, len(node.outputs)), strict=True):
+        if found is not None:
+            out.type = ir.TensorType(ir.DataType(found[0]))
+            if found[1] is not None:
+                out.shape = ir.Shape(found[1])
+
+
+@lru_cache(maxsize=1 << 14)
+def _inferred(
+    op_type: str, attributes: tuple[_Attribute, ...], inputs: tuple[_Known | None, ...], count: int
+) -> tuple[tuple[int, tuple[int | str | None, ...] | None] | None, ...]:
+    """Element type and sizes of each output; equal nodes, of which networks are full, are inferred once."""
+    proto = onnx.NodeProto(op_type=op_type)
+    proto.input.extend("" if known is None else f"x{i}" for i, known in enumerate(inputs))
+    proto.output.extend(f"y{i}" for i in range(count))
+    proto.attribute.extend(_attribute_proto(*attribute) for attribute in attributes)
     types: dict[str, onnx.TypeProto] = {}
     data: dict[str, onnx.TensorProto] = {}
-    for value in node.inputs:
-        if value is None:
+    for i, known in enumerate(inputs):
+        if known is None:
             continue
-        types[str(value.name)] = _type(value)
-        if value.const_value is not None and value.const_value.size <= _SMALL:
-            data[str(value.name)] = onnx.numpy_helper.from_array(value.const_value.numpy(), value.name)
+        element, sizes, constant = known
+        types[f"x{i}"] = _type(element, sizes)
+        if constant is not None:
+            array = np.frombuffer(constant[1], constant[0]).reshape(cast("tuple[int, ...]", sizes))
+            data[f"x{i}"] = onnx.numpy_helper.from_array(array, f"x{i}")
     try:
-        inferred = shape_inference.infer_node_outputs(
-            _schema(node.op_type), proto, types, data, opset_imports=[_opset()]
-        )
+        inferred = shape_inference.infer_node_outputs(_schema(op_type), proto, types, data, opset_imports=[_opset()])
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         raise DoesNotFitError(str(error).splitlines()[-1]) from None
-    for out in node.outputs:
-        found = inferred.get(str(out.name))
-        if found is not None:
-            out.type = ir.TensorType(ir.DataType(found.tensor_type.elem_type))
-            if found.tensor_type.HasField("shape"):
-                dims = found.tensor_type.shape.dim
-                out.shape = ir.Shape([d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims])
+    return tuple(_found(inferred.get(f"y{i}")) for i in range(count))
 
 
-def _attribute_proto(attr: ir.Attr) -> onnx.AttributeProto:
-    # what ir.to_proto does, without its many checks of protocols: this runs for every node of every lowering
-    made = onnx.AttributeProto(name=attr.name, type=cast("Any", int(attr.type)))
+def _found(inferred: onnx.TypeProto | None) -> tuple[int, tuple[int | str | None, ...] | None] | None:
+    if inferred is None:
+        return None
+    made = inferred.tensor_type
+    if not made.HasField("shape"):
+        return made.elem_type, None
+    return made.elem_type, tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in made.shape.dim
+    )
+
+
+def _attribute_key(attr: ir.Attr) -> _Attribute:
     value = attr.value
-    match attr.type:
+    return attr.name, int(attr.type), tuple(cast("Sequence[Any]", value)) if isinstance(value, (list, tuple)) else value
+
+
+def _known(value: ir.Value) -> _Known:
+    sizes = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    constant = None
+    if value.const_value is not None and value.const_value.size <= _SMALL:
+        array = value.const_value.numpy()
+        constant = array.dtype.str, array.tobytes()
+        sizes = array.shape
+    return int(value.dtype or ir.DataType.FLOAT), sizes, constant
+
+
+def _attribute_proto(name: str, kind: int, value: Any) -> onnx.AttributeProto:
+    # what ir.to_proto does, without its many checks of protocols
+    made = onnx.AttributeProto(name=name, type=cast("Any", kind))
+    match kind:
         case ir.AttributeType.INT:
             made.i = value
         case ir.AttributeType.FLOAT:
@@ -115,19 +154,19 @@ def _attribute_proto(attr: ir.Attr) -> onnx.AttributeProto:
     return made
 
 
-def _type(value: ir.Value) -> onnx.TypeProto:
+def _type(element: int, sizes: tuple[int | str | None, ...] | None) -> onnx.TypeProto:
     made = onnx.TypeProto()
-    made.tensor_type.elem_type = int(value.dtype or ir.DataType.FLOAT)
-    if value.shape is None:
+    made.tensor_type.elem_type = element
+    if sizes is None:
         return made
     made.tensor_type.shape.SetInParent()
     dims = made.tensor_type.shape.dim
-    for size in value.shape:
+    for size in sizes:
         dim = dims.add()
         if isinstance(size, int):
             dim.dim_value = size
-        elif size.value is not None:
-            dim.dim_param = size.value
+        elif size is not None:
+            dim.dim_param = size
     return made
 
 

@@ -41,6 +41,11 @@ class Rewrite:
         self.model = model
         self.graph = model.graph
         self.layers: list[tuple[str, str, list[str]]] = json.loads(model.metadata_props.get("retorch.layers", "[]"))
+        #: the names of each value's layers: networks of thousands of layers are renamed thousands of times
+        self._named: dict[str, list[list[str]]] = {}
+        for _, _, names in self.layers:
+            for name in dict.fromkeys(names):
+                self._named.setdefault(name, []).append(names)
 
     def nodes(self, *op_types: str) -> list[ir.Node]:
         return [n for n in self.graph if n.op_type in op_types]
@@ -73,11 +78,17 @@ class Rewrite:
 
     def rename(self, old: str, new: str) -> None:
         """What a layer gave now has another name."""
-        self.layers = [(p, c, [new if n == old else n for n in names]) for p, c, names in self.layers]
+        if old == new:
+            return
+        for names in self._named.pop(old, []):
+            if new not in names:
+                self._named.setdefault(new, []).append(names)
+            names[:] = [new if name == old else name for name in names]
 
     def forget(self, name: str) -> None:
         """What a layer gave no longer exists on its own."""
-        self.layers = [(p, c, [n for n in names if n != name]) for p, c, names in self.layers]
+        for names in self._named.pop(name, []):
+            names[:] = [kept for kept in names if kept != name]
 
     def new_initializer(self, like: ir.Value, array: Array) -> ir.Value:
         """Other content under the same name where nobody else reads it, else a new name."""

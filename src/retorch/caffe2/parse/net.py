@@ -92,6 +92,8 @@ class _Walk:
         self.graph = Graph([*net.inputs, *net.params, *written])
         self.read = frozenset(net.predict.external_output).union(*(operator.input for operator in operators))
         self.values: dict[str, ir.Value] = {}
+        #: how many blobs hold each value, by ``id``
+        self.bound = Counter[int]()
         self.missing: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.waiting: list[NeedsShapeError] = []
@@ -102,7 +104,7 @@ class _Walk:
         known = found.shape if sizes is None else sizes
         dtype = found.dtype or self.types.get(name, ir.DataType.FLOAT)
         value = ir.val(name, dtype, None if known is None else list(known))
-        self.values[name] = value
+        self._put(name, value)
         return value
 
     def model(self) -> ir.Model:
@@ -159,12 +161,11 @@ class _Walk:
         if blob not in self.values:
             if blob not in self.net.params:
                 raise RefusalError(f"reads {blob}, which nothing makes")
-            self.values[blob] = self.graph.weight(blob, self.net.params[blob])
+            self._put(blob, self.graph.weight(blob, self.net.params[blob]))
         return self.values[blob]
 
     def _bind(self, operator: OperatorDef, results: Sequence[ir.Value | None]) -> None:
         """Give the results the names of the blobs."""
-        bound = set(map(id, self.values.values()))
         for position, blob in enumerate(operator.output):
             self.left[blob] -= 1
             value = results[position] if position < len(results) else None
@@ -172,8 +173,14 @@ class _Walk:
                 self.missing[blob] = f"reads {blob}, which has no meaning outside of Caffe2"
                 continue
             self.missing.pop(blob, None)
-            self.values[blob] = self._named(blob, value, id(value) in bound)
-            bound.add(id(self.values[blob]))
+            self._put(blob, self._named(blob, value, self.bound[id(value)] > 0))
+
+    def _put(self, blob: str, value: ir.Value) -> None:
+        """What a blob holds from now on."""
+        if blob in self.values:
+            self.bound[id(self.values[blob])] -= 1
+        self.values[blob] = value
+        self.bound[id(value)] += 1
 
     def _named(self, blob: str, value: ir.Value, bound: bool) -> ir.Value:
         name = self._name(blob)
