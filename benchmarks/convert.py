@@ -1,4 +1,4 @@
-"""``python benchmarks/convert.py``: a network of the shape of VGG-16 (553 MB) from Torch7 to Caffe2.
+"""``python -m benchmarks.convert``: a network of the shape of VGG-16 (553 MB) from Torch7 to Caffe2.
 
 Compared in one run: retorch, the published recipe (``recipe.py``, in the interpreter of ``make caffe2``), and copying
 the file. Seconds count from the ``.t7`` to the three files on disk, imports not counted, and for the whole process;
@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import Run, best, machine, old_python, self_run, show, watch
+from benchmarks.measuring import Run, best, machine, old_python, self_run, show, watch
 
 HERE = Path(__file__).parent
 
@@ -74,9 +74,8 @@ def main() -> None:
         measure(*arguments.measure)
         return
     print(machine(), end="\n\n")
-    import networks
-
     import retorch
+    from benchmarks import networks
 
     with tempfile.TemporaryDirectory() as folder:
         model, out, theirs = (Path(folder) / name for name in ("vgg16.t7", "ours", "theirs"))

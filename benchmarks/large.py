@@ -1,4 +1,4 @@
-"""``python benchmarks/large.py``: a network of 2.3 GB, more than protobuf reads, to Caffe2 and through it.
+"""``python -m benchmarks.large``: a network of 2.3 GB, more than protobuf reads, to Caffe2 and through it.
 
 Four linear layers of 12,000 numbers each. The weights go into a minidb (``--init minidb``); the real Caffe2 loads the
 files and its output is compared with NumPy's in float64. Memory is what converting needs at the most besides mapped
@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measuring import machine, self_run, show, watch
 
 import retorch
+from benchmarks.measuring import machine, self_run, show, watch
 from retorch.engines.caffe2_runtime import AGES, Runtime
 
 WIDTH, LAYERS = 12_000, 4

@@ -56,8 +56,9 @@ def best(runs: Iterable[Run]) -> Run:
 
 def environment() -> dict[str, str]:
     """The environment without what is meant for this interpreter only."""
-    source = str(Path(__file__).parents[1] / "src")
-    return {name: value for name, value in os.environ.items() if name != "PYTHONHOME"} | {"PYTHONPATH": source}
+    root = Path(__file__).parents[1]
+    path = os.pathsep.join([str(root / "src"), str(root)])
+    return {name: value for name, value in os.environ.items() if name != "PYTHONHOME"} | {"PYTHONPATH": path}
 
 
 def _status(pid: int) -> dict[str, int]:
@@ -103,4 +104,4 @@ def machine() -> str:
 
 def self_run(script: str, *arguments: str | Path) -> list[str | Path]:
     """The command that runs one measurement of a benchmark in a process of its own."""
-    return [sys.executable, script, "--measure", *arguments]
+    return [sys.executable, "-m", f"benchmarks.{Path(script).stem}", "--measure", *arguments]

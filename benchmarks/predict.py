@@ -1,4 +1,4 @@
-"""``python benchmarks/predict.py``: seconds per image, of the nets that retorch writes and of those of the recipe.
+"""``python -m benchmarks.predict``: seconds per image, of the nets that retorch writes and of those of the recipe.
 
 Two networks with random weights: one level of SpyNet (five 7x7 convolutions, 8-32-64-32-16-2) on 384x512, and the
 shape of ResNet-50 on 224x224. Compared in one run, the fastest of several runs each: what ``brew`` and
@@ -18,11 +18,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import networks
 import numpy as np
-from measuring import environment, machine, old_python, show
 
 import retorch
+from benchmarks import networks
+from benchmarks.measuring import environment, machine, old_python, show
 from retorch.caffe2.emit.net import EmitOptions
 
 HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """How fast ``.t7`` files are read, as ratios to torchfile in the same run.
 
-``python benchmarks/read.py`` writes three files to a temporary folder (a network of the shape of VGG-16, 553 MB; a
+``python -m benchmarks.read`` writes three files to a temporary folder (a network of the shape of VGG-16, 553 MB; a
 table of a million small tables; a tensor in ASCII), reads each in a process of its own, and prints a table. torchfile
 is needed for the ratios (``pip install torchfile``). A reading counts from the open file to the value, imports
 excluded; of three readings the best is taken.

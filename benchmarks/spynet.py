@@ -1,4 +1,4 @@
-"""``python benchmarks/spynet.py``: pairs of frames per second with SpyNet, on every engine there is.
+"""``python -m benchmarks.spynet``: pairs of frames per second with SpyNet, on every engine there is.
 
 The levels have the shape of the published ones (five 7 × 7 convolutions, 8-32-64-32-16-2) and random weights: what they
 compute is noise, how long it takes is not. Prints a Markdown table.
@@ -16,9 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # examples is not installed
-
 from examples.spynet import SpyNet, pyramid, whole
 from examples.spynet.pyramid import Array
 

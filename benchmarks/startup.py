@@ -1,4 +1,4 @@
-"""``python benchmarks/startup.py``: seconds of whole commands, from the start of the process to its end.
+"""``python -m benchmarks.startup``: seconds of whole commands, from the start of the process to its end.
 
 The fastest of several runs, and the least CPU, which depends less on what else the machine does. ``python`` alone and
 ``import numpy`` are there for comparison. The sources are compiled first, as an installation does. Prints a Markdown
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import environment, machine, show
+from benchmarks.measuring import environment, machine, show
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.t7"

@@ -1,4 +1,8 @@
-"""Normalization by stored statistics, and over neighbours."""
+"""Normalization by stored statistics, and over neighbours.
+
+Comes in: a stored module with its statistics or the size of its neighbourhood. Goes out: a layer that normalizes as at
+evaluation. Open first: ``batch.py``.
+"""
 
 from retorch.layers.normalization import batch, local
 
