@@ -1,10 +1,24 @@
 """retorch: Torch7 models, alive again.
 
->>> import retorch
->>> net = retorch.load("model.t7")            # doctest: +SKIP
->>> y = net.forward(x)                        # doctest: +SKIP
->>> c = retorch.convert(net, (1, 3, 224, 224))  # doctest: +SKIP
->>> c.save("out/", format="caffe2")           # doctest: +SKIP
+    import retorch
+
+    obj = retorch.read("anything.t7")             # any .t7: numbers, tables, tensors, objects
+    obj.modules[1].weight                         # fields by attribute; read(…, writable=True) gives a copy to change
+    retorch.write("clean.t7", obj)                # back to Torch
+
+    net = retorch.load("checkpoint.t7")           # the network in it; load(obj) takes what was read
+    net(x)                                        # run it in NumPy
+    net.state_dict()                              # its weights by PyTorch's names
+
+    c = retorch.convert(net)                      # the input's shape is worked out; or convert(net, (1, 3, 224, 224))
+    c.run(x)                                      # run it in onnxruntime
+    c.save("out/")                                # Caffe2 files; or "model.onnx", "model.pb": by the suffix
+
+    report = retorch.verify(net, "out/")          # every output against the reference; layers=True every layer
+    report.ok, report.save("report.html")
+    retorch.Network.load("out/")                  # what was written, by retorch or anyone
+
+The same from a shell: ``retorch --help``.
 """
 
 from __future__ import annotations
@@ -19,8 +33,8 @@ if TYPE_CHECKING:
     from retorch.layers.base.layer import Layer, layer
     from retorch.module import Module, load
     from retorch.network import Network
+    from retorch.report import verify
     from retorch.torch7 import LuaFunction, LuaTable, TorchObject, read, write
-    from retorch.verification import verify
 
 __version__ = "0.2.0"
 
@@ -39,7 +53,7 @@ _HOMES = {
     "read": "retorch.torch7",
     "sample": "retorch.apply.sampling",
     "to_pytorch": "retorch.conversion",
-    "verify": "retorch.verification",
+    "verify": "retorch.report",
     "write": "retorch.torch7",
 }
 
@@ -60,6 +74,10 @@ __all__ = [
     "verify",
     "write",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
 
 
 def __getattr__(name: str) -> object:

@@ -44,6 +44,7 @@ def convert(
         UnsupportedError: all layers that cannot be converted, each with its path.
         UsageError: an input that is neither shape nor array; or its shape cannot be worked out.
     """
+    _check_network(net)
     if net.problems:
         raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
     if state:
@@ -57,6 +58,14 @@ def convert(
     except UnsupportedError as error:
         error.hint = error.hint or f"{assumed.note}; --input says another"
         raise
+
+
+def _check_network(net: object) -> None:
+    if isinstance(net, Network):
+        raise UsageError("this network is converted already", hint="save writes it: network.save('model.onnx')")
+    if not isinstance(net, Module):
+        what = "a string" if isinstance(net, (str, bytes)) else type(net).__name__
+        raise UsageError(f"convert takes a network, not {what}", hint='retorch.convert(retorch.load("model.t7"), …)')
 
 
 def _converted(net: Module, example: Example, to: Format, *, fold: bool) -> Network:

@@ -2,6 +2,7 @@
 
     RetorchError
     ├── FormatError        a file is not what it should be: truncated, hostile, of another kind
+    │   └── MissingFileError   it is not there
     ├── UsageError         an argument that cannot be used: a path that names nothing, an input of the wrong shape
     ├── ConversionError    a network that cannot be said in the target
     │   └── UnsupportedError   layers that retorch does not know or cannot follow, all of them at once
@@ -45,6 +46,13 @@ class FormatError(RetorchError):
         self.detail = message
         self.offset = offset
         self.path = path
+
+
+class MissingFileError(FormatError):
+    """A file or folder that is not there."""
+
+    def __init__(self, path: object, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: no such file or folder", hint=hint)
 
 
 class UsageError(RetorchError):

@@ -23,8 +23,10 @@ from retorch.graph.input_shape import Assumption, assume
 from retorch.graph.input_shape.options import Settings, settings
 from retorch.graph.input_shape.tensors import Nested as Tensors
 from retorch.graph.input_shape.tensors import Tensor
+from retorch.layers import state
 from retorch.layers.base.binding import ObjectBinder, Unknown
 from retorch.layers.base.layer import Array, Layer, Nested, Sizes, calls
+from retorch.layers.base.layer_tree import tree
 from retorch.layers.base.memory import current, forward_pass, tensors
 from retorch.layers.base.networks import networks
 from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
@@ -60,6 +62,10 @@ class Module:
     alternatives: tuple[str, ...] = field(default=())
     options: Settings = field(default_factory=dict[str, tuple[int, ...]])
     file: Path | None = None
+
+    def __call__(self, x: Nested) -> Nested:
+        """As :meth:`forward`."""
+        return self.forward(x)
 
     def forward(self, x: Nested, listen: Callable[[Layer, Nested, Nested], None] | None = None) -> Nested:
         """Run the network.
@@ -137,6 +143,14 @@ class Module:
             raise UnsupportedError(problems)
         return [found[id(made)] for made in layers]
 
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and running statistics as PyTorch names and lays them out: ``0.weight``, ``3.1.running_var``."""
+        return state.state_dict(self.layer)
+
+    def __repr__(self) -> str:
+        """The layers as a tree."""
+        return tree(self.layer, {problem.path for problem in self.problems})
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the layers, their settings and parameters."""
         bad = {problem.path: problem.reason for problem in self.problems}
@@ -171,8 +185,13 @@ def _table_of(shapes: Iterable[Sizes]) -> str:
 def _own(x: Nested | Iterable[Nested]) -> Nested:
     """A copy, since in-place layers write into their input."""
     if isinstance(x, (list, tuple)):
+        if any(isinstance(item, (int, float)) for item in x):
+            raise UsageError("a list is a table of tensors", hint="an input of numbers is an array: np.array([…])")
         return [_own(item) for item in x]
-    return np.array(x)
+    made = np.array(x)
+    if made.dtype.kind not in "fiub":
+        raise UsageError(f"a network takes arrays of numbers, not {type(x).__name__}")
+    return made
 
 
 def _settled(y: Nested) -> Nested:
@@ -184,11 +203,11 @@ def _settled(y: Nested) -> Nested:
 _PREFERRED = ("model", "net", "G", "netG", "modelG", "generator", "protos.rnn", "protos", "network", "best")
 
 
-def load(source: Source, *, at: str | None = None) -> Module:
-    """Open a file and take the network out of it.
+def load(source: Source | LuaTable | TorchObject, *, at: str | None = None) -> Module:
+    """Take the network out of a file, or out of what :func:`retorch.read` gave.
 
     Args:
-        source: a path, the file's bytes, or a binary file object.
+        source: a path, the file's bytes, a binary file object; or an object or table.
         at: where the network stands in the file (``model.generator``); by default the only one, or the likeliest.
 
     Returns:
@@ -198,15 +217,25 @@ def load(source: Source, *, at: str | None = None) -> Module:
         FormatError: the file is not a readable ``.t7``.
         UsageError: there is no network in it, or not at that path.
     """
+    if isinstance(source, (LuaTable, TorchObject)):
+        return _picked(source, "network", at)
+    if not isinstance(source, (str, os.PathLike, bytes)) and not hasattr(source, "read"):
+        raise UsageError(
+            f"load takes a path, bytes, an open file or what retorch.read gave, not {type(source).__name__}"
+        )
     document = open_file(source)
-    name = Path(os.fspath(source)).name.partition(".")[0] if isinstance(source, (str, os.PathLike)) else "network"
-    net = pick(document.root, name=name, at=at)
+    file = Path(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else None
+    net = _picked(document.root, file.name.partition(".")[0] if file else "network", at)
+    return replace(net, notes=(*document.damage, *net.notes), file=file)
+
+
+def _picked(root: object, name: str, at: str | None) -> Module:
+    net = pick(root, name=name, at=at)
     if net is None:
         raise UsageError(
             f"there is no network {f'at {at}' if at else 'in this file'}", hint="`retorch inspect` shows what is in it"
         )
-    file = Path(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else None
-    return replace(net, notes=(*document.damage, *net.notes), file=file)
+    return net
 
 
 @cache

@@ -18,7 +18,7 @@ from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModels
-from retorch.errors import UsageError
+from retorch.errors import MissingFileError, UsageError
 from retorch.files import artifacts
 from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
@@ -62,6 +62,8 @@ class Network:
         operator that cannot be said.
         """
         where = Path(path)
+        if not where.exists():
+            raise MissingFileError(where)
         single = artifacts.onnx_file(where)
         if single is not None:
             return cls(onnx_file.load(single))
@@ -106,6 +108,11 @@ class Network:
     def batch_is_open(self) -> bool:
         """Whether the first dimension of some input may have any size."""
         return any(port.shape and not isinstance(port.shape[0], int) for port in self.inputs)
+
+    def __repr__(self) -> str:
+        """The inputs and outputs."""
+        lines = [f"  input   {port}" for port in self.inputs] + [f"  output  {port}" for port in self.outputs]
+        return "\n".join(["Network", *lines])
 
     def _repr_html_(self) -> str:
         """What a notebook shows: inputs, outputs, and how often each operator stands in between."""

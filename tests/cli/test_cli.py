@@ -89,7 +89,7 @@ def test_braces_that_do_not_match(shapes: str, tmp_path: Path) -> None:
 
 def test_errors_name_what_they_are_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "missing"
-    assert main(["verify", str(DIGITS), str(missing)]) == 2
+    assert main(["verify", str(DIGITS), str(missing)]) == 3
     assert capsys.readouterr().err.count(str(missing)) == 1
 
 
@@ -200,8 +200,6 @@ def test_an_output_that_cannot_be_written_is_one_clear_error(
         ["convert", str(DIGITS), "-o", "out", "--input", "3xx4"],
         ["convert", str(DIGITS), "-o", "out", "--at", "nowhere"],
         ["convert", str(DIGITS), "-o", "out", "--to", "keras"],
-        ["verify", str(DIGITS), str(DIGITS.parent / "nowhere")],
-        ["run", str(DIGITS), "--input", "nowhere.npz", "-o", "y.npz"],
         ["nonsense"],
     ],
 )
@@ -211,6 +209,35 @@ def test_unusable_arguments_exit_with_2(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert "Traceback" not in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", "nowhere"],
+        ["convert", "nowhere", "-o", "out"],
+        ["convert", "nowhere.onnx", "-o", "out"],
+        ["convert", str(DIGITS), "-o", "out", "--plugin", "nowhere"],
+        ["verify", "nowhere", "out"],
+        ["verify", str(DIGITS), "nowhere"],
+        ["verify", "nowhere"],
+        ["run", "nowhere", "--input", "x.npz", "-o", "y.npz"],
+        ["run", str(DIGITS), "--input", "nowhere", "-o", "y.npz"],
+        ["export", "nowhere"],
+        ["clean", "nowhere", "-o", "out"],
+        ["check", "nowhere"],
+        ["sample", "nowhere"],
+        ["view", "nowhere", "--no-browser"],
+    ],
+)
+def test_a_missing_file_ends_every_command_alike(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 3
+    named = next(word for word in arguments if word.startswith("nowhere"))
+    assert f"{named}: no such file or folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

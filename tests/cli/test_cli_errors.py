@@ -45,7 +45,6 @@ def saved(array: np.ndarray) -> Callable[[Path], None]:
 
 
 NO_ARRAYS: list[tuple[Callable[[Path], None], str]] = [
-    (lambda path: None, "no such file"),
     (lambda path: path.mkdir(), "not a file that arrays can be read from"),
     (os.mkfifo, "not a file that arrays can be read from"),
     (lambda path: path.write_bytes(b""), "not an .npy or .npz file"),
@@ -122,7 +121,6 @@ def test_what_is_read_is_not_written_over(arguments: list[str], here: Path, caps
     [
         (["convert", DIGITS, "-o", "out", "--input", "²x1x32x32"], "--input ²x1x32x32: a shape is whole numbers"),
         (["inspect", DIGITS, "--at", "modules[1].weight.x"], "modules[1].weight is a tensor, with nothing inside"),
-        (["inspect", DIGITS, "--plugin", "nowhere.py"], "error: --plugin nowhere.py: no such file"),
         (["inspect", DIGITS, "--plugin", "leaves.py"], "error: --plugin leaves.py: SystemExit: 7"),
         (
             ["run", DIGITS, "--input", INPUT, "-o", "y.npz", "--engine", "lua"],
@@ -177,7 +175,6 @@ def test_a_table_named_by_at_holds_the_network_at_its_whole_path(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "error: nowhere: no such file or folder"),
         (["out", "--range", "255"], "--mean, --std, --range and --bgr prepare an --image"),
     ],
 )

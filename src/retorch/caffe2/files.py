@@ -22,7 +22,7 @@ from google.protobuf import text_format
 from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
-from retorch.errors import ConversionError, FormatError, UsageError
+from retorch.errors import ConversionError, FormatError, MissingFileError, UsageError
 from retorch.files import atomic, file_set, protobuf
 from retorch.files.artifacts import CAFFE2
 from retorch.files.protobuf import Array
@@ -291,7 +291,7 @@ def locate(path: Path) -> tuple[Path, Path]:
     if path.is_dir():
         return _in_folder(path)
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder")
+        raise MissingFileError(path)
     if _is_container(path):
         return path, path
     for predict, init in _pairs(path):

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from retorch.errors import UsageError
+from retorch.errors import MissingFileError, UsageError
 
 if TYPE_CHECKING:
     from retorch.graph.lowering import Example
@@ -133,7 +133,7 @@ def _in_order(stored: dict[str, Any]) -> list[Any]:
 def _check_arrays(file: Path) -> None:
     """Refuse what is no file with arrays, in words of our own."""
     if not file.exists():
-        raise UsageError("no such file")
+        raise MissingFileError(file)
     if not file.is_file():
         raise UsageError("not a file that arrays can be read from")
     with file.open("rb") as stream:

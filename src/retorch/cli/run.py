@@ -11,7 +11,7 @@ import typer
 from retorch.cli.arguments import arrays, check_apart, load_module, nested
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, print_table, table
-from retorch.errors import UsageError
+from retorch.errors import MissingFileError, UsageError
 from retorch.files.artifacts import is_written
 from retorch.files.atomic import replacing
 
@@ -44,6 +44,8 @@ def run(
     import numpy as np
 
     _check_engine(engine)
+    if not network.exists():
+        raise MissingFileError(network)
     check_apart(output, input)
     check_apart(output, network)
     written = is_written(network)

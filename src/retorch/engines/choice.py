@@ -43,10 +43,11 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
     """The engine of that name on the files at ``path``.
 
     Args:
-        name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one age, ``reference``, ``lua``.
+        name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one age, ``reference``,
+            ``torch7`` (or ``lua``).
         path: a folder of Caffe2 files, or an ``.onnx`` file, or a folder with one.
         case: the Torch network, for the last two.
-        source: the Torch7 file, for ``lua``.
+        source: the Torch7 file, for ``torch7``.
 
     Raises:
         UsageError: no engine of that name, or it is not installed, or it was given what it cannot run.
@@ -59,9 +60,9 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
         return RealCaffe2(path, Runtime.require(name.partition("-")[2] or None))
     if name == "reference" and case is not None:
         return Reference(case)
-    if name == "lua" and case is not None and source is not None:
+    if name in {"torch7", "lua"} and case is not None and source is not None:
         return RealTorch(case, Path(source))
     raise UsageError(
         f"there is no engine {name!r} here",
-        hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2, caffe2-all, reference, lua",
+        hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2, caffe2-all, reference, torch7",
     )

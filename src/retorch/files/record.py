@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import retorch
-from retorch.errors import FormatError, UsageError
+from retorch.errors import FormatError, MissingFileError, UsageError
 from retorch.files import json_text
 from retorch.files.artifacts import MINIDB, ONNX, is_container_name, onnx_file
 from retorch.files.atomic import replacing
@@ -209,7 +209,7 @@ def source_of(target: Path) -> tuple[Path, str | None]:
     """
     hint = "name the Torch7 file too, before what was written"
     if not target.exists():
-        raise UsageError(f"{target}: no such file or folder")
+        raise MissingFileError(target)
     for note in passed_over(target):
         raise UsageError(f"{target}: {note}", hint=hint)
     record = Record.read(target)

@@ -47,18 +47,48 @@ def specs(example: Example) -> tuple[list[InputSpec], object]:
     """
     found: list[InputSpec] = []
 
-    def visit(item: Example) -> object:
+    def visit(item: object) -> object:
         if isinstance(item, list):
-            return [visit(i) for i in item]
-        if isinstance(item, tuple) and all(d >= 0 for d in item):
-            found.append(InputSpec(tuple(int(d) for d in item)))
+            return [visit(i) for i in cast("list[object]", item)]
+        if isinstance(item, tuple):
+            found.append(InputSpec(_shape(cast("tuple[object, ...]", item))))
         elif isinstance(item, np.ndarray):
-            found.append(InputSpec(item.shape, item.dtype.kind in "iub"))
+            array = cast("Array", item)
+            found.append(InputSpec(array.shape, array.dtype.kind in "iub"))
         else:
             raise UsageError(f"an input is a shape (tuple), an array or a list of such, not {item!r}")
         return len(found) - 1
 
+    _check_kind(example)
     return found, visit(example)
+
+
+def _check_kind(example: object) -> None:
+    """Refuse what people give for a shape, each in words of its own."""
+    if isinstance(example, list) and example and all(isinstance(d, int) for d in cast("list[object]", example)):
+        sizes = ", ".join(map(str, cast("list[object]", example)))
+        raise UsageError(f"{example}: a list is a table of inputs", hint=f"a shape is a tuple: ({sizes})")
+    if isinstance(example, str):
+        sizes = ", ".join(example.lower().split("x"))
+        raise UsageError(f"{example!r}: a shape is a tuple of whole numbers", hint=f"for example ({sizes})")
+
+
+def _shape(sizes: tuple[object, ...]) -> tuple[int, ...]:
+    """The sizes, checked.
+
+    Raises:
+        UsageError: what is no size.
+    """
+    for size in sizes:
+        if isinstance(size, (tuple, list, np.ndarray)):
+            raise UsageError(f"{sizes}: a table of inputs is a list", hint=f"for example {list(sizes)}")
+        if size is None or isinstance(size, str):
+            raise UsageError(
+                f"{sizes}: every size is a whole number", hint="the batch is left open where the network allows it"
+            )
+        if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
+            raise UsageError(f"{sizes}: sizes are whole numbers from 1")
+    return tuple(int(cast("int", size)) for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import runpy
 from collections.abc import Iterable
 from pathlib import Path
 
-from retorch.errors import UsageError
+from retorch.errors import MissingFileError, UsageError
 
 
 def load_plugins(files: Iterable[Path]) -> None:
@@ -17,7 +17,7 @@ def load_plugins(files: Iterable[Path]) -> None:
     """
     for file in files:
         if not file.is_file():
-            raise UsageError(f"--plugin {file}: no such file")
+            raise MissingFileError(f"--plugin {file}")
         try:
             runpy.run_path(str(file), run_name=f"retorch_plugin_{file.stem}")
         except (Exception, SystemExit) as error:

@@ -1,6 +1,7 @@
 """The verdict as one self-contained page, as Markdown, or as JSON."""
 
+from retorch.report.proof import Proof, verify
 from retorch.report.render import check, write_report
 from retorch.report.summary import Facts, LayerFacts, Subject, gather
 
-__all__ = ["Facts", "LayerFacts", "Subject", "check", "gather", "write_report"]
+__all__ = ["Facts", "LayerFacts", "Proof", "Subject", "check", "gather", "verify", "write_report"]

@@ -105,7 +105,7 @@ class BinaryStream(Stream):
         self.pos = pos + size
         if stored is dtype:
             return TorchStorage((count,), dtype, self.buffer, pos)
-        return own(np.ndarray((count,), stored, self.buffer, pos).astype(dtype))
+        return own(np.ndarray((count,), stored, self.buffer, pos).astype(dtype), writable=self.writable)
 
     def _stored(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """How an element of ``dtype`` stands in the file; ``dtype`` itself where it needs no conversion."""

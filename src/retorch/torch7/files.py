@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
-from retorch.errors import FormatError, UsageError
+from retorch.errors import FormatError, MissingFileError, UsageError
 from retorch.torch7.binary import BinaryStream
 from retorch.torch7.reader import Reader
 from retorch.torch7.repair import mend
@@ -49,18 +49,19 @@ class Document:
     damage: tuple[str, ...] = ()
 
 
-def read(source: Source) -> Any:
+def read(source: Source, *, writable: bool = False) -> Any:
     """The value in a ``.t7`` file, given as a path, a URL, its bytes, or a binary file object; gzip is unpacked.
 
-    Arrays are read-only views of the file, which must not be cut short while they are in use. Raises FormatError for
-    a file that is missing, cut off, hostile, or of another kind.
+    Arrays are read-only views of the file, which must not be cut short while they are in use; with ``writable`` they
+    are a copy in which tensors that share a storage still share it. Raises FormatError for a file that is missing, cut
+    off, hostile, or of another kind.
     """
-    return open_file(source).root
+    return open_file(source, writable=writable).root
 
 
-def open_file(source: Source, *, offsets: bool = False) -> Document:
+def open_file(source: Source, *, offsets: bool = False, writable: bool = False) -> Document:
     """As ``read``, with the dialect, sizes and, on request, the offsets of every object."""
-    name, buffer = load(source)
+    name, buffer = load(source, writable=writable)
     head = buffer[:_HEAD]
     if not head:
         raise FormatError("the file is empty", offset=0)
@@ -119,42 +120,59 @@ def _candidates(buffer: Buffer) -> list[Stream]:
     return [BinaryStream(buffer, order, size) for size in sizes]
 
 
-def load(source: Source) -> tuple[str, Buffer]:
-    """The name and bytes of a source: a map of the file where it is one, unpacked where it is gzip."""
+def load(source: Source, *, writable: bool = False) -> tuple[str, Buffer]:
+    """The name and bytes of a source: a map of the file where it is one, unpacked where it is gzip.
+
+    ``writable`` bytes change in memory only.
+    """
+    access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
     if isinstance(source, bytes):
         name, buffer = "(bytes)", source
     elif isinstance(source, str | os.PathLike):
         text = os.fspath(source)
-        name, buffer = text, _fetch(text) if _URL.match(text) else _map(Path(text))
+        name, buffer = text, _fetch(text) if _URL.match(text) else _map(Path(text), access)
     else:
-        name, buffer = str(getattr(source, "name", "(file)")), _from_file(source)
-    return name, _unpack(buffer) if buffer[:2] == _GZIP else buffer
+        name, buffer = str(getattr(source, "name", "(file)")), _from_file(source, access)
+    if buffer[:2] == _GZIP:
+        buffer = _unpack(buffer)
+    return name, _anonymous(buffer) if writable and isinstance(buffer, bytes) else buffer
 
 
-def _from_file(file: IO[Any]) -> Buffer:
+def _anonymous(data: bytes) -> Buffer:
+    """The bytes in memory of their own that can be written."""
+    if not data:
+        return data
+    memory = mmap.mmap(-1, len(data))
+    memory[:] = data
+    return memory
+
+
+def _from_file(file: IO[Any], access: int) -> Buffer:
     """The bytes from where ``file`` stands; a map where it is a file on disk that nobody has read from."""
     if isinstance(file, io.TextIOBase):
         raise UsageError("a file that is open as text", hint='open it with mode "rb"')
     if isinstance(getattr(file, "raw", file), io.FileIO) and file.seekable() and not file.tell():
         size = os.fstat(file.fileno()).st_size
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        return mmap.mmap(file.fileno(), 0, access=access) if size else b""
     return bytes(file.read())
 
 
-def _map(path: Path) -> Buffer:
+def _map(path: Path, access: int) -> Buffer:
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise FormatError("this is a pipe or a device, not a file", hint="save what comes out of it, and read that")
+        raise FormatError(
+            f"{path}: this is a pipe or a device, not a file", hint="save what comes out of it, and read that"
+        )
     try:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return mmap.mmap(file.fileno(), 0, access=access)
     except FileNotFoundError:
-        raise FormatError("no such file") from None
+        raise MissingFileError(path) from None
     except IsADirectoryError:
-        raise FormatError("this is a folder, not a file") from None
+        raise FormatError(f"{path}: this is a folder, not a file") from None
     except OSError as error:
-        raise FormatError(f"cannot be opened: {error.strerror}") from error
+        raise FormatError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
 def _unpack(buffer: Buffer) -> bytes:

@@ -175,7 +175,7 @@ TIMER = "torch.Timer"
 
 
 class TorchObject(MutableMapping[Any, Any]):
-    """An instance of a class: its name and its fields, a Mapping like a table's.
+    """An instance of a class: its name and its fields, a Mapping like a table's; ``obj.weight`` is ``obj["weight"]``.
 
     ``version`` is the number written before the class name, None in files from before versions. A ``tds.Hash`` holds
     its entries and a ``tds.Vec`` its values at 1, 2, … . ``bodyless`` are objects of which a file holds the class only.
@@ -215,6 +215,22 @@ class TorchObject(MutableMapping[Any, Any]):
 
     def __bool__(self) -> bool:
         return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name in TorchObject.__slots__ or name.startswith("__"):  # an object that is only being made
+            raise AttributeError(name)
+        if name not in self.fields:
+            raise AttributeError(f"{self!r} has no field {name!r}")
+        return self.fields[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in TorchObject.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            self.fields[name] = value
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(key for key in self.fields if isinstance(key, str) and key.isidentifier())]
 
     def items(self) -> ItemsView[Any, Any]:
         """The fields in stored order."""

@@ -16,7 +16,7 @@ import numpy as np
 from retorch.errors import FormatError
 from retorch.torch7.objects import STORAGES, StorageFacts, TorchStorage
 from retorch.torch7.reader import Reader
-from retorch.torch7.stream import Stream
+from retorch.torch7.stream import Stream, own
 
 _VERSION_STRING = len(b"\x03\x00\x00\x00V 1")
 _MOST_IN_A_STORAGE = 8
@@ -43,8 +43,7 @@ class MendingReader(Reader):
         if left < 0:
             raise FormatError(f"a storage of {count} elements", offset=start)
         stream.raw(left, "the elements of a storage")
-        lost = np.full(count, np.nan, STORAGES[typename]).view(TorchStorage)
-        lost.flags.writeable = False
+        lost = own(np.full(count, np.nan, STORAGES[typename]), writable=stream.writable)
         self._remember(index, lost.named(StorageFacts(typename, version)), mark)
         return lost
 

@@ -60,6 +60,7 @@ class Stream(ABC):
         self.mark: int = 0
         self.met_long = False
         self.end: int = len(buffer)
+        self.writable = not memoryview(buffer).readonly
         self.least = 1  # bytes of the smallest value, a nil, at least
         self.names: dict[bytes, str] = {}
         self.strings: dict[bytes, str | bytes] = {}
@@ -173,7 +174,7 @@ def number(value: float) -> float:
     return value
 
 
-def own(values: Array) -> TorchStorage:
-    """A read-only storage over values that stand nowhere else."""
-    values.flags.writeable = False
+def own(values: Array, *, writable: bool) -> TorchStorage:
+    """A storage over values that stand nowhere else; read-only unless the stream's own are ``writable``."""
+    values.flags.writeable = writable
     return values.view(TorchStorage)

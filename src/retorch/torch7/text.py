@@ -90,7 +90,7 @@ class TextStream(Stream):
             return TorchStorage((count,), dtype, self.buffer, pos)
         self._check(count, "the elements of a storage")
         values, self.pos = parse_numbers(self.buffer, self.pos, dtype, count)
-        return own(values)
+        return own(values, writable=self.writable)
 
     def double(self, what: str) -> float:
         """A number."""

@@ -34,7 +34,7 @@ Array: TypeAlias = NDArray[Any]
 Watch: TypeAlias = Callable[[str, int, int], None]
 
 
-def _unwatched(what: str, done: int, total: int) -> None:
+def unwatched(what: str, done: int, total: int) -> None:
     """Nobody wants to know."""
 
 
@@ -50,7 +50,7 @@ def verify(
     tolerance: float = TOLERANCE,
     source: str | os.PathLike[str] | None = None,
     unkind: bool = False,
-    watch: Watch = _unwatched,
+    watch: Watch = unwatched,
 ) -> Report:
     """Compare written files with the network they were made from; the report's ``ok`` says whether all agree.
 

@@ -61,7 +61,7 @@ class Witness:
         return self.outputs or tuple(row.alone for row in self.layers if row.alone is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What :func:`retorch.verify` found.
 
@@ -76,6 +76,10 @@ class Report:
     witnesses: tuple[Witness, ...]
     notes: tuple[str, ...] = field(default=())
     shapes: tuple[tuple[int, ...], ...] = field(default=())
+
+    def __repr__(self) -> str:
+        """The verdict."""
+        return f"<{type(self).__name__}: {self.verdict}>"
 
     @property
     def ok(self) -> bool:
