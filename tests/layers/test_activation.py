@@ -15,6 +15,7 @@ from golden_cases import check
 from layers.rows import Row, every, named, noise, random_shape
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
+from retorch.graph.lowering import lower
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
@@ -181,6 +182,37 @@ def test_precision_is_the_inputs(typename: str, fields: dict[str, Any], dtype: t
     y = module(typename, **fields).forward(np.linspace(-3, 3, 12, dtype=dtype))
     assert isinstance(y, np.ndarray)
     assert y.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("typename", "fields", "nan"),
+    [
+        ("nn.ReLU", {}, 0.0),
+        ("nn.ReLU", {"inplace": True}, math.nan),
+        ("cudnn.ReLU", {}, math.nan),
+        ("nn.Threshold", {"threshold": 0, "val": 0}, 0.0),
+        ("nn.Threshold", {"threshold": 0.5, "val": 0.5}, 0.5),
+        ("nn.Threshold", {"threshold": 0.5, "val": 7}, 7.0),
+        ("nn.Threshold", {"threshold": 0.5, "val": 7, "inplace": True}, math.nan),
+        ("nn.Threshold", {"threshold": 0.5, "val": 0.5, "inplace": True}, math.nan),
+    ],
+)
+def test_what_becomes_of_nan(typename: str, fields: dict[str, Any], nan: float) -> None:
+    """THNN asks whether x is above the threshold, in place whether it is not; the root of -1 and a weight are NaN."""
+    rectifier = torch_object(typename, **fields)
+    x = np.array([[-1.0, 4.0]], np.float32)
+    expected = np.array([[nan, 2.0]])
+    Row("root", sequential(torch_object("nn.Sqrt"), rectifier), x, expected).agrees_converted()
+    weight = torch_object("nn.CMul", weight=np.array([[math.nan, 0.5]], np.float32), size=(1, 2))
+    net = sequential(weight, rectifier)
+    Row("weight", net, x, expected).agrees_converted()
+    assert np.array_equal(net.forward(x), expected, equal_nan=True)
+
+
+def test_a_relu_behind_finite_weights_is_one_operator() -> None:
+    weight = torch_object("nn.Linear", weight=np.eye(2, dtype=np.float32), bias=np.zeros(2, np.float32))
+    model = lower(sequential(weight, torch_object("nn.ReLU")).layer, (1, 2))
+    assert [node.op_type for node in model.graph] == ["Gemm", "Relu"]
 
 
 def test_the_relu_of_2014_is_always_in_place() -> None:

@@ -136,6 +136,25 @@ def mapped(rng: np.random.Generator) -> Rows:
         yield f"{planes}", net, *maybe_batched(x, expected + bias.reshape(-1, 1, 1), i % 2 == 0)
 
 
+def mapped_by_fewer_planes(rng: np.random.Generator) -> Rows:
+    """THNN steps from image to image by the planes that the table names: the second begins within the first."""
+    for named_planes, given, batch in ((2, 3, 1), (1, 4, 2), (2, 3, 3)):
+        table = np.array([[i, o] for i in range(1, named_planes + 1) for o in (1, 2)])
+        weight, bias = noise(rng, len(table), 2, 3), noise(rng, 2)
+        x = noise(rng, batch, given, 5, 6)
+        flat = x.reshape(batch * given, 5, 6)
+        seen = np.stack([flat[m * named_planes : (m + 1) * named_planes] for m in range(batch)])
+        expected = bias.reshape(-1, 1, 1).astype(np.float64)
+        for (first, second), each in zip(table, weight, strict=True):
+            whole = np.zeros((2, named_planes, 2, 3))
+            whole[second - 1, first - 1] = each
+            expected = expected + convolved(seen, whole, None, [1, 1], [0, 0])
+        fields = named_fields("kH kW dH dW nInputPlane nOutputPlane", [2, 3, 1, 1, named_planes, 2])
+        net = module("nn.SpatialConvolutionMap", weight=weight, bias=bias, connTable=table.astype(np.float64), **fields)
+        yield f"{given}-{batch}", net, x, expected
+        yield f"{given}-3", net, x[0], expected[0]
+
+
 def full_mapped(rng: np.random.Generator) -> Rows:
     for _ in range(8):
         planes, kernel, stride = pick(rng, 1, 4), pick(rng, 1, 3), pick(rng, 1, 3)
@@ -203,6 +222,15 @@ def sums(rng: np.random.Generator) -> Rows:
         stored = weight.reshape(-1, 1, 1) if i % 3 == 0 else weight  # as in files of 2011
         net = module("nn.SpatialSubSampling", weight=stored, bias=bias.reshape(stored.shape), **fields)
         yield f"{planes}", net, *maybe_batched(x, expected, i % 2 == 0)
+
+
+def sums_by_a_wide_weight(rng: np.random.Generator) -> Rows:
+    """Of a weight (planes, kH, kW) THNN reads the first ``planes`` numbers."""
+    x, weight, bias = noise(rng, 2, 3, 6, 7), noise(rng, 3, 2, 3), noise(rng, 3)
+    whole = np.ones((3, 1, 2, 3)) * weight.ravel()[:3].reshape(-1, 1, 1, 1)
+    fields = named_fields("kH kW dH dW", [2, 3, 2, 1])
+    expected = convolved(x, whole, bias, [2, 1], [0, 0], groups=3)
+    yield "wide", module("nn.SpatialSubSampling", weight=weight, bias=bias, **fields), x, expected
 
 
 def full(rng: np.random.Generator) -> Rows:
@@ -330,6 +358,8 @@ ROWS = named(
     frames,
     feature_wise,
     classifiers,
+    mapped_by_fewer_planes,
+    sums_by_a_wide_weight,
 )
 
 

@@ -352,3 +352,13 @@ def test_a_volumes_windows_with_gaps_that_reach_far_over_the_edge_are_refused() 
 def test_sums_are_not_cudnns() -> None:
     net = module("cudnn.SpatialAveragePooling", kW=2, kH=2, divide=False)
     assert "sums" in net.problems[0].reason
+
+
+def test_a_window_that_sees_nothing_gives_the_lowest_number_of_torchs_type() -> None:
+    """Taps at -1 and 3 of three columns: SpatialDilatedMaxPooling.c keeps the -THInf that it began with."""
+    fields = named_fields("kH kW dH dW padH padW dilationH dilationW", [1, 2, 1, 1, 0, 1, 1, 4]) | {"ceil_mode": False}
+    x = np.arange(3.0).reshape(1, 1, 3)
+    for typename, dtype in (("torch.DoubleTensor", np.float64), ("torch.FloatTensor", np.float32)):
+        net = module("nn.SpatialDilatedMaxPooling", _type=typename, **fields)
+        assert net.forward(x)[0, 0, 0] == np.finfo(dtype).min
+        assert net.forward(x.astype(np.float32))[0, 0, 0] == np.finfo(np.float32).min

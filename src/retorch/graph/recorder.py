@@ -35,6 +35,8 @@ class Recorder:
         self.initializers: dict[str, ir.Value] = {}
         self._known: dict[tuple[object, ...], ir.Value] = {}
         self._keep: list[Array] = []
+        #: what was made from weights that are not finite, or by operators that give NaN outside their domain
+        self._may_be_nan: set[ir.Value] = set()
         self._used: set[str] = set()
         self._counts: dict[str, int] = {}
         self._prefix: str | None = None
@@ -73,7 +75,13 @@ class Recorder:
         if reason := _too_large(node):
             raise Refusal(reason)
         self.nodes.append(node)
+        if nodes.makes_nan(node) or (nodes.hands_on_nan(node) and not self._may_be_nan.isdisjoint(node.inputs)):
+            self._may_be_nan.update(node.outputs)
         return [Value(out) for out in node.outputs]
+
+    def may_be_nan(self, x: Value) -> bool:
+        """Whether a tensor can hold NaN where the network's inputs are finite, for all that the graph says."""
+        return x.read() in self._may_be_nan
 
     def _operand(self, x: Operand) -> ir.Value | None:
         if x is None:
@@ -110,6 +118,8 @@ class Recorder:
             value.type = ir.TensorType(value.const_value.dtype)
             self._known[key] = value
             self.initializers[str(value.name)] = value
+            if array.dtype.kind == "f" and not nodes.all_finite(array):
+                self._may_be_nan.add(value)
         return Value(self._known[key])
 
     def initializer_keys(self) -> list[tuple[object, ir.Value]]:

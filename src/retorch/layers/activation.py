@@ -20,10 +20,18 @@ def settle(x: Array, y: Array, inplace: bool) -> Array:
     return x
 
 
-def above(op: Builder, x: Value, threshold: float, value: float) -> Value:
-    """x where x > threshold, elsewhere ``value``, in as few operators as say it."""
-    if threshold == value:
+def thresholded(x: Array, threshold: float, value: float, keeps_nan: bool) -> Array:
+    """x where x > threshold, elsewhere ``value``; or ``value`` where x <= threshold, which leaves NaN as it is."""
+    return np.where(x <= threshold, value, x) if keeps_nan else np.where(x > threshold, x, value)
+
+
+def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool = False) -> Value:
+    """The same in as few operators as say it: Relu and Clip hand NaN on, the others compare."""
+    may_be_nan = op.may_be_nan(x)
+    if threshold == value and (keeps_nan or not may_be_nan):
         return op.Relu(x) if value == 0 else op.Clip(x, threshold)
+    if may_be_nan and keeps_nan:
+        return op.Where(op.LessOrEqual(x, threshold), value, x)
     if value == 0:
         return op.ThresholdedRelu(x, alpha=threshold)
     return op.Where(op.Greater(x, threshold), x, value)
@@ -31,16 +39,19 @@ def above(op: Builder, x: Value, threshold: float, value: float) -> Value:
 
 @layer("nn.ReLU", "cudnn.ReLU", kind="relu")
 class ReLU(Layer):
-    """max(x, 0)"""
+    """max(x, 0); of NaN 0, but NaN in place and in cuDNN"""
 
     inplace: bool = False
     ignored = frozenset({"threshold", "val"})
 
+    def setup(self, bind: Binder) -> None:
+        self._keeps_nan = self.inplace or self.typename.startswith("cudnn.")
+
     def forward(self, x: Array) -> Array:
-        return settle(x, np.maximum(x, 0), self.inplace)
+        return settle(x, thresholded(x, 0.0, 0.0, self._keeps_nan), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, op.Relu(x), self.inplace)
+        return op.result(x, above(op, x, 0.0, 0.0, self._keeps_nan), self.inplace)
 
 
 @layer("cudnn.ReLUInPlace", kind="relu")
@@ -79,17 +90,17 @@ class ClippedReLU(Layer):
 
 @layer("nn.Threshold", kind="threshold")
 class Threshold(Layer):
-    """x where x > threshold, elsewhere val"""
+    """x where x > threshold, elsewhere val; of NaN val, but NaN in place"""
 
     threshold: float = 1e-6
     val: float = 0.0
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.where(x > self.threshold, x, self.val), self.inplace)
+        return settle(x, thresholded(x, self.threshold, self.val, self.inplace), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, above(op, x, self.threshold, self.val), self.inplace)
+        return op.result(x, above(op, x, self.threshold, self.val, self.inplace), self.inplace)
 
 
 @layer("nn.LeakyReLU", "w2nn.LeakyReLU", kind="leakyrelu")

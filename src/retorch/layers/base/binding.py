@@ -74,8 +74,8 @@ class ObjectBinder:
 
     def _bound(self, obj: TorchObject, path: str) -> Layer:
         # a loss by any name: nn.Criterion's rule says what becomes of it
-        known = "nn.Criterion" if obj.typename.endswith("Criterion") else obj.typename
-        cls = registered().get(known, Unknown)
+        is_loss = obj.typename.endswith("Criterion") and obj.typename not in registered()
+        cls = registered().get("nn.Criterion" if is_loss else obj.typename, Unknown)
         reason = _why_not(obj, cls)
         made = Unknown() if reason else cls()
         made.path, made.typename, made.raw = path, obj.typename, obj

@@ -184,7 +184,11 @@ def connections(table: Array, weight: Array, shape: tuple[int, int]) -> Array:
 
 @layer("nn.SpatialConvolutionMap", kind="conv")
 class SpatialConvolutionMap(Convolution):
-    """y[o] = bias[o] + Σ_k weight[k] ⋆ x[i] over the rows (i, o) of connTable, counted from 1; weight is (K, kH, kW)"""
+    """y[o] = bias[o] + Σ_k weight[k] ⋆ x[i] over the rows (i, o) of connTable, counted from 1; weight is (K, kH, kW)
+
+    Where x has more planes than the table names, THNN counts the planes of a batch as if it had just those: the second
+    image begins in the first.
+    """
 
     kW: int
     kH: int
@@ -206,10 +210,27 @@ class SpatialConvolutionMap(Convolution):
     def offsets(self) -> Array | None:
         return self.bias
 
+    def forward(self, x: Array) -> Array:
+        if x.ndim in (3, 4) and x.shape[-3] > self.nInputPlane:
+            named = x.reshape(-1, *x.shape[-2:])[: (len(x) if x.ndim == 4 else 1) * self.nInputPlane]
+            x = named.reshape(*x.shape[:-3], self.nInputPlane, *x.shape[-2:])
+        return super().forward(x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        if x.rank in (3, 4) and x.shape[-3] > self.nInputPlane:
+            images = x.shape[0] if x.rank == 4 else 1
+            rows = op.Reshape(x, [-1, *x.shape[-2:]]) if x.rank == 4 else x
+            named = op.Slice(rows, [0], [images * self.nInputPlane], [0])
+            x = op.Reshape(named, [-1, self.nInputPlane, *x.shape[-2:]]) if x.rank == 4 else named
+        return super().lower(op, x)
+
 
 @layer("nn.SpatialSubSampling", kind="conv")
 class SpatialSubSampling(Convolution):
-    """y[c] = bias[c] + weight[c] * the sum of each kH x kW window of x[c]"""
+    """y[c] = bias[c] + weight[c] * the sum of each kH x kW window of x[c]
+
+    As many planes as the weight has entries in its first dimension; of its numbers THNN reads that many.
+    """
 
     kW: int
     kH: int
@@ -219,7 +240,7 @@ class SpatialSubSampling(Convolution):
     bias: Array
 
     def setup(self, bind: Binder) -> None:
-        flat = self.weight.reshape(-1, 1, 1, 1)
+        flat = self.weight.reshape(-1)[: len(self.weight)].reshape(-1, 1, 1, 1)
         self._dense = planes(np.broadcast_to(flat, (flat.shape[0], 1, self.kH, self.kW)))
         self._bias = planes(self.bias.reshape(-1))
 

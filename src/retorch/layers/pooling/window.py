@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -63,7 +63,7 @@ _NOTES_SIZES = (b"iheight", b"iwidth", b"MaxPooling", b"updateOutput", b"dim", b
 
 
 class MaxPooling(Pooling):
-    """y = the maximum over each window; of a window that sees nothing, the lowest float."""
+    """y = the maximum over each window; of a window that sees nothing, the lowest number of Torch's type."""
 
     def __init__(self) -> None:
         #: Whether an unpooling layer asks where the maxima were.
@@ -74,10 +74,11 @@ class MaxPooling(Pooling):
     def forward(self, x: Array) -> Array:
         windows = self.windows(x)
         sizes = x.shape[-len(windows) :]
-        y = np.full((*x.shape[: -len(windows)], *(w.out for w in windows)), LOWEST, x.dtype)
+        lowest = self.lowest(x.dtype)
+        y = np.full((*x.shape[: -len(windows)], *(w.out for w in windows)), lowest, x.dtype)
         where = np.full(y.shape, -1, np.int64)
         starts = np.ix_(*(np.arange(w.out) * w.stride - w.pad for w in windows))
-        for at, seen in taps(x, windows, LOWEST):
+        for at, seen in taps(x, windows, lowest):
             # THNN's comparison: the first of equals wins, and NaN never does
             better = seen > y
             np.copyto(y, seen, where=better)
@@ -89,6 +90,12 @@ class MaxPooling(Pooling):
                 np.copyto(where, flat, where=better)
         self.found = (where, sizes)
         return y
+
+    def lowest(self, dtype: np.dtype[Any]) -> float:
+        """What THNN calls -THInf: of doubles -1.8e308, where that many digits are asked for."""
+        output = cast("Array | None", self.raw.get("output"))
+        doubles = self.raw.get("_type") == "torch.DoubleTensor" or (output is not None and output.dtype == np.float64)
+        return float(np.finfo(np.float64).min) if doubles and dtype == np.float64 else LOWEST
 
     def _spreading(self, x: Array | Value) -> Array:
         windows = self.windows(x)

@@ -90,7 +90,8 @@ class View(Layer):
 class Reshape(Layer):
     """x as (size), or as (batch, size) in batch mode
 
-    Without ``batchMode``: (size) where x has just that many elements and its first dimension is not 1.
+    Without ``batchMode``: (size) where x has just that many elements and its first dimension is not 1. One size may be
+    -1, which stands for what is left; without ``batchMode`` there is a batch then.
     """
 
     size: Sizes
@@ -98,12 +99,15 @@ class Reshape(Layer):
     ignored = frozenset({"nelement"})
 
     def elements(self) -> int | None:
-        return math.prod(self.size)
+        return None if -1 in self.size else math.prod(self.size)
 
     def sizes(self, shape: Sizes) -> Sizes:
         wanted, given = math.prod(self.size), math.prod(shape)
         whole = given == wanted and shape[0] != 1 if self.batchMode is None else not self.batchMode
         sizes = self.size if whole else (shape[0], *self.size)
+        known = math.prod(size for size in sizes if size != -1)
+        if sizes.count(-1) == 1 and known and not given % known:
+            return tuple(given // known if size == -1 else size for size in sizes)
         if math.prod(sizes) != given:
             raise Refusal(f"an input of sizes {shape} cannot be reshaped to {sizes}")
         return sizes
@@ -113,7 +117,9 @@ class Reshape(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         sizes = self.sizes(x.shape)
-        return viewed(op, x, sizes) if len(sizes) == len(self.size) else reshaped(op, x, sizes)
+        if len(sizes) > len(self.size):
+            return reshaped(op, x, sizes)
+        return viewed(op, x, self.size if -1 in self.size else sizes)
 
 
 @layer("nn.BatchReshape", kind="reshape")
