@@ -373,7 +373,13 @@ def test_conversion_agrees(row: Row) -> None:
     row.agrees_converted()
 
 
-@every([row for row in ROWS if isinstance(row.x, np.ndarray) and row.x.ndim == 4 and "olume" not in row.name][::2])
+def any_batch(row: Row) -> bool:
+    """Whether the images of a batch do not meet, as they do where a table names fewer planes than there are."""
+    images = isinstance(row.x, np.ndarray) and row.x.ndim == 4 and "olume" not in row.name
+    return images and "fewer_planes" not in row.name
+
+
+@every([row for row in ROWS if any_batch(row)][::2])
 def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
     network = retorch.convert(row.net, row.x[:1], fold=False)
     check(row.flat, network.run(row.x), 1e-5)
