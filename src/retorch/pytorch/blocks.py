@@ -102,8 +102,10 @@ def _saving(group: Template) -> int:
 def _alike(one: Part, other: Part, place: tuple[str, ...]) -> set[tuple[str, ...]] | None:
     """Where two modules hold different ones inside, at one place at most; None where they are not alike."""
     if one.written is not None or other.written is not None:
-        same = one.name == other.name and len(one.args) == len(other.args) and one.named.keys() == other.named.keys()
-        return set() if same and one.written is not None and other.written is not None else None
+        if one.written != other.written or one.written is None:
+            return None
+        is_block = one.written.body is not None and len(one.args) == len(other.args)
+        return set() if one.same(other) or (is_block and one.named.keys() == other.named.keys()) else None
     if one.name != other.name or len(one.args) != len(other.args) or one.children.keys() != other.children.keys():
         return None
     if any(name not in _DEFAULTS for name in one.named.keys() ^ other.named.keys()):
