@@ -20,7 +20,7 @@ from retorch.files.formats import NAMES, listed
 if TYPE_CHECKING:
     from retorch.files.record import Record
     from retorch.module import Module
-    from retorch.network import Network
+    from retorch.network import Format, Network
     from retorch.verification import Report
 
 EXAMPLES = """
@@ -30,18 +30,22 @@ Examples:
 
   retorch convert checkpoint.t7 -o model.onnx --to onnx --at model.generator
 
+  retorch convert model.t7 -o out --to pytorch
+
   retorch convert squeezenet/predict_net.pb -o squeezenet.onnx --input 1x3x227x227
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(help="Convert a network to Caffe2 or ONNX and verify what was written.", epilog=EXAMPLES)(convert)
+    app.command(help="Convert a network to Caffe2, ONNX or PyTorch and verify what was written.", epilog=EXAMPLES)(
+        convert
+    )
 
 
 def convert(
     file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="A folder (Caffe2), or a file: .onnx, .pb, .minidb.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="A folder, or a file: .onnx, .pb, .py, .minidb.")],
     to: Annotated[str, typer.Option("--to", "--format", help=f"{listed(NAMES)}; by default by OUTPUT.")] = "",
     input: Annotated[list[str] | None, typer.Option("--input", help="Its shape, 1x8x384x512, or {1x3,{1x4}}.")] = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
@@ -66,10 +70,11 @@ def convert(
         _refuse_for_written(file, at, plugin, page)
         raise typer.Exit(convert_again(file, style, input or [], check=not no_verify, as_json=as_json))
     net = load_module(file, at, plugin)
-    made = _converted(file, net, input or [], fold=not (no_fold or brew), state=state)
+    made = _converted(file, net, input or [], style.kind, fold=not (no_fold or brew), state=state)
     with about(output), style.replacing() as place:
         written = style.save(made, place)
         notes = [*net.notes, *made.notes]
+        no_verify = no_verify or (style.kind == "pytorch" and not _has_pytorch(notes))
         report = None if no_verify else _verified(net, made, place, layers=page is not None)
         _record(file, net, made, style, written, report, notes).write(place)
     if page is not None and report is not None:
@@ -82,18 +87,28 @@ def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, p
         raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
 
 
-def _converted(file: Path, net: Module, shapes: list[str], *, fold: bool, state: bool) -> Network:
+def _converted(file: Path, net: Module, shapes: list[str], to: Format, *, fold: bool, state: bool) -> Network:
     """The network for inputs of these shapes, or of a shape found out."""
     from retorch import conversion
 
     given = example(shapes) if shapes else None
     with about(file):
         try:
-            return conversion.convert(net, given, fold=fold, state=state)
+            return conversion.convert(net, given, to=to, fold=fold, state=state)
         except UnsupportedError as error:
             if shapes:
                 error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
             raise
+
+
+def _has_pytorch(notes: list[str]) -> bool:
+    """Whether there is an interpreter with PyTorch; where not, the notes say so."""
+    from retorch.engines import environments, real_pytorch
+
+    if any(True for _ in real_pytorch.interpreters()):
+        return True
+    notes.append(f"not verified: PyTorch is not installed; {environments.hint('pytorch')}")
+    return False
 
 
 def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:

@@ -65,6 +65,11 @@ class Style:
         return cls(output, where, caffe2)
 
     @property
+    def kind(self) -> Format:
+        """The format's name."""
+        return cast("Format", self.destination.format.name)
+
+    @property
     def target(self) -> Path:
         """The folder or the file that is written."""
         return self.destination.path
@@ -84,26 +89,36 @@ class Style:
             with file_set.replacing_file(target, record=beside, stale=any_external_data(target)) as place:
                 yield place
             return
-        from retorch.caffe2.files import Names
-
-        names = Names()
+        names, last = self._files()
         try:
-            with file_set.replacing(target, {*names, record.NAME}, last=(names.predict, names.text)) as place:
+            with file_set.replacing(target, {*names, record.NAME}, last=last) as place:
                 yield place
         except OSError as error:
             raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
 
+    def _files(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The files of a folder, and those that a reader looks for first."""
+        if self.kind == "pytorch":
+            from retorch.pytorch.twin import MODEL, WEIGHTS
+
+            return (MODEL, Path(MODEL).with_suffix(WEIGHTS).name), (MODEL,)
+        from retorch.caffe2.files import Names
+
+        names = Names()
+        return tuple(names), (names.predict, names.text)
+
     def save(self, network: Network, place: Path) -> tuple[Path, ...]:
         """Write the network; its files."""
         packed = False if self.caffe2.unpacked else None
-        kind = cast("Format", self.destination.format.name)
-        return network.save(place, kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init))
+        return network.save(
+            place, self.kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init)
+        )
 
     def options(self) -> EmitOptions | None:
         """What Caffe2's files are emitted with; None for ONNX."""
         from retorch.caffe2.emit.net import EmitOptions
 
-        if self.destination.format.name == "onnx":
+        if self.kind in ("onnx", "pytorch"):
             return None
         given = self.caffe2
         return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)

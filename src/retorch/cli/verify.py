@@ -41,9 +41,9 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     file: Annotated[Path, typer.Argument(help="The Torch7 file; or just what was written, which names it.")],
-    output: Annotated[Path | None, typer.Argument(help="What was written: a folder, or an .onnx file.")] = None,
+    output: Annotated[Path | None, typer.Argument(help="What was written: a folder, or a file.")] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0, caffe2-all, reference, lua.")
+        list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0, caffe2-all, pytorch, reference, lua.")
     ] = None,
     inputs: Annotated[Path | None, typer.Option(help="An .npz or .npy file with the input.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture as the input, scaled to its size.")] = None,
@@ -64,9 +64,7 @@ def verify(
     net = load_module(source, place, plugin)
     asked = Asked(inputs, image, mean, std, bgr, top)
     thorough = layers or page is not None
-    report = _compared(
-        net, source, target, asked, engine or ["embedded"], thorough, _all_trials(trials, thorough), seed
-    )
+    report = _compared(net, source, target, asked, engine, thorough, _all_trials(trials, thorough), seed)
     if page is not None:
         _write_page(page, net, source, target, report, {"Seed": str(seed)})
     if as_json:
@@ -87,7 +85,14 @@ def _recorded(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
 
 
 def _compared(
-    net: Module, source: Path, target: Path, asked: Asked, engines: list[str], layers: bool, unkind: bool, seed: int
+    net: Module,
+    source: Path,
+    target: Path,
+    asked: Asked,
+    engines: list[str] | None,
+    layers: bool,
+    unkind: bool,
+    seed: int,
 ) -> Report:
     from retorch import verification
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from retorch.errors import UsageError
 
 ONNX = ".onnx"
+PYTHON = ".py"
 MINIDB = ".minidb"
 CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
 
@@ -31,6 +32,14 @@ def external_data(path: Path, digest: str) -> Path:
 def any_external_data(path: Path) -> re.Pattern[str]:
     """The names that :func:`external_data` gives, for any content."""
     return re.compile(rf"{re.escape(path.name)}\.[0-9a-f]{{16}}\.data")
+
+
+def python_file(path: Path) -> Path | None:
+    """The PyTorch source that is meant: ``path``, or ``model.py`` in a folder that holds no other network."""
+    if not path.is_dir():
+        return path if path.suffix == PYTHON else None
+    model = path / "model.py"
+    return model if model.exists() and not is_written(path) else None
 
 
 def onnx_file(path: Path) -> Path | None:

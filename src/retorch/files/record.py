@@ -103,9 +103,10 @@ class Record:
             if not path.is_file() or path.stat().st_size > _LARGEST:
                 raise ValueError("no file of that kind")
             stored = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-            for name in ("parameters", "buffers"):  # records from before PyTorch lack them
-                stored.setdefault(name, {})
             for name, check in _FIELDS.items():
+                # records from before PyTorch lack its two maps
+                if name in ("parameters", "buffers") and name not in stored:
+                    stored[name] = {}
                 if not check(stored[name]):
                     raise ValueError(name)
             stored["layers"] = tuple(_layer(entry) for entry in stored["layers"])

@@ -13,11 +13,14 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.conversion import as_converted
+from retorch.conversion import as_converted, convert
 from retorch.engines.choice import each_engine, engine
 from retorch.engines.interface import Case, Engine
 from retorch.engines.reference import Log
 from retorch.errors import EngineError, UsageError
+from retorch.files.artifacts import python_file
+from retorch.files.record import Record
+from retorch.graph.nesting import nest, positions
 from retorch.layers.base.memory import tensors
 from retorch.module import Module
 from retorch.network import Network, described
@@ -42,7 +45,7 @@ def verify(
     net: Module,
     path: str | os.PathLike[str],
     *,
-    engines: Sequence[str] = ("embedded",),
+    engines: Sequence[str] | None = None,
     inputs: Any = None,
     trials: Sequence[Trial] = (),
     layers: bool = False,
@@ -56,8 +59,9 @@ def verify(
 
     Args:
         net: the network; it is the reference, run in float64.
-        path: the written folder of Caffe2 files, or ``.onnx`` file. It is read from disk.
-        engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``reference`` (float32), ``lua`` (Torch7).
+        path: the written folder of Caffe2 files, ``.onnx`` file, or PyTorch source. It is read from disk.
+        engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``pytorch``, ``reference`` (float32), ``lua``
+            (Torch7); by default the one that what was written is for: ``pytorch``, else ``embedded``.
         inputs: the input's tensors in order, or the only one; by default random ones.
         trials: more inputs, with names.
         layers: compare every layer's output too.
@@ -70,15 +74,29 @@ def verify(
     Raises FormatError for files that cannot be read, UsageError for an unknown engine or inputs that do not fit.
     """
     target = Path(path)
-    network = described(target)
+    network = _network(net, target, inputs)
     net = as_converted(net, network)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
     more, notes = further_trials(case, target, asked[0], seed, tolerance) if unkind else ([], [])
     hear = _Hearing(case, layers, tolerance, watch)
+    engines = engines or ["embedded" if python_file(target) is None else "pytorch"]
     heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), [*asked, *more])]
     return Report(tolerance, (*heard, *recorded(net)), (*net.notes, *network.notes, *notes), shapes)
+
+
+def _network(net: Module, target: Path, inputs: Any) -> Network:
+    """What was written, read back; for PyTorch source the graph of the same layers, by which they are told apart."""
+    if python_file(target) is None:
+        return described(target)
+    record = Record.read(target)
+    stored = {} if record is None else record.description
+    given = [tuple(t.shape) for trial in _given(inputs) for t in trial.tensors]
+    shapes = given or [tuple(shape) for shape in json.loads(stored.get("retorch.example_shapes", "[]"))]
+    if not shapes:
+        return convert(net, fold=False)
+    return convert(net, nest(positions(stored.get("retorch.inputs"), len(shapes)), shapes), fold=False)
 
 
 @dataclass(frozen=True, slots=True)

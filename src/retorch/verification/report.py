@@ -120,7 +120,10 @@ class Report:
             return f"Same: {', '.join(engines)} within {self.max_error:.1e} of the reference ({worst})."
         bad = next(w for w in self.witnesses if not w.agrees(self.tolerance))
         what = bad.failed or next(str(m) for m in bad.measures if not m.within(self.tolerance))
-        blame = ", ".join(f"{row.path or '(root)'} {row.typename} ({row.blob})" for row in self.culprits[:3])
+        first = self.first_divergence
+        # an engine that is not asked for single layers shows the first that is off
+        blamed = self.culprits[:3] or ((first,) if first is not None and first.alone is None else ())
+        blame = ", ".join(f"{row.path or '(root)'} {row.typename} ({row.blob})" for row in blamed)
         strange = self.first_strange
         return (
             f"Different: {bad.engine} on {bad.trial}: {what}."
