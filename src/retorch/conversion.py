@@ -134,7 +134,11 @@ def _for_any_batch(net: Module, assumed: Assumption, to: Format, *, fold: bool) 
     pair = with_samples(assumed.input, 2)
     if made.batch_is_open or pair is None:
         return made
-    for_two = _converted(net, example_of(pair), to, fold=fold)
+    try:
+        for_two = _converted(net, example_of(pair), to, fold=fold)
+    except UnsupportedError:
+        # made for one sample
+        return made
     if not for_two.batch_is_open:
         return made
     for_two.notes += (

@@ -192,7 +192,7 @@ class _Filling:
     def _fill(self, leaf: Term) -> None:
         sizes = leaf.sizes or []
         batch = self._batch_axis(leaf)
-        for axis, (size, role) in enumerate(zip(sizes, roles(len(sizes), batch or 0), strict=True)):
+        for axis, (size, role) in enumerate(zip(sizes, roles(len(sizes), 0 if batch is None else batch), strict=True)):
             if size.value is not None or axis == batch:
                 continue
             if role is Role.BATCH and len(sizes) > 1:
@@ -243,7 +243,7 @@ class _Filling:
         sizes = term.sizes or []
         batch = self._batch_axis(term)
         shape = tuple(samples if axis == batch else size.value or samples for axis, size in enumerate(sizes))
-        counted = roles(len(sizes), -1 if batch is None else batch)
+        counted = roles(len(sizes), batch)
         if batch is None and len(sizes) == 3 and term.limit is None:
             # one image, or a sequence
             counted = (Role.PLANES, Role.HEIGHT, Role.WIDTH)

@@ -57,10 +57,11 @@ def text(x: Nested) -> str:
     return "{" + ",".join(text(item) for item in x) + "}"
 
 
-def roles(rank: int, batch: int) -> tuple[Role, ...]:
-    """What the dimensions of a tensor count, by their number."""
+def roles(rank: int, batch: int | None) -> tuple[Role, ...]:
+    """What the dimensions of a tensor count, by their number; ``batch`` is where its samples are, if it has any."""
     if rank in (4, 5):
-        return (Role.BATCH, Role.PLANES, *([Role.DEPTH] if rank == 5 else []), Role.HEIGHT, Role.WIDTH)
+        front = Role.PLANES if batch is None else Role.BATCH
+        return (front, Role.PLANES, *([Role.DEPTH] if rank == 5 else []), Role.HEIGHT, Role.WIDTH)
     return tuple(Role.BATCH if axis == batch else Role.STEPS for axis in range(rank))
 
 

@@ -15,6 +15,9 @@ from retorch.layers.shape.view import Narrow, Replicate, Reshape, Select, Squeez
 from retorch.layers.softmax import OverPlanes
 from retorch.layers.wrapper import Convert
 
+#: An image has as many pixels at least.
+_LEAST_IMAGE = 64
+
 
 @rule(View, Reshape)
 def view(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> bool:
@@ -83,7 +86,8 @@ def viewed_samples(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> boo
         facts.rank(y, len(layer.size) + (not whole))
         return True
     if x.sizes is None:
-        facts.shape(x, y.sizes)
+        whole = len(y.sizes) == len(layer.size)
+        facts.shape(x, _before(layer, y.sizes, layer.size[1:] if whole else layer.size))
         return True
     # two sizes for a matrix: the first is the number of samples that the network was made for
     batched = len(y.sizes) == len(layer.size) + 1 or layer.size[0] == -1 or len(layer.size) == 2 < len(x.sizes)
@@ -94,6 +98,19 @@ def viewed_samples(facts: Facts, layer: View | Reshape, x: Term, y: Term) -> boo
         facts.equal(x.sizes[0], first)
         return True
     return _square(facts, layer, x.sizes[1:], layer.size[1:] if len(y.sizes) == len(layer.size) else layer.size)
+
+
+def _before(layer: Layer, made: list[Size], said: tuple[int, ...]) -> list[Size]:
+    """What a view was made of: of a vector, an image, which is why somebody views it; else as it is after."""
+    if len(said) != 1 or said[0] < _LEAST_IMAGE:
+        return made
+    for planes in (1, 3):
+        area, rest = divmod(said[0], planes)
+        high = _divisor(area)
+        wide = area // high
+        if not rest and (high == wide or (planes == 3 and wide <= 2 * high and high % 8 == wide % 8 == 0)):
+            return [made[0], *(Size(size, named(layer)) for size in (planes, high, wide))]
+    return made
 
 
 def _square(facts: Facts, layer: Layer, given: list[Size], said: tuple[int, ...]) -> bool:
