@@ -68,8 +68,8 @@ def _check_network(net: object) -> None:
         raise UsageError(f"convert takes a network, not {what}", hint='retorch.convert(retorch.load("model.t7"), …)')
 
 
-def _converted(net: Module, example: Example, to: Format, *, fold: bool) -> Network:
-    model = lower(net.layer, example, net.name)
+def _converted(net: Module, example: Example, to: Format, *, fold: bool, vary: bool = False) -> Network:
+    model = lower(net.layer, example, net.name, vary=vary)
     made = Network(simplify(model, fold=fold), format=to)
     if to == "pytorch":
         made.twin = twin(net.layer, example, origin(net), [str(port) for port in made.inputs])
@@ -129,20 +129,34 @@ def _for_any_batch(net: Module, assumed: Assumption, to: Format, *, fold: bool) 
     Where Torch itself treats a batch of one as no batch (``nn.View`` without ``numInputDims``), what is made for one is
     right for one only.
     """
-    made = _converted(net, example_of(assumed.input), to, fold=fold)
-    made.notes += (assumed.note,)
+    made = _converted(net, example_of(assumed.input), to, fold=fold, vary=True)
+    made.notes += (assumed.note + _free(made),)
     pair = with_samples(assumed.input, 2)
     if made.batch_is_open or pair is None:
         return made
     try:
-        for_two = _converted(net, example_of(pair), to, fold=fold)
+        for_two = _converted(net, example_of(pair), to, fold=fold, vary=True)
     except UnsupportedError:
         # made for one sample
         return made
     if not for_two.batch_is_open:
         return made
     for_two.notes += (
-        assumed.note,
+        assumed.note + _free(for_two),
         "for batches of two and more: at one, a layer of this network drops the batch dimension in Torch",
     )
     return for_two
+
+
+def _free(made: Network) -> str:
+    """Which sizes stay free, in words that go on a sentence."""
+    names = {str(size) for port in made.inputs for size in port.shape or () if not isinstance(size, int)}
+    free = [word for name, word in _WORDS.items() if name in names]
+    if not free:
+        return ""
+    step = made.model.metadata_props.get("retorch.size_step", "1")
+    told = " and ".join([", ".join(free[:-1]), free[-1]] if len(free) > 1 else free)
+    return f"; {told} {'stay' if len(free) > 1 else 'stays'} free{f', in steps of {step}' if step != '1' else ''}"
+
+
+_WORDS = {"D": "depth", "H": "height", "W": "width", "T": "the number of steps"}

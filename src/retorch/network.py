@@ -27,7 +27,7 @@ from retorch.graph import onnx_file
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, outputs_of
 from retorch.graph.session import values
-from retorch.graph.shapes import fix_sizes
+from retorch.graph.shapes import BATCH, fix_sizes
 from retorch.pytorch.twin import MODEL, Twin
 
 #: What a network can be written as.
@@ -53,6 +53,7 @@ class Network:
         self._source = source
         self._sized = SizedModels(model, source)
         self._emitted: dict[EmitOptions, Caffe2Net] = {}
+        self._fixed = False
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -108,6 +109,12 @@ class Network:
     def batch_is_open(self) -> bool:
         """Whether the first dimension of some input may have any size."""
         return any(port.shape and not isinstance(port.shape[0], int) for port in self.inputs)
+
+    @property
+    def sizes_are_free(self) -> bool:
+        """Whether other sizes than the batch may vary, in what was written too."""
+        varying = {size for port in self.inputs for size in port.shape or () if not isinstance(size, int)}
+        return bool(varying - {BATCH}) and not self._fixed
 
     def __repr__(self) -> str:
         """The inputs and outputs."""
@@ -227,8 +234,9 @@ class Network:
             return self._source
         settings = EmitOptions() if options is None else options
         if settings not in self._emitted:
-            self._emitted[settings], notes = emit_described(self.model, settings)
-            self.notes += notes
+            self._emitted[settings], fixed = emit_described(self.model, settings)
+            self._fixed = self._fixed or bool(fixed.keys() - {BATCH})
+            self.notes += _said(fixed)
         return self._emitted[settings]
 
     def layer_records(self, options: EmitOptions | None = None) -> tuple[LayerRecord, ...]:
@@ -239,6 +247,14 @@ class Network:
             return ownership.layer_records(self.model)
         plain = self.caffe2(replace(options, in_place=False))
         return ownership.layer_records(self.model, (plain, self.caffe2(options)))
+
+
+def _said(fixed: Mapping[str, int]) -> tuple[str, ...]:
+    """Which sizes Caffe2 could not leave open."""
+    batch = [f"a batch of {size}" for name, size in fixed.items() if name == BATCH]
+    sizes = [f"{name} = {size}" for name, size in fixed.items() if name != BATCH]
+    told = ", ".join(batch + sizes)
+    return (f"Caffe2 can express this network for {told} only",) if told else ()
 
 
 def described(target: Path) -> Network:

@@ -22,23 +22,32 @@ STATE = "retorch.state"
 DESCRIPTION = ("retorch.inputs", "retorch.outputs", "retorch.example_shapes", STATE)
 
 
-def emit_described(model: ir.Model, options: EmitOptions) -> tuple[Caffe2Net, tuple[str, ...]]:
-    """The model as a Caffe2 net that says of itself what the model does; and a note where one batch size is left.
+def emit_described(model: ir.Model, options: EmitOptions) -> tuple[Caffe2Net, dict[str, int]]:
+    """The model as a Caffe2 net that says of itself what the model does; and the sizes that had to be fixed, by name.
 
-    A model for any batch size that Caffe2 can express for one only comes out for the batch size that it was converted
-    with. Raises UnsupportedError with every node that cannot be expressed.
+    What varies in the model goes on to vary where Caffe2 can express that; else the number of samples alone; else
+    nothing: all sizes are those that it was converted with. Raises UnsupportedError with every node that cannot be
+    expressed.
     """
     whole = inferred(model)
-    try:
-        return _described(emit(whole, options), model, options), ()
-    except ConversionError:
-        fixed = fix_sizes(whole)
-        if fixed is None:
-            raise
-    sizes = zip(whole.graph.inputs[0].shape or (), fixed.graph.inputs[0].shape or (), strict=True)
-    batch = next((size for open_size, size in sizes if not isinstance(open_size, int)), "?")
-    net = _described(emit(fixed, options), model, options)
-    return net, (f"Caffe2 can express this network for a batch of {batch} only",)
+    choices = [whole, fix_sizes(whole, batch=False), fix_sizes(whole)]
+    *open_ones, last = [choice for choice in choices if choice is not None]
+    for tried in open_ones:
+        try:
+            return _described(emit(tried, options), model, options), _fixed(whole, tried)
+        except ConversionError:
+            continue
+    return _described(emit(last, options), model, options), _fixed(whole, last)
+
+
+def _fixed(model: ir.Model, tried: ir.Model) -> dict[str, int]:
+    """What has a name in one model, and is a number in the other."""
+    found: dict[str, int] = {}
+    for before, after in zip(model.graph.inputs, tried.graph.inputs, strict=True):
+        for name, size in zip(before.shape or (), after.shape or (), strict=True):
+            if not isinstance(name, int) and isinstance(size, int):
+                found[str(name)] = size
+    return found
 
 
 def _described(net: Caffe2Net, model: ir.Model, options: EmitOptions) -> Caffe2Net:

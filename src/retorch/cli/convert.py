@@ -114,14 +114,11 @@ def _has_pytorch(notes: list[str]) -> bool:
 def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:
     from retorch.conversion import as_converted
     from retorch.verification import verify
-    from retorch.verification.compare import example_shapes
-    from retorch.verification.inputs import random_trial
+    from retorch.verification.inputs import trials_at
 
     # What brew writes does not say which inputs it was made for; the network in the hand does.
-    trial = random_trial(as_converted(net, made), example_shapes(made), made.input_nesting)
-
     with progress() as watch:
-        return verify(net, target, trials=[trial], layers=layers, watch=watch)
+        return verify(net, target, trials=trials_at(as_converted(net, made), made), layers=layers, watch=watch)
 
 
 def _check_report(page: Path | None, no_verify: bool) -> None:

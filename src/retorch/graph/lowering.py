@@ -9,7 +9,7 @@ equal the batch dimension becomes ``N``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -20,6 +20,7 @@ from retorch import limits
 from retorch.errors import Problem, RetorchError, UnsupportedError, UsageError
 from retorch.graph.builder import Builder, Value, flatten
 from retorch.graph.builder import Nested as Values
+from retorch.graph.free_sizes import Names, Shapes, Varied, free_batch, free_sizes, name_sizes
 from retorch.graph.nodes import OPSET
 from retorch.layers.base.layer import Array, Layer, calls
 from retorch.layers.base.random_source import drawing, has_noise, idle
@@ -97,6 +98,12 @@ class _Lowered:
     inputs: list[Value]
     outputs: Values
 
+    def values(self) -> Iterator[ir.Value]:
+        """Inputs, and what live nodes make, in order."""
+        yield from (value.read() for value in self.inputs)
+        for node in _live_nodes(self):
+            yield from node.outputs
+
     def signature(self) -> object:
         """What is equal for two graphs that compute the same: nodes, attributes, constants."""
         live = _live_nodes(self)
@@ -123,13 +130,14 @@ def _live_nodes(lowered: _Lowered) -> list[ir.Node]:
     return live[::-1]
 
 
-def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
+def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = False) -> ir.Model:
     """Rebuild a network as an ONNX model.
 
     Args:
         root: the network.
         example: its input, see :data:`Example`.
         name: the graph's name.
+        vary: find out whether heights, widths and lengths may vary, as is always done for the batch.
 
     Raises:
         UnsupportedError: layers without a rule, or that the rule cannot follow; all of them.
@@ -144,12 +152,19 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
     lowered = _lower_once(root, wanted, nesting)
     if noise:
         _check_noise(root, lowered, noise)
-    variants = ((axis, _with_other_batch(root, wanted, nesting, axis)) for axis in _batch_axes(root))
-    free = next(((axis, v) for axis, v in variants if v is not None and v.signature() == lowered.signature()), None)
-    model = _assemble(lowered, name)
     shapes = [value.shape for value in lowered.inputs]
-    if free is not None:
-        _free_the_batch(lowered, *free)
+    given = tuple(spec.shape for spec in wanted)
+
+    def again(sizes: Shapes) -> _Lowered | None:
+        return _at_sizes(root, wanted, nesting, sizes)
+
+    batch = free_batch(lowered, given, again, _batch_axes(root))
+    sizes = free_sizes(lowered, given, again, _size_names(wanted, batch)) if vary else None
+    name_sizes(lowered, batch, sizes)
+    model = _assemble(lowered, name)
+    if sizes is not None:
+        model.metadata_props["retorch.other_shapes"] = json.dumps([value.shape for value in sizes.others[0].inputs])
+        model.metadata_props["retorch.size_step"] = str(sizes.step)
     count = len(wanted)
     nesting = [nesting, *range(count, count + draws)] if draws else nesting
     model.metadata_props["retorch.inputs"] = json.dumps(nesting)
@@ -157,8 +172,8 @@ def lower(root: Layer, example: Example, name: str = "network") -> ir.Model:
     return model
 
 
-def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object) -> _Lowered:
-    op = Builder()
+def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object, *, strict: bool = False) -> _Lowered:
+    op = Builder(strict=strict)
     x, inputs = lower_inputs(op, root, wanted, nesting)
     outputs = op.current(op.call(root, x))
     if problems := op.problems or idle(drawing(root), op.noise):
@@ -194,6 +209,30 @@ def _check_noise(root: Layer, lowered: _Lowered, noise: list[Example]) -> None:
             raise UsageError(f"{made.path or '(root)'} {made.typename}: draws a tensor of {drawn}, not {what}")
 
 
+def _at_sizes(root: Layer, wanted: Sequence[InputSpec], nesting: object, sizes: Shapes) -> _Lowered | None:
+    """The network at other sizes, or nothing where it does not allow them."""
+    other = [InputSpec(shape, spec.integer) for shape, spec in zip(sizes, wanted, strict=True)]
+    try:
+        return _lower_once(root, other, nesting, strict=True)
+    except (RetorchError, ValueError, IndexError, ZeroDivisionError):
+        # a network for one size only: three-dimensional images, sequences of a given length
+        return None
+
+
+def _size_names(wanted: Sequence[InputSpec], batch: Varied | None) -> Names:
+    """What dimensions of the inputs may count: rows, columns and frames of images, steps of sequences."""
+    found: list[tuple[str | None, ...]] = []
+    for at, spec in enumerate(wanted):
+        rank = len(spec.shape)
+        row: list[str | None] = [None] * rank
+        if rank in (4, 5):
+            row[2:] = ["D", "H", "W"][5 - rank :]
+        elif rank == 3 or (rank == 2 and spec.integer):
+            row[:2] = ["T", None] if batch is not None and batch.names[at][1] else [None, "T"]
+        found.append(tuple(row))
+    return tuple(found)
+
+
 def _once_each(problems: Sequence[Problem]) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
@@ -201,21 +240,6 @@ def _once_each(problems: Sequence[Problem]) -> list[Problem]:
 def _batch_axes(root: Layer) -> tuple[int, ...]:
     """Where the inputs' batch may be: in front, or behind the time that some recurrent modules take first."""
     return (0, 1) if any(made.batch_axis() == 1 for made in root.every()) else (0,)
-
-
-def _with_other_batch(root: Layer, wanted: Sequence[InputSpec], nesting: object, axis: int) -> _Lowered | None:
-    """The network at one more than the batch size, or nothing where it does not allow that."""
-    if not all(len(spec.shape) > axis for spec in wanted):
-        return None
-    if len({spec.shape[axis] for spec in wanted}) != 1:
-        return None
-    one = [int(i == axis) for i in range(max(len(spec.shape) for spec in wanted))]
-    other = [InputSpec(tuple(d + i for d, i in zip(spec.shape, one, strict=False)), spec.integer) for spec in wanted]
-    try:
-        return _lower_once(root, other, nesting)
-    except (RetorchError, ValueError, IndexError):
-        # a network for one size only: three-dimensional images, sequences of a given length
-        return None
 
 
 def _assemble(lowered: _Lowered, name: str) -> ir.Model:
@@ -248,26 +272,3 @@ def _positions(outputs: Values) -> object:
         return next(count) if isinstance(item, Value) else [visit(i) for i in item]
 
     return visit(outputs)
-
-
-def _free_the_batch(lowered: _Lowered, axis: int, other: _Lowered) -> None:
-    """Wherever the two lowerings differ in a size, it is the batch (or a multiple of it)."""
-    pairs = list(zip(lowered.inputs, other.inputs, strict=True))
-    values = [(a.read(), b.read()) for a, b in pairs]
-    for mine, theirs in zip(_live_nodes(lowered), _live_nodes(other), strict=True):
-        values += zip(mine.outputs, theirs.outputs, strict=True)
-    batch = pairs[0][0].shape[axis]
-    for mine, theirs in values:
-        if mine.shape is None or theirs.shape is None:
-            continue
-        sizes = zip(cast("list[int]", mine.shape), cast("list[int]", theirs.shape), strict=True)
-        mine.shape = ir.Shape([_size(a, b, batch) for a, b in sizes])
-
-
-def _size(at_batch: int, at_next: int, batch: int) -> int | ir.SymbolicDim:
-    if at_batch == at_next:
-        return at_batch
-    times = at_next - at_batch
-    if at_batch != times * batch:
-        return ir.SymbolicDim(None)
-    return ir.SymbolicDim("N" if times == 1 else f"{times}*N")

@@ -17,8 +17,15 @@ def inferred(model: ir.Model) -> ir.Model:
     return ShapeInferencePass(check_type=False)(model.clone()).model
 
 
-def fix_sizes(model: ir.Model) -> ir.Model | None:
-    """The model at the sizes it was converted with; None where it has no varying sizes or does not know them."""
+#: The name of the number of samples.
+BATCH = "N"
+
+
+def fix_sizes(model: ir.Model, *, batch: bool = True) -> ir.Model | None:
+    """The model at the sizes it was converted with; None where it has no varying sizes or does not know them.
+
+    Without ``batch``, the number of samples may go on to vary.
+    """
     stored = model.metadata_props.get("retorch.example_shapes")
     if stored is None:
         return None
@@ -27,8 +34,9 @@ def fix_sizes(model: ir.Model) -> ir.Model | None:
     for value, shape in zip(fixed.graph.inputs, cast("list[list[int]]", json.loads(stored)), strict=True):
         if value.shape is None or len(value.shape) != len(shape):
             return None
-        known.update((str(dim), size) for dim, size in zip(value.shape, shape, strict=True) if not isinstance(dim, int))
-        value.shape = ir.Shape(shape)
+        pairs = zip(value.shape, shape, strict=True)
+        known.update((str(dim), n) for dim, n in pairs if not isinstance(dim, int) and (batch or str(dim) != BATCH))
+        value.shape = ir.Shape([_fixed(dim, known, n) for dim, n in zip(value.shape, shape, strict=True)])
     if not known:
         return None
     for value in [output for node in fixed.graph for output in node.outputs]:
@@ -37,9 +45,11 @@ def fix_sizes(model: ir.Model) -> ir.Model | None:
     return ShapeInferencePass(check_type=False)(fixed).model
 
 
-def _fixed(dim: int | ir.SymbolicDim, known: Mapping[str, int]) -> int | ir.SymbolicDim:
-    """A size, or a multiple of a named one (``4*N``), as a number."""
+def _fixed(dim: int | ir.SymbolicDim, known: Mapping[str, int], size: int | None = None) -> int | ir.SymbolicDim:
+    """A size, or a multiple of a named one (``4*N``), as a number; ``size`` is what a name of an input stands for."""
     if isinstance(dim, int) or dim.value is None:
-        return dim
+        return dim if size is None or isinstance(dim, int) else size
     times, _, name = str(dim.value).rpartition("*")
-    return known[name] * int(times or 1) if name in known else ir.SymbolicDim(None)
+    if name in known and (times or "1").isdigit():
+        return known[name] * int(times or 1)
+    return dim if name == BATCH and BATCH not in known else ir.SymbolicDim(None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from retorch.errors import RetorchError, UsageError
 from retorch.graph.nesting import nest
 from retorch.module import Module
+from retorch.network import Network
 
 Array = NDArray[Any]
 
@@ -47,6 +49,22 @@ def random_trial(net: Module, shapes: Sequence[tuple[int, ...]], nesting: object
         if any(choice) and _accepts(net, nest(nesting, tensors)):
             return Trial(f"random, indices 1…{highest}, seed {seed}", tensors)
     raise UsageError("no random input suits this network", hint="give one with --inputs x.npz")
+
+
+def trials_at(net: Module, network: Network, seed: int = 0) -> list[Trial]:
+    """A random input of the shapes that a network was converted with; and one of others, where sizes are free."""
+    first = random_trial(net, _stored(network, "retorch.example_shapes"), network.input_nesting, seed)
+    other = _stored(network, "retorch.other_shapes") if network.sizes_are_free else []
+    if not other:
+        return [first]
+    second = random_trial(net, other, network.input_nesting, seed)
+    sizes = " and ".join("x".join(map(str, shape)) for shape in other)
+    return [first, Trial(f"{second.label}, {sizes}", second.tensors)]
+
+
+def _stored(network: Network, key: str) -> list[tuple[int, ...]]:
+    text = network.model.metadata_props.get(key, "[]")
+    return [tuple(shape) for shape in cast("list[list[int]]", json.loads(text))]
 
 
 def index_range(net: Module) -> int | None:

@@ -148,7 +148,7 @@ class RNN(Remembers):
         if x.rank != 3:
             raise Refusal(f"takes three dimensions, not {x.rank}")
         y = op.Transpose(x, perm=[1, 0, 2]) if self.batchFirst else x
-        steps, batch = y.shape[:2]
+        batch = y.shape[1]
         before = cast("list[list[Value]] | None", op.memory.get(id(self))) if op.stateful else None
         after: list[list[Value]] = []
         for at, cells in enumerate(self.stack):
@@ -157,9 +157,9 @@ class RNN(Remembers):
             h, c = first if before is None else (before[at][0], before[at][-1])
             y, *states = operator(op, cells, y, h, c)
             after.append(states)
-            # (T, directions, N, H) to (T, N, directions · H); the graph holds the steps' number, not the batch's
+            # (T, directions, N, H) to (T, N, directions · H)
             y = op.Transpose(y, perm=[0, 2, 1, 3]) if self.directions == 2 else y
-            y = op.Reshape(y, [steps, -1, self.directions * self.hiddenSize])
+            y = op.Reshape(y, [0, -1, self.directions * self.hiddenSize])
         if op.stateful:
             op.memory[id(self)] = after
         return op.Transpose(y, perm=[1, 0, 2]) if self.batchFirst else y

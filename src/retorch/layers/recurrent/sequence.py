@@ -108,8 +108,7 @@ class Sequence(Remembers):
     def _operator(self, op: Builder, x: Value, start: list[Value | None]) -> list[Value]:
         wide = [None if s is None else op.Unsqueeze(s, [0]) for s in start]
         y, *after = operator(op, [self.cell], x, wide[0], wide[1] if len(wide) > 1 else None)
-        # the number of steps stands in the graph: it holds for this length only, for any batch
-        return [op.Reshape(y, [x.shape[0], -1, self.cell.output]), *(op.Squeeze(s, [0]) for s in after)]
+        return [op.Reshape(y, [0, -1, self.cell.output]), *(op.Squeeze(s, [0]) for s in after)]
 
     def _unrolled(self, op: Builder, x: Value, start: list[Value | None], masked: bool) -> list[Value]:
         first = op.Squeeze(op.Slice(x, [0], [1], [0]), [0])
