@@ -17,6 +17,7 @@ from retorch.errors import UsageError
 if TYPE_CHECKING:
     from distributed import Client
 
+    from retorch.archive.folder import OutputFolder
     from retorch.archive.scheduling import Watcher
     from retorch.graph.lowering import Example
 
@@ -44,7 +45,7 @@ class Summary:
 
 
 class _Unwatched:
-    def begun(self, client: Client, total: int, recorded: int) -> None:
+    def begun(self, folder: OutputFolder, total: int, recorded: int) -> None:
         """Nobody wants to know."""
 
     def recorded(self, row: Row) -> None:

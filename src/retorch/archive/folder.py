@@ -13,10 +13,12 @@ whatever dies after, the row is there. The table is filled from these rows.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,10 +87,10 @@ class OutputFolder:
             shutil.rmtree(staging)
         return self.row(row.sha256) or row
 
-    def claim(self, sha256: str, run: str, task: str) -> int:
+    def claim(self, sha256: str, run: str, task: str, name: str) -> int:
         """Say that a task does a content: how often it has begun that; 0 where another task of this run does it."""
         path = self._inside / "claims" / sha256
-        mine = {"run": run, "task": task, "attempts": 1}
+        mine = {"run": run, "task": task, "attempts": 1, "path": name}
         try:
             with path.open("x", encoding="utf-8") as file:
                 json.dump(mine, file)
@@ -105,6 +107,16 @@ class OutputFolder:
     def release(self, sha256: str) -> None:
         """Let another task do a content."""
         (self._inside / "claims" / sha256).unlink(missing_ok=True)
+
+    def under_way(self) -> list[tuple[str, float]]:
+        """What is being done: the file and for how many seconds, the longest first."""
+        found: list[tuple[str, float]] = []
+        for staging in (self._inside / "work").iterdir():
+            claims = list((self._inside / "claims").glob(f"{staging.name[:_DIGITS]}*"))
+            with contextlib.suppress(OSError):  # it is done by now
+                age = time.time() - staging.stat().st_mtime
+                found += [(str(_read_claim(path).get("path", "")), age) for path in claims]
+        return sorted(found, key=lambda item: -item[1])
 
     def begin(self, asked: str, *, resume: bool) -> None:
         """Make the folder, or go on in it.

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from retorch.archive.folder import OutputFolder
 from retorch.archive.row import Row
@@ -34,12 +34,25 @@ _ROWS = 500
 _SECONDS = 5.0
 #: Tasks under way for each thread of the cluster: enough that none waits for the client.
 _AHEAD = 4
+#: A task costs Dask some milliseconds, so it takes as many small files as this lasts, and no more than so many.
+_TASK_SECONDS = 0.5
+_MOST_FILES = 16
+
+
+#: What Dask looks at for its dashboard costs as much as the files: its threads here only wait.
+_UNWATCHED: Final = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+}
 
 
 class Watcher(Protocol):
     """Who wants to know how it goes."""
 
-    def begun(self, client: Client, total: int, recorded: int) -> None:
+    def begun(self, folder: OutputFolder, total: int, recorded: int) -> None:
         """So many files are to be done, so many of them were before."""
 
     def recorded(self, row: Row) -> None:
@@ -52,7 +65,7 @@ def local_cluster(workers: int | None) -> Generator[Client]:
     count = workers or len(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory() as scratch,
-        dask.config.set({"temporary-directory": scratch}),
+        dask.config.set({"temporary-directory": scratch, **_UNWATCHED}),
         distributed.LocalCluster(
             n_workers=1,
             threads_per_worker=count,
@@ -104,49 +117,66 @@ class _Round:
     def __init__(self, client: Any, job: Job, book: _Book, done: set[str]) -> None:
         self._client, self._job, self._book, self._done = client, job, book, done
         self._completed = distributed.as_completed(with_results=True, raise_errors=False, loop=client.loop)
-        self._under_way: dict[str, Found] = {}
+        self._under_way: dict[str, tuple[Found, ...]] = {}
         self._waiting: dict[str, list[tuple[Found, Elsewhere]]] = {}
+        self._seconds = _SECONDS
 
     def go(self, files: Iterator[Found]) -> None:
         """Do all files; what an archive gives, and what waits for others, in turn."""
-        most = 0
+        most = _AHEAD * max(1, sum(self._client.nthreads().values()))
         while True:
-            most = most or _AHEAD * max(1, sum(self._client.nthreads().values()))
-            while len(self._under_way) < most and (found := next(files, None)) is not None:
-                self._begin(found)
+            while len(self._under_way) < most and (some := self._next(files)):
+                self._begin(some)
             if self._under_way:
-                future, result = next(self._completed)
-                files = self._end(future, result, files)
+                future, results = next(self._completed)
+                files = self._end(future, results, files)
             elif self._waiting:
                 files = self._stranded()
             else:
                 return
 
-    def _begin(self, found: Found) -> None:
-        if found.row is not None:
-            self._book.record(found.row)
-            _remove(found)
-            return
-        key = f"file-{uuid.uuid4().hex}"
-        future = self._client.submit(do, replace(found), self._job.run, key=key, pure=False)
-        self._under_way[key] = found
+    def _next(self, files: Iterator[Found]) -> tuple[Found, ...]:
+        """The files of the next task, as many as it should last; those that need no work are recorded on the way."""
+        most = max(1, min(_MOST_FILES, int(_TASK_SECONDS / max(self._seconds, 1e-3))))
+        some: list[Found] = []
+        for found in files:
+            if found.row is None:
+                some.append(found)
+            else:
+                self._book.record(found.row)
+                _remove(found)
+            if len(some) == most:
+                break
+        return tuple(some)
+
+    def _begin(self, files: tuple[Found, ...]) -> None:
+        key = f"files-{uuid.uuid4().hex}"
+        future = self._client.submit(do, files, self._job.run, key=key, pure=False)
+        self._under_way[key] = files
         self._completed.add(future)
 
-    def _end(self, future: Any, result: Any, files: Iterator[Found]) -> Iterator[Found]:
-        found = self._under_way.pop(future.key)
+    def _end(self, future: Any, results: Any, others: Iterator[Found]) -> Iterator[Found]:
+        files = self._under_way.pop(future.key)
         if future.status == "cancelled":
             raise EngineError("the scheduler is gone", hint="--resume goes on with what is recorded")
+        if future.status == "error" and isinstance(results, distributed.KilledWorker) and len(files) > 1:
+            for found in files:  # one of them may be to blame
+                self._begin((found,))
+            return others
         if future.status == "error":
-            self._book.record(_lost(found, result, self._job.out))
-        elif isinstance(result, Elsewhere):
-            self._wait(found, result)
-        elif isinstance(result, Unpackable):
-            return _chain(look(found.path, result.local, self._job.out.incoming, self._done), result.local, files)
-        else:
-            self._record(found, result)
-        return files
+            results = [_lost(found, results, self._job.out) for found in files]
+        for found, result in zip(files, results, strict=True):
+            if isinstance(result, Elsewhere):
+                self._wait(found, result)
+            elif isinstance(result, Unpackable):
+                members = look(found.path, result.local, self._job.out.incoming, self._done)
+                others = _chain(members, result.local, others)
+            else:
+                self._record(found, result)
+        return others
 
     def _record(self, found: Found, row: Row) -> None:
+        self._seconds += (row.seconds - self._seconds) / 20
         self._book.record(row)
         _remove(found)
         for other, same in self._waiting.pop(row.sha256, []):
@@ -176,7 +206,6 @@ def _lost(found: Found, error: BaseException, out: OutputFolder) -> Row:
         EngineError: that has nothing to do with the file.
     """
     if isinstance(error, distributed.KilledWorker):
-        _remove(found)
         return Row(path=found.path, outcome="crash", error="its worker died each time")
     if isinstance(error, OSError) and full(error):
         raise EngineError(f"{out.path}: no space is left", hint="make room, then --resume") from error
@@ -207,7 +236,7 @@ def do_all(cluster: AbstractContextManager[Client], job: Job, paths: Sequence[st
     left = [path for path in paths if shown(path) not in done]
     if left:
         with cluster as client:
-            watcher.begun(client, len(paths), len(paths) - len(left))
+            watcher.begun(job.out, len(paths), len(paths) - len(left))
             try:
                 with _on_workers(client, job):
                     _Round(client, job, book, done).go(opened(left, job.out.incoming, done))

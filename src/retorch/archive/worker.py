@@ -1,10 +1,11 @@
-"""What a Dask worker does: one task a file, each in a process of its own."""
+"""What a Dask worker does: the files of a task, each in a process that it cannot hurt others in."""
 
 from __future__ import annotations
 
 import hashlib
 import queue
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -92,16 +93,22 @@ def full(error: OSError) -> bool:
     return error.errno in NO_SPACE
 
 
-def do(found: Found, run: str) -> Result:
-    """The task: fetch, hash, claim, do, put in place."""
+def do(files: Sequence[Found], run: str) -> list[Result]:
+    """The task: fetch, hash, claim, do, put in place; one file after the other."""
     worker = get_worker()
     plugin = worker.plugins[f"retorch-{run}"]
     if not isinstance(plugin, BatchPlugin):
         raise TypeError(f"{plugin} has the name of a batch")
     task = str(worker.get_current_task())
+    return [_result(found, plugin, task) for found in files]
+
+
+def _result(found: Found, plugin: BatchPlugin, task: str) -> Result:
     try:
-        local = Path(found.local) if found.local else fetch(found.path, plugin.job.out.incoming / task)
-        return _done(found, local, plugin, task)
+        if found.local:
+            return _done(found, Path(found.local), plugin, task)
+        name = hashlib.sha256(found.path.encode()).hexdigest()
+        return _done(found, fetch(found.path, plugin.job.out.incoming / name), plugin, task)
     except OSError as error:
         if full(error):
             raise
@@ -123,7 +130,7 @@ def _done(found: Found, local: Path, plugin: BatchPlugin, task: str) -> Result:
     done = job.out.row(sha256)
     if done is not None:
         return done if done.path == found.path else replace(done, path=found.path, same_as=done.path)
-    attempts = job.out.claim(sha256, job.run, task)
+    attempts = job.out.claim(sha256, job.run, task, found.path)
     if not attempts:
         return Elsewhere(found.path, size, sha256)
     staging = job.out.staging(sha256, task)

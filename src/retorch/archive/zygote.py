@@ -34,7 +34,7 @@ from retorch.layers.plugins import load_plugins
 from retorch.torch7 import TorchObject, write
 
 #: Files that one child does before it is replaced.
-_MOST_FILES = 32
+_MOST_FILES = 64
 #: A child that holds this many MB afterwards is replaced.
 _MOST_MB = 512
 _TAIL = 2000

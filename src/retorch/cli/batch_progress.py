@@ -6,16 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retorch.cli.terminal import console, plain
 from retorch.files import json_text
 
 if TYPE_CHECKING:
-    from distributed import Client
     from rich.console import Console, RenderableType
 
     from retorch.archive import Row
+    from retorch.archive.folder import OutputFolder
     from retorch.archive.scheduling import Watcher
 
 #: The slowest files that are shown.
@@ -50,7 +50,7 @@ def _shown(view: _View, screen: Console) -> Generator[None]:
 class _Lines:
     """A line of JSON for each row."""
 
-    def begun(self, client: Client, total: int, recorded: int) -> None:
+    def begun(self, folder: OutputFolder, total: int, recorded: int) -> None:
         """The rows say it all."""
 
     def recorded(self, row: Row) -> None:
@@ -61,14 +61,13 @@ class _View:
     """The numbers behind the live view."""
 
     def __init__(self) -> None:
-        self._client: Any = None
+        self._folder: OutputFolder | None = None
         self._total = self._before = self._done = 0
         self._outcomes: Counter[str] = Counter()
         self._begun = time.monotonic()
-        self._since: dict[str, float] = {}
 
-    def begun(self, client: Client, total: int, recorded: int) -> None:
-        self._client, self._total, self._before = client, total, recorded
+    def begun(self, folder: OutputFolder, total: int, recorded: int) -> None:
+        self._folder, self._total, self._before = folder, total, recorded
         self._begun = time.monotonic()
 
     def recorded(self, row: Row) -> None:
@@ -93,13 +92,8 @@ class _View:
 
     def _slowest(self) -> list[tuple[str, float]]:
         """What is under way for longest."""
-        if self._client is None or self._client.status != "running":
-            return []
-        now = time.monotonic()
-        running = {str(key) for keys in self._client.processing().values() for key in keys}
-        self._since = {key: self._since.get(key, now) for key in running}
-        ages = sorted(((now - since, key) for key, since in self._since.items()), reverse=True)
-        return [(key, age) for age, key in ages[:_SLOWEST] if age > _SLOW]
+        under_way = self._folder.under_way() if self._folder else []
+        return [(path, age) for path, age in under_way[:_SLOWEST] if age > _SLOW]
 
 
 def _clock(seconds: float) -> str:

@@ -28,21 +28,23 @@ const error = (n) => n === null ? "" : n.toExponential(1);
 const targets = Object.keys(columns).filter((name) => name.endsWith("_outcome")).map((name) => name.slice(0, -8))
   .filter((name) => columns[name + "_outcome"].values.some((value) => value));
 const shown = [
-  { name: "path", title: "file", width: "minmax(280px, 3fr)" },
-  { name: "outcome", title: "outcome", width: "118px" },
-  { name: "bytes", title: "size", width: "84px", show: bytes },
-  { name: "parameters", title: "parameters", width: "116px", show: whole },
-  { name: "multiply_adds", title: "multiply-adds", width: "136px", show: whole },
-  { name: "input", title: "input", width: "minmax(110px, 150px)" },
+  { name: "path", title: "file", least: 230, share: 3 },
+  { name: "outcome", title: "outcome", least: 118 },
+  { name: "bytes", title: "size", least: 84, show: bytes },
+  { name: "parameters", title: "parameters", least: 116, show: whole },
+  { name: "multiply_adds", title: "multiply-adds", least: 136, show: whole },
+  { name: "input", title: "input", least: 110, share: 1 },
   ...targets.flatMap((name) => [
-    { name: name + "_outcome", title: name, width: "96px" },
-    { name: name + "_max_error", title: "error", width: "78px", show: error },
+    { name: name + "_outcome", title: name, least: 96 },
+    { name: name + "_max_error", title: "error", least: 78, show: error },
   ]),
-  { name: "seconds", title: "seconds", width: "84px", show: (n) => n === null ? "" : n.toFixed(2) },
-  { name: "peak_mb", title: "peak MB", width: "88px", show: (n) => n ? Math.round(n).toString() : "" },
-  { name: "error", title: "why not", width: "minmax(160px, 2fr)" },
+  { name: "seconds", title: "seconds", least: 84, show: (n) => n === null ? "" : n.toFixed(2) },
+  { name: "peak_mb", title: "peak MB", least: 88, show: (n) => n ? Math.round(n).toString() : "" },
+  { name: "error", title: "why not", least: 150, share: 2 },
 ];
-document.documentElement.style.setProperty("--widths", shown.map((column) => column.width).join(" "));
+const widths = shown.map(({ least, share }) => share ? `minmax(${least}px, ${share}fr)` : `${least}px`);
+document.documentElement.style.setProperty("--widths", widths.join(" "));
+document.documentElement.style.setProperty("--least", `${shown.reduce((total, { least }) => total + least, 0)}px`);
 
 // The order is sorted by numbers only: texts come with their place in the alphabet, paths are sorted already.
 const keys = {};
