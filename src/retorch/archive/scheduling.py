@@ -119,7 +119,7 @@ class _Round:
         self._completed = distributed.as_completed(with_results=True, raise_errors=False, loop=client.loop)
         self._under_way: dict[str, tuple[Found, ...]] = {}
         self._waiting: dict[str, list[tuple[Found, Elsewhere]]] = {}
-        self._seconds = _SECONDS
+        self._seconds = _TASK_SECONDS
 
     def go(self, files: Iterator[Found]) -> None:
         """Do all files; what an archive gives, and what waits for others, in turn."""
