@@ -13,11 +13,11 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2 import files, ownership
-from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, parse_described
+from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, notes_of, parse_described
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
-from retorch.caffe2.sized_models import SizedModels
+from retorch.caffe2.sized_models import SizedModel, SizedModels
 from retorch.errors import MissingFileError, UsageError
 from retorch.files import artifacts
 from retorch.files.formats import Destination, destination
@@ -25,7 +25,7 @@ from retorch.files.html_table import html_table
 from retorch.files.record import LayerRecord, Record, digests, passed_over
 from retorch.graph import onnx_file
 from retorch.graph.nesting import Nesting, positions
-from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, outputs_of
+from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, names_or_count, outputs_of
 from retorch.graph.session import values
 from retorch.graph.shapes import BATCH, fix_sizes
 from retorch.pytorch.twin import MODEL, Twin
@@ -46,12 +46,13 @@ class Network:
 
         Only with a source can ``model`` be None: a net that cannot be said before the sizes of its inputs are known.
         """
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = () if model is None else notes_of(model)
         self.format: Format = format
         self.twin: Twin | None = None
         self._model = model
         self._source = source
         self._sized = SizedModels(model, source)
+        self._fed: dict[tuple[str, ...], Network] = {}
         self._emitted: dict[EmitOptions, Caffe2Net] = {}
         self._fixed = False
 
@@ -154,15 +155,35 @@ class Network:
             UsageError: too many inputs or too few, or one of the wrong shape.
             EngineError: onnxruntime refuses the network or fails.
         """
-        chosen, feeds = self._sized.choose(by_name(self.inputs, inputs))
+        chosen, feeds = self._choose(inputs)
         return chosen.session().run(feeds)
+
+    def _choose(self, inputs: Sequence[Feed]) -> tuple[SizedModel, dict[str, Array]]:
+        """The model for these inputs, and the inputs as it takes them."""
+        network = self._fed_more(inputs) or self
+        chosen = network._sized.choose(by_name(network.inputs, inputs))
+        self.notes = tuple(dict.fromkeys((*self.notes, *network._sized.notes)))
+        return chosen
+
+    def _fed_more(self, inputs: Sequence[Feed]) -> Network | None:
+        """The network that takes these inputs, where they are more than the data: weights may be fed as well."""
+        if self._source is None:
+            return None
+        given = names_or_count(inputs)
+        names = self._source.fed(given) if isinstance(given, int) else given
+        if not set(self._source.inputs) < set(names) <= {*self._source.inputs, *self._source.params}:
+            return None
+        if names not in self._fed:
+            source = self._source.feeding(names)
+            self._fed[names] = Network(first_model(source), source=source)
+        return self._fed[names]
 
     def intermediate(self, names: Sequence[str], *inputs: Feed) -> dict[str, Array]:
         """The values of any tensors of the graph by name, inputs, weights and outputs included.
 
         Raises UsageError for a name that the network does not have.
         """
-        chosen, feeds = self._sized.choose(by_name(self.inputs, inputs))
+        chosen, feeds = self._choose(inputs)
         return values(chosen.model, feeds, names)
 
     def value_names(self) -> set[str]:
@@ -171,7 +192,7 @@ class Network:
 
     def model_for(self, *inputs: Feed) -> ir.Model:
         """The model that runs on these inputs: what was read from Caffe2 files is read again for their sizes."""
-        return self._sized.choose(by_name(self.inputs, inputs))[0].model
+        return self._choose(inputs)[0].model
 
     def save(
         self,

@@ -16,7 +16,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def add_operator(net: NetDef, text: str) -> OperatorDef:
-    """``Conv X w b -> Y | kernel=3 alpha=0.5 order=NHWC axes=0,`` as an operator; a trailing comma makes a list."""
+    """``Conv X w b -> Y | kernel=3 alpha=0.5 order=NHWC axes=0,`` as an operator; a trailing comma makes a list.
+
+    ``random_seed`` is that of its device.
+    """
     head, _, arguments = text.partition("|")
     left, _, right = head.partition("->")
     kind, *inputs = left.split()
@@ -25,6 +28,9 @@ def add_operator(net: NetDef, text: str) -> OperatorDef:
     operator.output.extend(right.split())
     for item in arguments.split():
         name, _, value = item.partition("=")
+        if name == "random_seed":
+            operator.device_option.random_seed = int(value)
+            continue
         _store(operator.arg.add(name=name), value)
     return operator
 

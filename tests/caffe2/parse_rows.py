@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2.nets import Row, row
+from caffe2.parse_rows_more import MORE
+from caffe2.parse_rows_ragged import RAGGED
 
 NEW = ("1.10.2",)
 X = (2, 3, 9, 8)
@@ -345,7 +347,6 @@ INDEXING: list[Row] = [
     row("OneHot I d -> Y", I=np.array([2, 0, 3], np.int64), d=np.array([4], np.int64)),
     row("Range s e d -> Y", s=[2], e=[11], d=[3], X=(1,), ages=NEW),
     row("Copy X -> D; ScatterAssign D I S -> D; Copy D -> Y", X=(5, 3), I=[4, 1], S=(2, 3)),
-    row("LengthsToSegmentIds L -> Y", L=[2, 0, 3, 1]),
     row("ConstantFill X -> Y | value=2.5", X=(2, 3)),
     row("ConstantFill -> Y | shape=2,3 value=2.5", X=(2, 3)),
     row("ConstantFill X -> Y | value=7 dtype=2 extra_shape=2,3", X=(2,)),
@@ -372,4 +373,6 @@ ROWS: list[Row] = [
     *IMAGES,
     *REDUCTION,
     *INDEXING,
+    *RAGGED,
+    *MORE,
 ]

@@ -78,3 +78,9 @@ def first_model(net: Caffe2Net) -> ir.Model | None:
         if stored is None:
             return None
         return parse_described(net, dict(zip(net.inputs, cast("list[list[int]]", json.loads(stored)), strict=True)))
+
+
+def notes_of(model: ir.Model) -> tuple[str, ...]:
+    """What the reader of Caffe2's files had to say of the network."""
+    meta = cast("Mapping[str, Sequence[str]]", model.meta)
+    return tuple(meta.get("notes", ()))

@@ -10,7 +10,7 @@ import itertools
 import mmap
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ _WARN = (
     (64 << 20, "mobile builds with protobuf's default limit read no more than 64 MiB"),
 )
 
+#: Operators whose inputs after the first are weights.
+_WEIGHTED = frozenset(("Conv", "ConvTranspose", "FC", "FCTransposed", "SpatialBN", "InstanceNorm", "PRelu"))
+
 Chunks: TypeAlias = Iterator[fill_encoding.Chunk]
 
 
@@ -48,6 +51,19 @@ class Caffe2Net:
     predict: NetDef
     params: Mapping[str, Array]
     inputs: tuple[str, ...]
+
+    def fed(self, count: int) -> tuple[str, ...]:
+        """The blobs that ``count`` arrays are for: the data blobs, or, where there are more, Caffe2's own order.
+
+        The real ``Predictor`` takes its arrays in the order of ``external_input``, weights and all.
+        """
+        external = tuple(self.predict.external_input)
+        return external[:count] if len(self.inputs) < count <= len(external) else self.inputs
+
+    def feeding(self, names: Sequence[str]) -> Caffe2Net:
+        """The same net with these blobs as its inputs, weights among them: what the init net fills may still be fed."""
+        params = {name: array for name, array in self.params.items() if name not in names}
+        return Caffe2Net(self.predict, params, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +219,33 @@ def read(path: str | Path) -> Caffe2Net:
     predict = read_net(predict_path)
     serialised = _map(init_path)
     blobs: dict[str, fill_decoding.Filled] = {}
+    computed: list[OperatorDef] = []
     try:
         for item in fill_decoding.decode(serialised):
-            blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
+            if isinstance(item, OperatorDef):
+                computed.append(item)
+            else:
+                blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
     except FormatError as error:
         raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
+    predict = _with_computed(predict, computed)
     inputs = data_blobs(predict, blobs)
     params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
     return Caffe2Net(predict, params, inputs)
+
+
+def _with_computed(predict: NetDef, computed: Sequence[OperatorDef]) -> NetDef:
+    """The net with what the init net computes in front: one net means the same, and its rules are the same ones."""
+    if not computed:
+        return predict
+    made = {blob for operator in computed for blob in operator.output}
+    whole = NetDef()
+    whole.CopyFrom(predict)
+    whole.ClearField("op")
+    whole.op.extend([*computed, *predict.op])
+    whole.ClearField("external_input")
+    whole.external_input.extend(name for name in predict.external_input if name not in made)
+    return whole
 
 
 def _loaded(load: fill_decoding.Load, init_path: Path) -> dict[str, fill_decoding.Filled]:
@@ -247,7 +282,10 @@ def _map(path: Path) -> memoryview:
         with path.open("rb") as stream:
             if not path.stat().st_size:
                 raise FormatError(f"{path}: not a Caffe2 net: the file is empty")
-            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        if mapped[: len(messages.LFS_POINTER)] == messages.LFS_POINTER:
+            messages.parse(NetDef(), bytes(mapped), path, "a Caffe2 net")
+        return memoryview(mapped)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -255,27 +293,42 @@ def _map(path: Path) -> memoryview:
 def data_blobs(predict: NetDef, blobs: Mapping[str, fill_decoding.Filled]) -> tuple[str, ...]:
     """The names of the blobs that the user feeds, in the order of ``external_input``.
 
-    Those are the external inputs that no init operator fills, and those that it fills with a placeholder. Exporters,
-    and ``write``, put one 1x1 zero for each at the end of the init net, and the same blobs first into
-    ``external_input``. Where it is otherwise, the leading ones count whose fill is a single zero or a constant of
-    zeros, or else any 1x1 zero.
+    Those are the blobs that the net reads and neither makes nor finds filled, and those that the init net fills with a
+    placeholder. Exporters, and ``write``, put one 1x1 zero for each at the end of the init net, and the same blobs
+    first into ``external_input``. Where it is otherwise, and nothing else is to be fed, the leading ones count whose
+    fill is a single zero or a constant of zeros, or else any 1x1 zero. A weight may be zero: what convolutions, FC and
+    their like read as a weight is one.
     """
-    made: set[str] = set()
-    used: dict[str, None] = {}
-    for op in predict.op:
-        used.update((name, None) for name in op.input if name not in made)
-        made.update(op.output)
-    names = list(predict.external_input) or list(used)
+    used = _read_first(predict)
+    names = [*predict.external_input, *(name for name in used if name not in predict.external_input)]
     placed = [name for name in names if name in blobs]
     fills_in_order = list(blobs)
     heads: list[list[str]] = [
         placed[:count] for count in range(len(placed), 0, -1) if placed[:count] == fills_in_order[-count:]
     ]
     fed = next((head for head in heads if all(_is_one_zero(blobs[name]) for name in head)), list[str]())
-    fed = fed or list(itertools.takewhile(lambda name: _is_placeholder(blobs[name]), placed))
-    if not fed and len(placed) == len(names):
-        fed = [name for name in placed if _is_one_zero(blobs[name])]
-    return tuple(name for name in names if name in fed or (name not in blobs and name in used))
+    unfilled = [name for name in names if name not in blobs and name in used]
+    if not fed and not unfilled:
+        weights = _weights(predict)
+        leading = itertools.takewhile(lambda name: name not in weights and _is_placeholder(blobs[name]), placed)
+        fed = list(leading) or [name for name in placed if _is_one_zero(blobs[name])]
+    return tuple(name for name in dict.fromkeys(names) if name in fed or name in unfilled)
+
+
+def _read_first(predict: NetDef) -> dict[str, None]:
+    """The blobs that operators read before any of them makes them, in order."""
+    made: set[str] = set()
+    used: dict[str, None] = {}
+    for op in predict.op:
+        used.update((name, None) for name in op.input if name not in made)
+        made.update(op.output)
+    return used
+
+
+def _weights(predict: NetDef) -> set[str]:
+    """The blobs that are read as nothing but weights."""
+    places = [(name, op.type in _WEIGHTED and at > 0) for op in predict.op for at, name in enumerate(op.input)]
+    return {name for name, _ in places} - {name for name, weight in places if not weight}
 
 
 def _is_one_zero(blob: fill_decoding.Filled) -> bool:
@@ -308,13 +361,18 @@ def locate(path: Path) -> tuple[Path, Path]:
 
 def _in_folder(folder: Path) -> tuple[Path, Path]:
     found: dict[Path, Path] = {}  # by init net, as a predict net often lies there in two forms
-    for pattern in ("*predict_net.pb", "*predict_net.pbtxt", "*_init.pb"):
-        for path in sorted(folder.glob(pattern)):
-            for predict, init in _pairs(path):
-                if predict.exists() and init.exists():
-                    found.setdefault(init, predict)
+    halves: dict[Path, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".pb", *messages.TEXT_FORMS)):
+        named = _named_half(path.stem)
+        for predict, init in _pairs(path) if named else []:
+            if predict.exists() and init.exists():
+                found.setdefault(init, predict)
+            halves.setdefault(predict if predict.exists() else init, init if predict.exists() else predict)
     found.update({path: path for path in sorted(folder.glob("*.minidb")) if _is_container(path)})
     if not found:
+        half, other = next(iter(halves.items()), (None, None))
+        if half is not None and other is not None:
+            raise UsageError(f"{folder}: holds {half.name} but not its other half", hint=f"expected {other.name}")
         raise UsageError(f"{folder}: holds no Caffe2 network", hint="expected init_net.pb and predict_net.pb")
     if len(found) > 1:
         names = ", ".join(sorted(predict.name for predict in found.values()))
@@ -329,14 +387,32 @@ def _is_container(path: Path) -> bool:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+#: How the two halves of a network are told apart by name: in the predict net's, in the init net's.
+_HALVES = (
+    ("predict_net", "init_net"),
+    ("predict_net", "exec_net"),
+    ("pred_net", "init_net"),
+    ("predict", "init"),
+    ("Predict", "Init"),
+    ("pred", "init"),
+)
+
+
+def _named_half(name: str) -> bool:
+    """Whether the name of a file says that it is one half of a network."""
+    return any(half in name for pair in _HALVES for half in pair)
+
+
 def _pairs(path: Path) -> list[tuple[Path, Path]]:
     """The pairs of files that ``path`` may be half of: (predict, init), the likeliest first."""
     name, suffix = path.stem, path.suffix
     others = [suffix, *(other for other in (".pb", *messages.TEXT_FORMS) if other != suffix)]
-    if "predict_net" in name:
-        return [(path, path.with_name(name.replace("predict_net", "init_net") + other)) for other in others]
-    if "init_net" in name:
-        return [(path.with_name(name.replace("init_net", "predict_net") + other), path) for other in others]
+    pairs: list[tuple[Path, Path]] = []
+    for predict, init in _HALVES:
+        if predict in name:
+            pairs += [(path, path.with_name(name.replace(predict, init) + other)) for other in others]
+        elif init in name:
+            pairs += [(path.with_name(name.replace(init, predict) + other), path) for other in others]
     if name.endswith("_init"):
-        return [(path.with_name(name.removesuffix("_init") + other), path) for other in others]
-    return [(path, path.with_name(f"{name}_init{other}")) for other in others]
+        return [*((path.with_name(name.removesuffix("_init") + other), path) for other in others), *pairs]
+    return [*pairs, *((path, path.with_name(f"{name}_init{other}")) for other in others)]

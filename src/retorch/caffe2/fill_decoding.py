@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from retorch.caffe2 import fill_encoding
 from retorch.caffe2.fill_encoding import ARG_FLOATS, ARG_INTS, ARG_STRINGS, UNPACKED_FLOAT
+from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import FormatError
 from retorch.files import protobuf
 from retorch.files.protobuf import Array
@@ -60,23 +62,25 @@ class _Operator:
     arguments: dict[str, _Argument] = field(default_factory=dict[str, _Argument])
 
 
-def decode(data: memoryview) -> Iterator[Filled | Load]:
-    """What the operators of a serialised init net store, in order.
+def decode(data: memoryview) -> Iterator[Filled | Load | OperatorDef]:
+    """What the operators of a serialised init net store, in order; one that computes its blobs comes as it is.
 
-    FormatError for a broken message, and for operators that compute their blobs instead of storing them.
+    FormatError for a broken message.
     """
-    foreign: list[str] = []
     for net_field in protobuf.fields(data, 0, len(data)):
         if net_field.number != fill_encoding.NET_OP or net_field.kind != protobuf.BYTES:
             continue
         operator = _operator(data, net_field.start, net_field.end)
-        rule = _RULES.get(operator.kind)
-        if rule is None:
-            foreign.append(f"{operator.kind} ({', '.join(operator.outputs)})")
-        else:
-            yield rule(operator)
-    if foreign:
-        raise FormatError(f"the init net computes blobs that it should store: {'; '.join(foreign)}")
+        rule = None if operator.inputs or "dtype" in operator.arguments else _RULES.get(operator.kind)
+        rule = _constant if operator.kind == "ConstantFill" and not operator.inputs else rule
+        yield _whole(data, net_field.start, net_field.end) if rule is None else rule(operator)
+
+
+def _whole(data: memoryview, start: int, end: int) -> OperatorDef:
+    try:
+        return OperatorDef.FromString(bytes(data[start:end]))
+    except DecodeError as error:
+        raise FormatError(f"not an operator: {error}", offset=start) from error
 
 
 def _operator(data: memoryview, start: int, end: int) -> _Operator:
@@ -187,6 +191,12 @@ def _given(operator: _Operator) -> Filled:
     return Filled(name, flat.astype(dtype, copy=False).reshape(shape), False)
 
 
+def _given_half(operator: _Operator) -> Filled:
+    """Floats that the blob holds in half precision."""
+    filled = _given(replace(operator, kind="GivenTensorFill"))
+    return replace(filled, array=filled.array.astype(np.float16))
+
+
 def _constant(operator: _Operator) -> Filled:
     name, shape = _output(operator), _shape(operator)
     code = int(operator.arguments.get("dtype", _Argument(number=1)).number or 0)
@@ -206,6 +216,7 @@ def _load(operator: _Operator) -> Load:
 
 _RULES: dict[str, Callable[[_Operator], Filled | Load]] = {
     **dict.fromkeys(_GIVEN, _given),
+    "GivenTensorFp16Fill": _given_half,
     "ConstantFill": _constant,
     "Load": _load,
 }

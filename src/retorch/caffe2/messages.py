@@ -13,12 +13,16 @@ from google.protobuf.message import DecodeError, Message
 from retorch.caffe2.proto.caffe2_pb2 import Argument
 from retorch.errors import FormatError, UsageError
 
+#: How the text begins that Git leaves in the place of a large file.
+LFS_POINTER = b"version https://git-lfs"
 TEXT_FORMS = (".pbtxt", ".prototxt")
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 def parse(message: AnyMessage, data: bytes, path: Path, what: str) -> AnyMessage:
     """Fills ``message`` from its binary form and returns it; for other bytes FormatError, which says ``not {what}``."""
+    if data.startswith(LFS_POINTER):
+        raise FormatError(f"{path}: a Git LFS pointer: the file itself was not downloaded", hint="run `git lfs pull`")
     try:
         message.ParseFromString(data)
     except DecodeError as error:
@@ -34,7 +38,7 @@ def load(message: AnyMessage, path: Path, what: str) -> AnyMessage:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if path.suffix not in TEXT_FORMS:
+    if path.suffix not in TEXT_FORMS or data.startswith(LFS_POINTER):
         return parse(message, data, path, what)
     try:
         return text_format.Parse(data.decode(), message)

@@ -6,13 +6,15 @@ that was read from Caffe2 files is read again for the ranks of its inputs, or fo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from retorch.caffe2.description import parse_described
+from retorch.caffe2.description import notes_of, parse_described
 from retorch.caffe2.files import Caffe2Net
 from retorch.errors import ConversionError, UsageError
 from retorch.graph.ports import Array, inputs_of
@@ -40,6 +42,8 @@ class SizedModels:
         self._source = source
         self._first = None if model is None else SizedModel(model)
         self._made: dict[object, SizedModel] = {}
+        #: What there was to say of the models.
+        self.notes: tuple[str, ...] = () if model is None else notes_of(model)
 
     def choose(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[SizedModel, dict[str, Array]]:
         """The model for these inputs, and the inputs as it takes them.
@@ -48,7 +52,7 @@ class SizedModels:
             UsageError: the inputs do not fit.
             ConversionError: the Caffe2 net cannot be said for them.
         """
-        exact = tuple((array.dtype.kind, array.shape) for array in arrays.values())
+        exact = tuple((array.dtype.str, array.shape) for array in arrays.values())
         ranks = tuple((kind, len(shape)) for kind, shape in exact)
         chosen = next((found for key in (ranks, exact) if (found := self._made.get(key))), None)
         if self._first is not None and (self._source is None or _takes(self._first.model, arrays)):
@@ -62,21 +66,29 @@ class SizedModels:
         """The Caffe2 net read for inputs of these ranks, else of exactly these sizes. Integers stay what they are."""
         if self._source is None:
             raise UsageError("a network without a model runs nothing")
-        types = {
-            name: ir.DataType.from_numpy(array.dtype) for name, array in arrays.items() if array.dtype.kind in "biu"
-        }
+        types = {name: ir.DataType.from_numpy(a.dtype) for name, a in arrays.items() if a.dtype.kind in "biuf"}
+        single = {name: kind for name, kind in types.items() if not kind.is_floating_point()}
         varying = {name: [f"{name}_{axis}" for axis in range(array.ndim)] for name, array in arrays.items()}
-        try:
-            key, model = ranks, parse_described(self._source, varying, types)
-        except ConversionError:
-            # What cannot be said for any sizes may be for these; and their error message is the one that matters.
-            sizes = {name: array.shape for name, array in arrays.items()}
-            key, model = exact, parse_described(self._source, sizes, types)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        # What cannot be said for any sizes may be for these, and what takes no doubles may take their like in float32;
+        # the error message of the last one is the one that matters.
+        for key, sizes, kinds in ((ranks, varying, types), (exact, shapes, types), (ranks, varying, single)):
+            with contextlib.suppress(ConversionError):
+                return self._keep(key, parse_described(self._source, sizes, kinds))
+        return self._keep(exact, parse_described(self._source, shapes, single))
+
+    def _keep(self, key: object, model: ir.Model) -> SizedModel:
         self._made[key] = SizedModel(model)
+        self.notes = tuple(dict.fromkeys((*self.notes, *notes_of(model))))
         return self._made[key]
 
 
 def _takes(model: ir.Model, arrays: Mapping[str, Array]) -> bool:
     """Whether the model as it was first read is one for these inputs."""
     pairs = [(port, arrays[port.name]) for port in inputs_of(model)]
-    return all(port.takes(array.shape) and port.dtype.kind == array.dtype.kind for port, array in pairs)
+    return all(port.takes(array.shape) and _same_kind(port.dtype, array.dtype) for port, array in pairs)
+
+
+def _same_kind(declared: np.dtype[Any], given: np.dtype[Any]) -> bool:
+    """Whether an array is one for an input of this type; what a float64 becomes is for the operators to say."""
+    return declared.kind == given.kind and (given.kind != "f" or given == declared)

@@ -57,6 +57,27 @@ _BROADCASTING = frozenset(("Add", "And", "Div", "EQ", "GE", "GT", "LE", "LT", "M
 _LARGEST_INIT = 1 << 30  # bytes that this protobuf was set to read
 
 
+def different_ages(net: Caffe2Net) -> list[str]:
+    """What the operators of a net mean to the Caffe2 in torch 1.0, where that is something else than in torch 1.10."""
+    return [
+        f"{op.output[0] if op.output else op.type}: {op.type}: {said}" for op in net.predict.op for said in _ages(op)
+    ]
+
+
+def _ages(op: OperatorDef) -> Iterator[str]:
+    args = {arg.name: arg for arg in op.arg}
+    if op.type == "ResizeNearest" and "order" in args and args["order"].s == b"NHWC":
+        yield "the Caffe2 of torch 1.0 passes over order=NHWC and takes the picture for NCHW"
+    if op.type == "BBoxTransform" and not ("correct_transform_coords" in args and args["correct_transform_coords"].i):
+        yield "without correct_transform_coords=1 the Caffe2 of torch 1.0 gives boxes that are a pixel larger"
+    if op.type == "AveragePool" and "count_include_pad" in args and args["count_include_pad"].i:
+        yield "the Caffe2 of torch 1.0 passes over count_include_pad=1"
+    if "legacy_plus_one" in args and not args["legacy_plus_one"].i:
+        yield "the Caffe2 of torch 1.0 passes over legacy_plus_one=0"
+    if op.type in ("RoIAlign", "RoIAlignRotated") and "aligned" in args and args["aligned"].i:
+        yield "the Caffe2 of torch 1.0 passes over aligned=1"
+
+
 @dataclass(frozen=True, slots=True)
 class Lack:
     """Something in a net that a build does not have: the blob that the operator makes, and what is missing."""

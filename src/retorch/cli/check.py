@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retorch.cli.exit_codes import DIFFERS, DONE, about
-from retorch.cli.terminal import console, print_json, print_table, table
+from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,23 +38,27 @@ def check(
     if ops != RELEASE:
         raise UsageError(f"--ops {ops}: the operators of {RELEASE} are known")
     with about(network):
-        found, count = _lacks(network)
+        found, notes, count = _lacks(network)
     if as_json:
-        print_json({"network": str(network), "release": ops, "operators": count, "lacks": [asdict(x) for x in found]})
+        lacks = [asdict(x) for x in found]
+        print_json({"network": str(network), "release": ops, "operators": count, "lacks": lacks, "notes": notes})
     else:
         _show(found, count, ops)
+        for note in notes:
+            console().print(f"[yellow]note:[/yellow] {plain(note)}")
     raise typer.Exit(DIFFERS if found else DONE)
 
 
-def _lacks(path: Path) -> tuple[list[Lack], int]:
-    """What is missing, and the number of operators that were looked at."""
+def _lacks(path: Path) -> tuple[list[Lack], list[str], int]:
+    """What is missing, what later releases understand differently, and how many operators were looked at."""
     from retorch.caffe2 import files, fill_encoding, versions
 
     predict, init = files.locate(path)
     net = files.read(predict)
     kinds = {name: fill_encoding.operator(array.dtype) for name, array in net.params.items()}
     size = 0 if init == predict else init.stat().st_size
-    return versions.lacks(net, _shapes(predict), kinds, size), len(net.predict.op)
+    lacks = versions.lacks(net, _shapes(predict), kinds, size)
+    return lacks, versions.different_ages(net), len(net.predict.op)
 
 
 def _shapes(path: Path) -> Shapes:

@@ -38,6 +38,7 @@ class Contents:
     parameters: int
     weight_bytes: int
     problems: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
 
 def show(path: Path, *, as_json: bool) -> None:
@@ -51,7 +52,7 @@ def show(path: Path, *, as_json: bool) -> None:
 
 
 def _of_caffe2(path: Path) -> Contents:
-    from retorch.caffe2 import files, messages
+    from retorch.caffe2 import files, messages, versions
 
     net = files.read(path)
     arrays = net.params
@@ -65,7 +66,7 @@ def _of_caffe2(path: Path) -> Contents:
         )
         for op in net.predict.op
     )
-    ports, problems = _ports(path, net)
+    ports, problems, notes = _ports(path, net)
     return Contents(
         "Caffe2",
         tuple(dict.fromkeys(file.name for file in files.locate(path))),
@@ -74,18 +75,22 @@ def _of_caffe2(path: Path) -> Contents:
         sum(array.size for array in arrays.values()),
         sum(array.nbytes for array in arrays.values()),
         problems,
+        (*notes, *versions.different_ages(net)),
     )
 
 
-def _ports(path: Path, net: Caffe2Net) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...]]:
-    """The inputs and outputs, with their shapes where the operators can be read; and what cannot."""
+def _ports(
+    path: Path, net: Caffe2Net
+) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
+    """The inputs and outputs, with their shapes where the operators can be read; what cannot; what there is to say."""
     from retorch.errors import UnsupportedError
     from retorch.network import Network
 
     try:
-        return _listed(Network.load(path)), ()
+        network = Network.load(path)
+        return _listed(network), (), network.notes
     except UnsupportedError as error:
-        return (net.inputs, tuple(net.predict.external_output)), tuple(map(str, error.problems))
+        return (net.inputs, tuple(net.predict.external_output)), tuple(map(str, error.problems)), ()
 
 
 def _listed(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -124,6 +129,8 @@ def _print(path: Path, contents: Contents) -> None:
         cells = (op.type, _lines(op.inputs), _lines(op.outputs), _lines(held), " ".join(settings))
         rows.add_row(str(number), *(plain(cell) for cell in cells))
     print_table(screen, rows)
+    for note in contents.notes:
+        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     count = len(contents.operators)
     screen.print(f"{count} operators, {contents.parameters:,} parameters, {size(contents.weight_bytes)} of weights")
     if contents.problems:

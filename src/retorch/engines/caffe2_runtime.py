@@ -208,7 +208,7 @@ class Runtime:
         """
         predict, init = paths if isinstance(paths, tuple) else files.locate(Path(paths))
         if not isinstance(inputs, Mapping):
-            names = files.read(predict).inputs
+            names = files.read(predict).fed(len(inputs))
             if len(names) != len(inputs):
                 raise UsageError(f"{predict}: takes {len(names)} inputs ({', '.join(names)}), not {len(inputs)}")
             inputs = dict(zip(names, inputs, strict=True))

@@ -81,6 +81,13 @@ def listed(ports: Sequence[Port]) -> str:
     return ", ".join(map(str, ports)) or "none"
 
 
+def names_or_count(inputs: Sequence[Feed]) -> tuple[str, ...] | int:
+    """The names that a run gives its inputs, or how many there are where it gives them in order."""
+    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        return tuple(inputs[0])
+    return len(_flat(inputs))
+
+
 def by_name(ports: Sequence[Port], inputs: Sequence[Feed]) -> dict[str, Array]:
     """The arrays of a run by the names of its ports: given in order, in (nested) lists, or in one mapping.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import onnx_ir as ir
@@ -21,6 +21,8 @@ class Call:
     graph: Graph
     #: The blobs that something reads later: outputs outside of it need not be calculated.
     read: frozenset[str] = frozenset()
+    #: What every operator means: for those that hold a net of their own.
+    rules: Mapping[str, Rule] = field(default_factory=dict[str, "Rule"])
 
     def wants(self, index: int) -> bool:
         """Whether output ``index`` is there and somebody reads it."""
@@ -65,6 +67,13 @@ class Call:
         """An integer; an argument stored as another type is an error, as in Caffe2."""
         argument = self._field(name, "i")
         return default if argument is None else argument.i
+
+    def count(self, name: str, default: int, most: int, least: int = 1) -> int:
+        """An integer that numbers are made for; a refusal where it is out of bounds."""
+        number = self.int(name, default)
+        if not least <= number <= most:
+            raise RefusalError(f"{name} {number}")
+        return number
 
     def float(self, name: str, default: float) -> float:
         """A float; an argument stored as another type is an error, as in Caffe2."""

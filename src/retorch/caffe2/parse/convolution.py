@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
@@ -40,6 +43,11 @@ def conv(call: Call) -> ir.Value:
         **padding,
     )
     return back(call, y)
+
+
+def conv_relu(call: Call) -> ir.Value:
+    """max(Conv, 0)"""
+    return call.graph.op("Relu", conv(call))
 
 
 def _is_same(call: Call, window: Window) -> bool:
@@ -89,38 +97,65 @@ def _adjustment(call: Call) -> tuple[int, ...]:
 
 
 def locally_connected(call: Call) -> ir.Value:
-    """A convolution with a kernel of its own at every place. X (N,C,H,W), W (oH,oW,O,C,kH,kW), b (oH,oW,O)."""
-    window, g = read_window(call), call.graph
-    if window.dimensions != 2 or rank(call.x) != 4 or call.int("group", 1) != 1 or call.channels_last():
-        raise RefusalError("LC in two dimensions, NCHW, without groups only")
-    if sizes(call.input(1))[4:] != window.kernel:
-        raise RefusalError(f"a kernel of {window.kernel} and weights of shape {sizes(call.input(1))}")
-    x, pads = padded(call, call.x, window)
-    x = g.op("Pad", x, g.constant([0, 0, *pads[:2], 0, 0, *pads[2:]]))
-    rows, columns, out = (size(call.input(1), axis) for axis in range(3))
-    pieces: list[ir.Value] = []
-    for i in range(window.kernel[0]):
-        for j in range(window.kernel[1]):
-            tap = _tap(call, x, window, (i, j), (rows, columns))
-            pieces.append(g.unsqueeze(tap, 2))
-    taps = g.op("Concat", *pieces, axis=2) if len(pieces) > 1 else pieces[0]
-    # (N, C, taps, oH, oW) → (oH·oW, N, C·taps), one small matrix product per place.
-    columns_first = g.transpose(taps, (3, 4, 0, 1, 2))
-    fan_in = size(call.x, 1) * len(pieces)
-    left = g.op("Reshape", columns_first, g.constant([rows * columns, -1, fan_in]))
-    right = g.transpose(g.reshape(call.input(1), (rows * columns, out, fan_in)), (0, 2, 1))
-    y = g.op("MatMul", left, right)
+    """A convolution with a kernel of its own at every place.
+
+    X (N,C,…), W (…,O,C/group,k…), b (…,O); or NHWC: X (N,…,C), W (…,O,k…,C), b (…,O).
+    """
+    window, g, weight = read_window(call), call.graph, call.input(1)
+    count, group = window.dimensions, call.int("group", 1)
+    if rank(call.x) != count + 2 or rank(weight) != 2 * count + 2:
+        raise RefusalError(f"a kernel of {window.kernel} for an input of {rank(call.x)} dimensions")
+    if call.channels_last():
+        order = (*range(count + 1), 2 * count + 1, *range(count + 1, 2 * count + 1))
+        weight = g.transpose(weight, order)
+    places, out = sizes(weight)[:count], size(weight, count)
+    if sizes(weight)[count + 2 :] != window.kernel or out % group or (group > 1 and call.channels_last()):
+        raise RefusalError(f"a kernel of {window.kernel}, {group} groups and weights of shape {sizes(weight)}")
+    taps = _taps(call, window, places)
+    area, fan_in = math.prod(places), size(weight, count + 1) * math.prod(window.kernel)
+    # One small matrix product per group and place: (N, G·I, O) → (G, O, N, I).
+    left = g.transpose(g.reshape(taps, (0, group, fan_in, area)), (1, 3, 0, 2))
+    right = g.transpose(g.reshape(weight, (area, group, out // group, fan_in)), (1, 0, 3, 2))
+    y = g.transpose(g.op("MatMul", left, right), (2, 0, 3, 1))
+    y = g.reshape(y, (0, out, area))
     if len(call.inputs) > 2:
-        y = g.op("Add", y, g.reshape(call.inputs[2], (rows * columns, 1, out)))
-    y = g.transpose(y, (1, 2, 0))
-    return g.reshape(y, (0, out, rows, columns))
+        y = g.op("Add", y, g.transpose(g.reshape(call.inputs[2], (area, out)), (1, 0)))
+    return back(call, g.reshape(y, (0, out, *places)))
 
 
-def _tap(call: Call, x: ir.Value, window: Window, place: tuple[int, int], out: tuple[int, int]) -> ir.Value:
-    g = call.graph
-    starts = [place[axis] * window.dilation[axis] for axis in range(2)]
-    ends = [start + (out[axis] - 1) * window.stride[axis] + 1 for axis, start in enumerate(starts)]
-    return g.op("Slice", x, g.constant(starts), g.constant(ends), g.constant([2, 3]), g.constant(list(window.stride)))
+def _taps(call: Call, window: Window, out: tuple[int, ...]) -> ir.Value:
+    """What each place of the kernel sees at each place of the output: (N, C, kernel, places)."""
+    g, count = call.graph, window.dimensions
+    x, pads = padded(call, first(call, call.x), window)
+    x = g.op("Pad", x, g.constant([0, 0, *pads[:count], 0, 0, *pads[count:]]))
+    axes, steps = g.constant(list(range(2, count + 2))), g.constant(list(window.stride))
+    pieces: list[ir.Value] = []
+    for place in itertools.product(*map(range, window.kernel)):
+        starts = [at * dilation for at, dilation in zip(place, window.dilation, strict=True)]
+        ends = [start + (n - 1) * step + 1 for start, n, step in zip(starts, out, window.stride, strict=True)]
+        piece = g.op("Slice", x, g.constant(starts), g.constant(ends), axes, steps)
+        pieces.append(g.unsqueeze(g.reshape(piece, (0, 0, -1)), 2))
+    return g.op("Concat", *pieces, axis=2)
+
+
+def im2col(call: Call) -> ir.Value:
+    """What each place of the kernel sees, as channels: (N, C·kernel, …), or NHWC: (N, …, kernel·C)."""
+    g, kernel = call.graph, tuple(call.int(f"kernel_{side}", call.int("kernel", 0)) for side in "hw")
+    stride = tuple(call.int(f"stride_{side}", call.int("stride", 1)) for side in "hw")
+    dilation = tuple(call.int(f"dilation_{side}", call.int("dilation", 1)) for side in "hw")
+    sound = min(*kernel, *stride, *dilation) >= 1 and math.prod(kernel) <= 1 << 12
+    if rank(call.x) != 4 or not sound or call.int("pad", 0) < 0:
+        raise RefusalError(f"a kernel of {kernel} for an input of {rank(call.x)} dimensions")
+    x, area = first(call, call.x), math.prod(kernel)
+    channels = size(x, 1)
+    # Each output channel is one element of the window of one input channel.
+    picks = np.tile(np.eye(area, dtype=np.float32).reshape(area, 1, *kernel), (channels, 1, 1, 1))
+    pads = (call.int("pad", 0),) * 4
+    y = g.op("Conv", x, g.constant(picks), strides=stride, dilations=dilation, pads=pads, group=channels)
+    if not call.channels_last():
+        return y
+    split = g.reshape(g.transpose(y, (0, 2, 3, 1)), (0, 0, 0, channels, area))
+    return g.reshape(g.transpose(split, (0, 1, 2, 4, 3)), (0, 0, 0, -1))
 
 
 RULES: Mapping[str, Rule] = {
@@ -128,8 +163,11 @@ RULES: Mapping[str, Rule] = {
     "Conv1D": conv,
     "Conv2D": conv,
     "Conv3D": conv,
+    "ConvRelu": conv_relu,
     "ConvTranspose": conv_transpose,
     "LC": locally_connected,
     "LC1D": locally_connected,
     "LC2D": locally_connected,
+    "LC3D": locally_connected,
+    "Im2Col": im2col,
 }

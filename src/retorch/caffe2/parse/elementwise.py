@@ -27,8 +27,6 @@ def aligned(call: Call, a: ir.Value, b: ir.Value) -> ir.Value:
     With ``broadcast`` B stands at ``axis`` of A, or at its end; without, Caffe2's rules are NumPy's.
     """
     if not call.int("broadcast", 0):
-        if _axis(call) != -1:
-            raise RefusalError("axis without broadcast")
         return b
     if count(dims(b)) == 1:
         return b if rank(b) <= rank(a) else call.graph.reshape(b, ())

@@ -59,19 +59,30 @@ def _target(call: Call) -> ir.Value:
 
 
 def given(kind: ir.DataType) -> Rule:
-    """A rule for numbers written in the net itself."""
+    """A rule for numbers written in the net itself, of this type unless ``dtype`` says another."""
 
     def rule(call: Call) -> ir.Value:
-        numbers = call.floats("values") if kind.is_floating_point() else call.ints("values")
+        actual = kind
+        if kind == ir.DataType.FLOAT and call.int("dtype", 0):
+            actual = data_type(call.int("dtype", 0))
+        numbers = call.floats("values") if actual.is_floating_point() else call.ints("values")
         shape = call.ints("shape")
         if count(shape) != len(numbers):
             raise RefusalError(f"{len(numbers)} values for shape {shape}")
-        array = np.asarray(numbers).astype(kind.numpy())
-        if not kind.is_floating_point() and not np.array_equal(array, np.asarray(numbers)):
-            raise RefusalError(f"values that are not of type {kind.name.lower()}")
+        array = np.asarray(numbers).astype(actual.numpy())
+        if not actual.is_floating_point() and not np.array_equal(array, np.asarray(numbers)):
+            raise RefusalError(f"values that are not of type {actual.name.lower()}")
         return call.graph.constant(array.reshape(shape))
 
     return rule
+
+
+def given_bytes(call: Call) -> ir.Value:
+    """Bytes written in the net as one string."""
+    data, shape = b"".join(call.strings("values")[:1]), call.ints("shape")
+    if count(shape) != len(data):
+        raise RefusalError(f"{len(data)} bytes for shape {shape}")
+    return call.graph.constant(np.frombuffer(data, np.uint8).reshape(shape))
 
 
 RULES: Mapping[str, Rule] = {
@@ -81,4 +92,7 @@ RULES: Mapping[str, Rule] = {
     "GivenTensorIntFill": given(ir.DataType.INT32),
     "GivenTensorInt64Fill": given(ir.DataType.INT64),
     "GivenTensorBoolFill": given(ir.DataType.BOOL),
+    "GivenTensorInt16Fill": given(ir.DataType.INT16),
+    "GivenTensorFp16Fill": given(ir.DataType.FLOAT16),
+    "GivenTensorByteStringToUInt8Fill": given_bytes,
 }

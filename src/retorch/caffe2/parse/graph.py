@@ -38,8 +38,17 @@ class Graph:
         self.nodes: list[ir.Node] = []
         self.constants: dict[str, ir.Value] = {}
         self.names = set(taken)
+        #: What a user should know of how an operator was read.
+        self.notes: list[str] = []
         self.prefix = "value"
         self._by_content: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    def child(self) -> Graph:
+        """The body of a loop: nodes of its own, and the names, constants and notes of this graph."""
+        body = Graph(())
+        body.names, body.constants, body.notes = self.names, self.constants, self.notes
+        body._by_content, body.prefix = self._by_content, self.prefix
+        return body
 
     def unique(self, name: str) -> str:
         """``name``, or the first of ``name_2``, ``name_3`` … that nothing has yet; it is taken from now on."""

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
-from retorch.caffe2.parse.graph import RefusalError, constant_of, rank
+from retorch.caffe2.parse.graph import RefusalError, rank
 from retorch.caffe2.parse.window import NOTSET, back, crop, first, read_window
 
 
@@ -31,25 +31,27 @@ def pad_image(call: Call) -> ir.Value:
     return back(call, x)
 
 
-def _scales(call: Call) -> tuple[float, float]:
-    """Height and width; an input blob goes before the arguments."""
-    if len(call.inputs) > 1:
-        numbers = constant_of(call.inputs[1])
-        if numbers is None:
-            raise RefusalError("the scales come from a blob that the network calculates")
-        return float(numbers[0]), float(numbers[1])
-    return call.float("height_scale", 1.0), call.float("width_scale", 1.0)
-
-
-def _resize(call: Call, scales: tuple[float, ...], *, bilinear: bool) -> ir.Value:
+def _scales(call: Call, *more: float) -> ir.Value:
+    """The scales of all dimensions; those of height and width are an input blob, which goes before the arguments."""
     g = call.graph
-    numbers = g.constant(np.asarray((1.0, 1.0, *scales), np.float32))
-    if bilinear:
-        # ONNX calls linear interpolation between the corners' centres align_corners.
-        y = g.op("Resize", first(call, call.x), None, numbers, mode="linear", **_ALIGNED)
-    else:
-        y = g.op("Resize", first(call, call.x), None, numbers, mode="nearest", **_FLOOR)
-    return back(call, y)
+    if len(call.inputs) > 1:
+        return g.op(
+            "Concat", g.constant(np.asarray((1.0, 1.0, *more), np.float32)), g.reshape(call.inputs[1], (-1,)), axis=0
+        )
+    scales = (1.0, 1.0, *more, call.float("height_scale", 1.0), call.float("width_scale", 1.0))
+    return g.constant(np.asarray(scales, np.float32))
+
+
+def _resize(call: Call, scales: ir.Value) -> ir.Value:
+    y = call.graph.op("Resize", first(call, call.x), None, scales, mode="nearest", **_FLOOR)
+    return back(call, _sized(y, call))
+
+
+def _sized(y: ir.Value, call: Call) -> ir.Value:
+    """y, of as many dimensions as the input where its sizes are calculated."""
+    if y.shape is None:
+        y.shape = ir.Shape([None] * rank(call.x))
+    return y
 
 
 _ALIGNED = {"coordinate_transformation_mode": "align_corners"}
@@ -60,21 +62,22 @@ def resize_nearest(call: Call) -> ir.Value:
     """Each place takes the element at its index divided by the scale, rounded down."""
     if rank(call.x) != 4:
         raise RefusalError(f"ResizeNearest of {rank(call.x)} dimensions")
-    return _resize(call, _scales(call), bilinear=False)
+    return _resize(call, _scales(call))
 
 
 def resize_nearest_3d(call: Call) -> ir.Value:
     """As ResizeNearest, of volumes."""
     if rank(call.x) != 5 or call.channels_last():
         raise RefusalError("ResizeNearest3D takes 5-D input, NCHW")
-    return _resize(call, (call.float("temporal_scale", 1.0), *_scales(call)), bilinear=False)
+    return _resize(call, _scales(call, call.float("temporal_scale", 1.0)))
 
 
 def upsample_bilinear(call: Call) -> ir.Value:
-    """Linear interpolation in height and width, corners on corners; the new size is rounded down."""
-    if rank(call.x) != 4 or call.channels_last():
-        raise RefusalError("UpsampleBilinear takes 4-D input, NCHW")
-    return _resize(call, _scales(call), bilinear=True)
+    """Linear interpolation in height and width, corners on corners; the new size is rounded down. It knows no order."""
+    if rank(call.x) != 4:
+        raise RefusalError(f"UpsampleBilinear of {rank(call.x)} dimensions")
+    # ONNX calls linear interpolation between the corners' centres align_corners.
+    return _sized(call.graph.op("Resize", call.x, None, _scales(call), mode="linear", **_ALIGNED), call)
 
 
 RULES: Mapping[str, Rule] = {

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import RefusalError, axis_of, constant_of, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, rank
 
 #: Caffe2's TensorProto.DataType; strings and float16 pairs have no ONNX number here.
 TYPES: Mapping[int, ir.DataType] = {
@@ -68,22 +68,33 @@ def fixed_cast(kind: ir.DataType) -> Rule:
 
 
 def gather(call: Call) -> ir.Value:
-    """Slices of x along ``axis``, one per index; negative indices count from the end."""
-    if call.int("match_outer", 0):
-        raise RefusalError("match_outer")
-    return call.graph.op("Gather", call.x, call.input(1), axis=axis_of(call.x, call.int("axis", 0)))
+    """Slices of x along ``axis``, one per index; negative indices count from the end.
+
+    With ``match_outer`` the indices have the dimensions before ``axis`` too, and each picks from its own part of x.
+    """
+    return _picked(call, axis_of(call.x, call.int("axis", 0)))
 
 
 def batch_gather(call: Call) -> ir.Value:
-    """The same slices along dimension 1 for every row."""
-    if call.int("match_outer", 0):
-        raise RefusalError("match_outer")
-    return call.graph.op("Gather", call.x, call.input(1), axis=1)
+    """The same along dimension 1."""
+    return _picked(call, 1)
 
 
-def boolean_mask(call: Call) -> ir.Value:
-    """The entries of x, along its first dimension, where the mask is true."""
-    return call.graph.op("Compress", call.x, call.input(1), axis=0)
+def _picked(call: Call, axis: int) -> ir.Value:
+    g, indices = call.graph, call.input(1)
+    if not call.int("match_outer", 0) or axis == 0:
+        return g.op("Gather", call.x, indices, axis=axis)
+    if rank(indices) < axis:
+        raise RefusalError(f"match_outer with indices of {rank(indices)} dimensions, for axis {axis}")
+    places = g.unsqueeze(g.cast(indices, ir.DataType.INT64), rank(indices))
+    return g.op("GatherND", call.x, places, batch_dims=axis)
+
+
+def boolean_mask(call: Call) -> Results:
+    """The entries of x, along its first dimension, where the mask is true; then which those are, as int64."""
+    g, mask = call.graph, call.input(1)
+    chosen = g.op("Compress", call.x, mask, axis=0)
+    return (chosen, g.reshape(g.op("NonZero", mask), (-1,)) if call.wants(1) else None)
 
 
 def arg(op_type: str) -> Rule:
@@ -97,25 +108,41 @@ def arg(op_type: str) -> Rule:
 
 
 def top_k(call: Call) -> Results:
-    """The k largest along ``axis`` in falling order, their indices, and their places in the flat tensor."""
-    g = call.graph
-    axis = axis_of(call.x, call.int("axis", -1))
-    if call.wants(2):
-        raise RefusalError("TopK with flattened indices")
-    values, indices = g.ops("TopK", [call.x, g.constant([call.int("k", 1)])], 2, axis=axis, largest=1, sorted=1)
-    return (values, indices, None)[: call.outputs]
+    """The k largest along ``axis`` in falling order, then 0; their indices, and their places in x, then -1."""
+    g, x = call.graph, call.x
+    axis = axis_of(x, call.int("axis", -1))
+    count = call.count("k", 1, 1 << 31)
+    length = dims(x)[axis]
+    if length is None:
+        wanted = g.op("Min", g.shape_of(x, axis, axis + 1), g.constant([count]))
+    else:
+        wanted = g.constant([min(count, length)])
+    values, indices = g.ops("TopK", [x, wanted], 2, axis=axis, largest=1, sorted=1)
+    flat = _flat_places(call, indices, axis) if call.wants(2) else None
+    if length is None or length < count:
+        values, indices = _grown(call, values, axis, 0), _grown(call, indices, axis, -1)
+        flat = None if flat is None else _grown(call, flat, axis, -1)
+    return (values, indices, None if flat is None else g.reshape(flat, (-1,)))[: call.outputs]
 
 
-def one_hot(call: Call) -> ir.Value:
-    """One row per index, with a single 1 in it."""
-    g, depth = call.graph, constant_of(call.input(1))
-    if depth is None:
-        raise RefusalError("the number of columns comes from a blob that the network calculates")
-    columns = g.constant(list(range(int(depth.ravel()[0]))))
-    indices = g.unsqueeze(g.cast(call.x, ir.DataType.INT64), 1)
-    if rank(call.x) != 1:
-        raise RefusalError(f"OneHot of {rank(call.x)} dimensions")
-    return g.cast(g.op("Equal", indices, columns), ir.DataType.FLOAT)
+def _grown(call: Call, x: ir.Value, axis: int, number: int) -> ir.Value:
+    """x with as many entries along ``axis`` as ``k`` asks for, those that are missing being ``number``."""
+    g, count = call.graph, call.int("k", 1)
+    missing = g.op("Sub", g.constant([count]), g.shape_of(x, axis, axis + 1))
+    before, after = g.constant([0] * (rank(x) + axis)), g.constant([0] * (rank(x) - axis - 1))
+    y = g.op("Pad", x, g.op("Concat", before, missing, after, axis=0), g.scalar(number, x))
+    y.shape = ir.Shape([count if at == axis else size for at, size in enumerate(dims(x))])
+    return y
+
+
+def _flat_places(call: Call, indices: ir.Value, axis: int) -> ir.Value:
+    """Where in the flat tensor x the elements are that ``indices`` pick along ``axis``."""
+    g, x = call.graph, call.x
+    zero, one = (g.constant(np.asarray(number, np.int64)) for number in (0, 1))
+    whole = g.op("Range", zero, g.op("Size", x), one)
+    shaped = g.op("Reshape", whole, g.shape_of(x))
+    shaped.shape = x.shape
+    return g.op("GatherElements", shaped, indices, axis=axis)
 
 
 def scatter_assign(call: Call) -> ir.Value:
@@ -123,18 +150,6 @@ def scatter_assign(call: Call) -> ir.Value:
     g = call.graph
     indices = g.unsqueeze(g.cast(call.input(1), ir.DataType.INT64), rank(call.input(1)))
     return g.op("ScatterND", call.x, indices, call.input(2))
-
-
-def lengths_to_segment_ids(call: Call) -> ir.Value:
-    """0 as often as the first length says, 1 as often as the second one, …"""
-    g = call.graph
-    ends = g.op("CumSum", g.cast(call.x, ir.DataType.INT64), g.constant([0]))
-    total = g.op("ReduceSum", call.x, g.constant([0]), keepdims=0)
-    zero, one = (g.constant(np.asarray(number, np.int64)) for number in (0, 1))
-    places = g.unsqueeze(g.op("Range", zero, g.cast(total, ir.DataType.INT64), one), 1)
-    # The segment of a place is the number of segments that end before it.
-    passed = g.cast(g.op("GreaterOrEqual", places, g.unsqueeze(ends, 0)), ir.DataType.INT32)
-    return g.op("ReduceSum", passed, g.constant([1]), keepdims=0)
 
 
 def constant_range(call: Call) -> ir.Value:
@@ -160,8 +175,6 @@ RULES: Mapping[str, Rule] = {
     "ArgMax": arg("ArgMax"),
     "ArgMin": arg("ArgMin"),
     "TopK": top_k,
-    "OneHot": one_hot,
     "Range": constant_range,
     "ScatterAssign": scatter_assign,
-    "LengthsToSegmentIds": lengths_to_segment_ids,
 }

@@ -17,7 +17,7 @@ Sizes: TypeAlias = tuple[int | str | None, ...]
 #: Operators whose first output has the shape and the type of the first input.
 _POINTWISE = """
 Relu Sigmoid Tanh Exp Log Sqrt Abs Sign Floor Ceil Softsign LeakyRelu PRelu Elu Selu Clip Copy Alias StopGradient
-EnsureCPUOutput Scale Softmax Dropout Negative Sqr Add Sub Mul Div Sum LRN CopyCPUToIDEEP CopyIDEEPToCPU
+EnsureCPUOutput AliasWithName Scale Softmax Dropout Negative Sqr Add Sub Mul Div Sum LRN CopyCPUToIDEEP CopyIDEEPToCPU
 """
 _MOVING = "Reshape ExpandDims Squeeze Transpose Flatten Slice Tile Concat Split FlattenToVec"
 _IMAGES = """
@@ -26,6 +26,15 @@ NHWC2NCHW
 """
 _INDICES = frozenset({("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1)})
 _CHOICES = frozenset({("Where", 0), ("BooleanMask", 1)})
+#: Operators of several types of input: numbers of rows and segments beside numbers.
+_MIXED = """
+Lengths SparseLengths SortedSegment UnsortedSegment SparseSortedSegment SparseUnsortedSegment SegmentIds SegmentOneHot
+BatchOneHot BatchBucket Bucketize PackSegments UnpackSegments AddPadding RemovePadding GatherPadding ReversePackedSegs
+SplitByLengths GatherRanges SparseToDense BatchSparseToDense BatchDenseToSparse Find Unique IsMemberOf BooleanUnmask
+RemoveDataBlocks Bitwise SoftmaxWithLoss SpatialSoftmaxWithLoss LabelCrossEntropy Accuracy MarginRanking
+CosineEmbedding Sinusoid SquareRootDivide Conditional WeightScale Fused Rowwise8 Packed GaussianFill UniformFill
+ReduceBack ReduceFront SumElementsInt SumReduceLike RecurrentNetwork GRUUnit LSTMUnit DiagonalFill Int8 NanCheck
+"""
 _GENERAL = """
 Where BooleanMask Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit
 NumpyTile Expand ScatterAssign MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax
@@ -34,16 +43,41 @@ ArgMin TopK Sign Max Min
 _SAME_SHAPE = frozenset(_POINTWISE.split())
 _SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
 _PICTURES = frozenset(_IMAGES.split())
-_ANY_ARITHMETIC = "Copy Alias StopGradient EnsureCPUOutput Add Sub Mul Div Sum Negative Abs"
+_ANY_ARITHMETIC = """
+Copy Alias StopGradient EnsureCPUOutput Add Sub Mul Div Sum Negative Abs AliasWithName Identity Snapshot EnsureDense
+CopyFromCPUInput CopyCPUToGPU CopyGPUToCPU
+"""
+#: Operators that read nothing but integers, and inputs of others that hold them.
+_WHOLE = (
+    *("Bitwise", "LengthsTo", "LengthsRange", "LengthsSplit", "SegmentIds", "Unique", "IsMemberOf", "Find"),
+    *("SegmentOneHot", "BatchOneHot", "Sinusoid", "SumElementsInt"),
+)
+_COUNTS = frozenset(
+    (name, at)
+    for names, places in (
+        ("PackSegments UnpackSegments BatchSparseToDense BatchDenseToSparse SparseToDense SparseToDenseMask", (0,)),
+        ("AddPadding RemovePadding GatherPadding ReversePackedSegs SplitByLengths GatherRanges RemoveDataBlocks", (1,)),
+        ("SoftmaxWithLoss SpatialSoftmaxWithLoss LabelCrossEntropy Accuracy WeightScale BatchBucketOneHot", (1,)),
+        ("BatchSparseToDense BatchDenseToSparse BatchBucketize SparseToDenseMask", (1,)),
+        ("BatchBucketize SparseToDenseMask", (3,)),
+    )
+    for name in names.split()
+    for at in places
+)
+_MIXED_PREFIXES = tuple(_MIXED.split())
 _ANY_TYPE = frozenset(f"{_GENERAL} {_MOVING} {_ANY_ARITHMETIC}".split())
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What is known of an input: ``shape`` None where not even its rank is, ``dtype`` None where any type will do."""
+    """What is known of an input: ``shape`` None where not even its rank is, ``dtype`` None where several types will do.
+
+    ``likely`` is the type that is taken where nobody says which.
+    """
 
     shape: Sizes | None
     dtype: ir.DataType | None
+    likely: ir.DataType
 
 
 def guess(net: NetDef, params: Mapping[str, Array], blob: str) -> Guess:
@@ -54,9 +88,21 @@ def guess(net: NetDef, params: Mapping[str, Array], blob: str) -> Guess:
     conditions bool, nearly everything else is float32; operators that only move elements, and those of arithmetic,
     take every type.
     """
-    shapes = (_shape(operator, params) for operator, _ in _readers(net, blob, _SAME_SHAPE))
-    types = (_type(operator, position) for operator, position in _readers(net, blob, _SAME_TYPE))
-    return Guess(next(filter(None, shapes), None), next(filter(None, types), None))
+    shapes = (_shape(operator, params) for operator, at in _readers(net, blob, _SAME_SHAPE) if at == 0)
+    readers = list(_readers(net, blob, _SAME_TYPE))
+    types = (_type(operator, position) for operator, position in readers)
+    whole = any(_is_integer(operator, position) for operator, position in readers)
+    likely = ir.DataType.INT32 if whole else ir.DataType.FLOAT
+    return Guess(next(filter(None, shapes), None), next(filter(None, types), None), likely)
+
+
+def _is_integer(operator: OperatorDef, position: int) -> bool:
+    """Whether integers are read there, of one size or another."""
+    if operator.type.startswith(_WHOLE):
+        return True
+    if operator.type.startswith(("Lengths", "SparseLengths", "SortedSegment", "UnsortedSegment")):
+        return position > ("Weighted" in operator.type)
+    return (operator.type, position) in _COUNTS
 
 
 def _readers(net: NetDef, blob: str, through: frozenset[str]) -> Iterator[tuple[OperatorDef, int]]:
@@ -99,8 +145,7 @@ def _type(operator: OperatorDef, position: int) -> ir.DataType | None:
     """The type that an operator asks for at an input; None where it takes several."""
     if (operator.type, position) in _INDICES:
         return ir.DataType.INT64
-    if operator.type == "LengthsToSegmentIds":
-        return ir.DataType.INT32
     if operator.type in ("And", "Or", "Xor", "Not") or (operator.type, position) in _CHOICES:
         return ir.DataType.BOOL
-    return None if operator.type in _ANY_TYPE else ir.DataType.FLOAT
+    several = operator.type in _ANY_TYPE or operator.type.startswith(_MIXED_PREFIXES)
+    return None if several else ir.DataType.FLOAT

@@ -15,17 +15,28 @@ import onnx_ir as ir
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import (
     activation,
+    buckets,
     convolution,
+    detection,
     elementwise,
     fill,
     images,
     indexing,
+    lengths,
     linear,
+    loss,
     normalization,
+    numeric,
     pooling,
+    random_fill,
     recurrent,
+    recurrent_network,
     reduction,
+    rowwise,
+    segment_reduction,
     shape,
+    sparse,
+    stylizer,
 )
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
@@ -38,17 +49,28 @@ __all__ = ["RULES", "NeedsShapeError", "parse"]
 
 RULES: Mapping[str, Rule] = {
     **activation.RULES,
+    **buckets.RULES,
     **convolution.RULES,
+    **detection.RULES,
     **elementwise.RULES,
     **fill.RULES,
     **images.RULES,
     **indexing.RULES,
+    **lengths.RULES,
     **linear.RULES,
+    **loss.RULES,
     **normalization.RULES,
+    **numeric.RULES,
     **pooling.RULES,
+    **random_fill.RULES,
     **recurrent.RULES,
+    **recurrent_network.RULES,
     **reduction.RULES,
+    **rowwise.RULES,
+    **segment_reduction.RULES,
     **shape.RULES,
+    **sparse.RULES,
+    **stylizer.RULES,
 }
 
 
@@ -65,13 +87,40 @@ def parse(
     operator that cannot be said, and NeedsShapeError where only the sizes of the inputs are missing.
     """
     unknown = [
-        _problem(index, operator, "not an operator that retorch knows")
+        _problem(index, operator, _unknown(operator.type))
         for index, operator in enumerate(net.predict.op)
-        if operator.type not in RULES
+        if operator.type not in RULES and operator.output
     ]
     if unknown:
         raise UnsupportedError(unknown)
     return _Walk(net, shapes or {}, types or {}).model()
+
+
+#: Operators that change weights, or that only learning needs.
+_TRAINING = frozenset(
+    """
+    Adadelta Adagrad Adam AdaGrad ClipTensorByScaling DataCouple DecayAdagrad Ftrl GFtrl Iter AtomicIter Lars
+    LearningRate LearningRateAdaption MomentumSGD MomentumSGDUpdate NegateGradient RmsProp RowWiseSparseAdagrad
+    RowWiseSparseAdam SmartDecaySparseAdam SparseAdadelta SparseAdagrad SparseAdam SparseFtrl SparseLpRegularizer
+    SparseMomentumSGDUpdate SparseNormalize Float16SparseNormalize SparseStorm SparseWngrad Storm WeightedSample Wngrad
+    YellowFin
+    """.split()
+)
+#: Operators whose result depends on what other runs, files or processes did.
+_OUTSIDE = frozenset(
+    """
+    APMeter AccumulateHistogram AtomicFetchAdd BlobsQueueDB CreateDB CreateMap CreateMutex CountUp CountDown Load
+    ReservoirSampling RetrieveCount TensorProtosDBInput ImageInput VideoInput Python PythonDLPack
+    """.split()
+)
+
+
+def _unknown(kind: str) -> str:
+    if kind in _TRAINING or "Gradient" in kind:
+        return "a training operator: networks are read for evaluation"
+    if kind in _OUTSIDE:
+        return "its result depends on more than its inputs: on earlier runs, files or other programs"
+    return "not an operator that retorch knows"
 
 
 def _problem(index: int, operator: OperatorDef, reason: str) -> Problem:
@@ -96,13 +145,14 @@ class _Walk:
         self.bound = Counter[int]()
         self.missing: dict[str, str] = {}
         self.problems: list[Problem] = []
+        self.notes: list[str] = []
         self.waiting: list[NeedsShapeError] = []
         self.inputs = [self._input(name, shapes.get(name)) for name in net.inputs]
 
     def _input(self, name: str, sizes: Sequence[int | str | None] | None) -> ir.Value:
         found = guess(self.net.predict, self.net.params, name)
         known = found.shape if sizes is None else sizes
-        dtype = found.dtype or self.types.get(name, ir.DataType.FLOAT)
+        dtype = found.dtype or self.types.get(name, found.likely)
         value = ir.val(name, dtype, None if known is None else list(known))
         self._put(name, value)
         return value
@@ -124,11 +174,18 @@ class _Walk:
             opset_imports={"": OPSET},
             name=self.net.predict.name or "caffe2",
         )
-        return ir.Model(graph, ir_version=10, producer_name="retorch")
+        model = ir.Model(graph, ir_version=10, producer_name="retorch")
+        model.meta["notes"] = [*dict.fromkeys([*self.notes, *self.graph.notes])]
+        return model
 
     def _operator(self, index: int, operator: OperatorDef) -> None:
         if not operator.output:
-            self.problems.append(_problem(index, operator, "has no outputs"))
+            return  # it leaves nothing behind: a gradient stopped, a check
+        unset = self._unset(operator)
+        if unset:
+            reason = f"{unset} without a value: Caffe2's mobile_exporter leaves them out of the init net"
+            self.problems.append(_problem(index, operator, reason))
+            self._lose(operator, "")
             return
         start = len(self.graph.nodes)
         absent = next((blob for blob in operator.input if blob in self.missing), None)
@@ -140,7 +197,7 @@ class _Walk:
         try:
             self.graph.prefix = operator.output[0]
             inputs = tuple(self._value(blob) for blob in operator.input)
-            results = RULES[operator.type](Call(operator, inputs, self.graph, self.read))
+            results = RULES[operator.type](Call(operator, inputs, self.graph, self.read, RULES))
             self._bind(operator, [results] if isinstance(results, ir.Value) else results)
         except RefusalError as error:
             self.problems.append(_problem(index, operator, str(error)))
@@ -151,6 +208,12 @@ class _Walk:
         for node in self.graph.nodes[start:]:
             node.metadata_props["retorch.path"] = f"op[{index}]"
             node.metadata_props["retorch.class"] = operator.type
+
+    def _unset(self, operator: OperatorDef) -> str:
+        """The mean and variance of a batch normalisation that nothing fills, though its scale is there."""
+        if operator.type != "SpatialBN" or len(operator.input) < 5 or operator.input[1] not in self.net.params:
+            return ""
+        return " and ".join(name for name in operator.input[3:5] if name in self.net.inputs)
 
     def _lose(self, operator: OperatorDef, reason: str) -> None:
         """What reads these blobs cannot be said either; an empty reason has been told already."""
@@ -199,16 +262,21 @@ class _Walk:
 
     def _outputs(self) -> list[ir.Value]:
         names = list(self.net.predict.external_output) or self._unread()
+        there = [blob for blob in names if self._is_there(blob)]
+        if not there:
+            raise UnsupportedError([Problem(blob, "output", "nothing makes this output") for blob in names])
+        self.notes += [f"output {blob} is left out: nothing makes it" for blob in names if blob not in there]
         outputs: list[ir.Value] = []
-        for blob in names:
-            if blob in self.missing or (blob not in self.values and blob not in self.net.params):
-                raise UnsupportedError([Problem(blob, "output", "nothing makes this output")])
+        for blob in there:
             value = self._value(blob)
             if value in outputs or value.is_graph_input() or value in self.inputs or blob in self.graph.constants:
                 value = self.graph.op("Identity", value)
                 value.name = self.graph.unique(blob)
             outputs.append(value)
         return outputs
+
+    def _is_there(self, blob: str) -> bool:
+        return blob not in self.missing and (blob in self.values or blob in self.net.params)
 
     def _unread(self) -> list[str]:
         """The blobs that are written and not read afterwards: what an exporter forgot to declare."""

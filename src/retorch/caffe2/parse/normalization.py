@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
@@ -20,13 +21,20 @@ def spatial_bn(call: Call) -> ir.Value:
     return back(call, call.graph.op("BatchNormalization", x, *call.inputs[1:5], epsilon=epsilon))
 
 
-def instance_norm(call: Call) -> ir.Value:
-    """(x - mean) / sqrt(var + epsilon) * scale + bias, mean and variance of each channel of each image."""
-    if call.outputs > 1:
-        raise RefusalError("InstanceNorm with its mean and deviation as outputs")
-    x = first(call, call.x)
-    epsilon = call.float("epsilon", 1e-5)
-    return back(call, call.graph.op("InstanceNormalization", x, call.input(1), call.input(2), epsilon=epsilon))
+def instance_norm(call: Call) -> Results:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, mean and variance of each channel of each image.
+
+    Then the mean and 1/deviation.
+    """
+    x, epsilon = first(call, call.x), call.float("epsilon", 1e-5)
+    y = call.graph.op("InstanceNormalization", x, call.input(1), call.input(2), epsilon=epsilon)
+    return (back(call, y), *_instance_moments(call, x, epsilon))
+
+
+def _instance_moments(call: Call, x: ir.Value, epsilon: float) -> Sequence[ir.Value | None]:
+    if not call.wants(1) and not call.wants(2):
+        return ()
+    return _moments(call, call.graph.reshape(x, (0, 0, -1)), epsilon)
 
 
 def group_norm(call: Call) -> Results:
@@ -42,12 +50,16 @@ def group_norm(call: Call) -> Results:
 def _group_moments(call: Call, x: ir.Value, group: int, epsilon: float) -> Sequence[ir.Value | None]:
     if not call.wants(1) and not call.wants(2):
         return ()
-    g = call.graph
-    rows, last = g.reshape(x, (0, group, -1)), g.constant([2])
+    return _moments(call, call.graph.reshape(x, (0, group, -1)), epsilon)
+
+
+def _moments(call: Call, rows: ir.Value, epsilon: float) -> Sequence[ir.Value | None]:
+    """The mean over the last of three dimensions, and 1/deviation."""
+    g, last = call.graph, call.graph.constant([2])
     mean = g.op("ReduceMean", rows, last, keepdims=1)
     centred = g.op("Sub", rows, mean)
     variance = g.op("ReduceMean", g.op("Mul", centred, centred), last, keepdims=0)
-    deviation = g.op("Sqrt", g.op("Add", variance, g.scalar(epsilon, x)))
+    deviation = g.op("Sqrt", g.op("Add", variance, g.scalar(epsilon, rows)))
     return (g.squeeze(mean, 2), g.op("Reciprocal", deviation))
 
 
@@ -75,7 +87,18 @@ def lrn(call: Call) -> Results:
     x = first(call, call.x)
     alpha, beta, bias = call.float("alpha", 0.0), call.float("beta", 0.0), call.float("bias", 1.0)
     y = call.graph.op("LRN", x, size=length, alpha=alpha, beta=beta, bias=bias)
-    return (back(call, y), None)
+    scale = _lrn_scale(call, x, length, alpha, bias) if call.wants(1) else None
+    return (back(call, y), None if scale is None else back(call, scale))
+
+
+def _lrn_scale(call: Call, x: ir.Value, length: int, alpha: float, bias: float) -> ir.Value:
+    """bias + alpha / size * sum of squares over ``size`` neighbouring channels"""
+    g = call.graph
+    square = g.reshape(g.op("Mul", x, x), (0, 1, size(x, 1), -1))
+    half = length // 2
+    mean = g.op("AveragePool", square, kernel_shape=(length, 1), pads=(half, 0, half, 0), count_include_pad=1)
+    y = g.op("Add", g.op("Mul", mean, g.scalar(alpha, x)), g.scalar(bias, x))
+    return g.reshape_like(y, x)
 
 
 def affine_channel(call: Call) -> ir.Value:
@@ -88,13 +111,11 @@ def affine_channel(call: Call) -> ir.Value:
 def channel_shuffle(call: Call) -> ir.Value:
     """Channels seen as (group, K), written as (K, group)."""
     g, x = call.graph, first(call, call.x)
-    group, shape = call.int("group", 1), g.shape_of(x)
-    if group < 1 or size(x, 1) % group:
-        raise RefusalError(f"{size(x, 1)} channels in {group} groups")
-    split = g.op("Reshape", x, g.constant([0, group, size(x, 1) // group, -1]))
-    y = g.op("Reshape", g.transpose(split, (0, 2, 1, 3)), shape)
-    y.shape = x.shape
-    return back(call, y)
+    group, channels = call.int("group", 1), size(x, 1)
+    if group < 1 or channels % group:
+        raise RefusalError(f"{channels} channels in {group} groups")
+    order = np.arange(channels).reshape(group, -1).T.ravel()
+    return back(call, g.op("Gather", x, g.constant(order), axis=1))
 
 
 def normalize(call: Call) -> ir.Value:
@@ -127,6 +148,7 @@ RULES: Mapping[str, Rule] = {
     "InstanceNorm": instance_norm,
     "GroupNorm": group_norm,
     "LayerNorm": layer_norm,
+    "C10LayerNorm_DontUseThisOpYet": layer_norm,
     "LRN": lrn,
     "AffineChannel": affine_channel,
     "ChannelShuffle": channel_shuffle,

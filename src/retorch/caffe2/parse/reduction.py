@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
-from retorch.caffe2.parse.graph import RefusalError, axis_of, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, dtype, rank
+from retorch.caffe2.parse.segments import arange
 
 
 def reduce(op_type: str) -> Rule:
@@ -20,21 +22,46 @@ def reduce(op_type: str) -> Rule:
     return rule
 
 
-def reduce_end(op_type: str, *, front: bool) -> Rule:
-    """A rule for a reduction over the first or the last ``num_reduce_dim`` dimensions."""
+def reduce_end(kind: str, *, front: bool) -> Rule:
+    """A rule for a reduction over the first or the last ``num_reduce_dim`` dimensions.
+
+    A second input says how many of the elements that would be reduced count, for each that is left.
+    """
 
     def rule(call: Call) -> ir.Value:
-        if len(call.inputs) > 1:
-            raise RefusalError("lengths per row are not supported")
         amount, total = call.int("num_reduce_dim", 1), rank(call.x)
         if not 0 <= amount <= total:
             raise RefusalError(f"num_reduce_dim {amount} of {total} dimensions")
         axes = list(range(amount)) if front else list(range(total - amount, total))
+        if len(call.inputs) > 1:
+            if amount != 1:
+                raise RefusalError(f"lengths with num_reduce_dim {amount}")
+            return _counted(call, kind, amount if front else total - amount, front=front)
         if not axes:
             return call.x
-        return call.graph.op(op_type, call.x, call.graph.constant(axes), keepdims=0)
+        return call.graph.op(f"Reduce{kind}", call.x, call.graph.constant(axes), keepdims=0)
 
     return rule
+
+
+def _counted(call: Call, kind: str, split: int, *, front: bool) -> ir.Value:
+    """The reduction of as many leading elements as the lengths say; ``split`` parts what is reduced from what stays."""
+    g, x = call.graph, call.x
+    matrix = g.op("Flatten", x, axis=split)
+    matrix = g.transpose(matrix, (1, 0)) if front else matrix
+    lengths = g.cast(g.reshape(call.inputs[1], (-1, 1)), ir.DataType.INT64)
+    places = g.unsqueeze(arange(g, g.reshape(g.shape_of(matrix, 1, 2), ())), 0)
+    inside = g.op("Less", places, lengths)
+    if kind == "Max":
+        y = g.op("ReduceMax", g.op("Where", inside, matrix, g.scalar(-math.inf, x)), g.constant([1]), keepdims=0)
+    else:
+        y = g.op("ReduceSum", g.op("Where", inside, matrix, g.scalar(0.0, x)), g.constant([1]), keepdims=0)
+    if kind == "Mean":
+        y = g.op("Div", y, g.cast(g.reshape(lengths, (-1,)), dtype(x)))
+    start, end = (split, rank(x)) if front else (0, split)
+    result = g.op("Reshape", y, g.shape_of(x, start, end)) if end > start else g.reshape(y, ())
+    result.shape = ir.Shape(list(dims(x)[start:end]))
+    return result
 
 
 def over(op_type: str, *axes: int) -> Rule:
@@ -87,11 +114,12 @@ def row_mul(call: Call) -> ir.Value:
 
 RULES: Mapping[str, Rule] = {
     **{f"Reduce{kind}": reduce(f"Reduce{kind}") for kind in ("Sum", "Mean", "Max", "Min", "L1", "L2")},
-    **{f"ReduceFront{kind}": reduce_end(f"Reduce{kind}", front=True) for kind in ("Sum", "Mean", "Max")},
-    **{f"ReduceBack{kind}": reduce_end(f"Reduce{kind}", front=False) for kind in ("Sum", "Mean", "Max")},
+    **{f"ReduceFront{kind}": reduce_end(kind, front=True) for kind in ("Sum", "Mean", "Max")},
+    **{f"ReduceBack{kind}": reduce_end(kind, front=False) for kind in ("Sum", "Mean", "Max")},
     "RowwiseMax": over("ReduceMax", 2),
     "ColwiseMax": over("ReduceMax", 1),
     "SumElements": sum_elements,
+    "SumElementsInt": sum_elements,
     "SumSqrElements": sum_squares,
     "AveragedLoss": averaged_loss,
     "LpNorm": lp_norm,

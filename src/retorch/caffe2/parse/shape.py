@@ -134,6 +134,8 @@ def split(call: Call) -> Results:
 def slice_(call: Call) -> ir.Value:
     """x[starts:ends] in the leading dimensions; a negative number counts from one past the end."""
     g, x = call.graph, call.x
+    if len(call.inputs) > 1 and any(constant_of(call.input(at)) is None for at in (1, 2)):
+        return _slice_at(call)
     if len(call.inputs) > 1:
         starts, ends = fixed(call, 1, "starts"), fixed(call, 2, "ends")
     else:
@@ -150,6 +152,22 @@ def slice_(call: Call) -> ir.Value:
     return g.op("Slice", x, g.constant(begin), g.constant(end), g.constant(cut))
 
 
+def _slice_at(call: Call) -> ir.Value:
+    """The same, from where to where being calculated."""
+    g, x = call.graph, call.x
+    lengths = dims(call.input(1))[0]
+    count = rank(x) if lengths is None else lengths
+    sizes, zero = g.shape_of(x, 0, count), g.constant([0])
+    bounds: list[ir.Value] = []
+    for at in (1, 2):
+        places = g.cast(call.input(at), ir.DataType.INT64)
+        behind = g.op("Add", g.op("Add", places, sizes), g.constant([1]))
+        bounds.append(g.op("Where", g.op("Less", places, zero), behind, places))
+    y = g.op("Slice", x, *bounds, g.constant(list(range(count))))
+    y.shape = ir.Shape([None] * count + list(dims(x)[count:]))
+    return y
+
+
 def _python_index(index: int) -> int:
     """Caffe2's -1 is one past the last element: for Python, as far as it goes."""
     if index >= 0:
@@ -158,11 +176,27 @@ def _python_index(index: int) -> int:
 
 
 def tile(call: Call) -> ir.Value:
-    """x repeated ``tiles`` times along ``axis``."""
+    """x repeated ``tiles`` times along ``axis``; inputs go before arguments."""
     g, x = call.graph, call.x
+    if any(constant_of(value) is None for value in call.inputs[1:3]):
+        return _tile_at(call)
     tiles = fixed(call, 1, "tiles")[0] if len(call.inputs) > 1 else call.int("tiles", 1)
     axis = axis_of(x, fixed(call, 2, "axis")[0] if len(call.inputs) > 2 else call.int("axis", 0))
     return g.op("Tile", x, g.constant([tiles if at == axis else 1 for at in range(rank(x))]))
+
+
+def _tile_at(call: Call) -> ir.Value:
+    """The same, how often or along which dimension being calculated."""
+    g, x = call.graph, call.x
+    tiles = g.reshape(g.cast(call.input(1), ir.DataType.INT64), (1,))
+    axis = g.constant([call.int("axis", 0)])
+    if len(call.inputs) > 2:
+        axis = g.reshape(g.cast(call.inputs[2], ir.DataType.INT64), (1,))
+    place = g.op("Mod", axis, g.constant([rank(x)]))
+    chosen = g.op("Equal", g.constant(list(range(rank(x)))), place)
+    y = g.op("Tile", x, g.op("Where", chosen, tiles, g.constant([1])))
+    y.shape = ir.Shape([None] * rank(x))
+    return y
 
 
 def numpy_tile(call: Call) -> ir.Value:

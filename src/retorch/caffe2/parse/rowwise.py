@@ -1,0 +1,151 @@
+"""Tables in 8, 4 or 2 bits with a scale and a bias a row, beside the row or fused to its end; sums over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from retorch.caffe2.parse.call import Call, Results, Rule
+from retorch.caffe2.parse.graph import Graph, dims, rank
+from retorch.caffe2.parse.lengths import integers
+from retorch.caffe2.parse.segment_reduction import by_lengths, reduced
+from retorch.caffe2.parse.segments import column
+
+FLOAT, DOUBLE = ir.DataType.FLOAT, ir.DataType.DOUBLE
+
+
+def _floats(graph: Graph, data: ir.Value, *, half: bool) -> ir.Value:
+    """The number that the last dimension of bytes spells, little-endian: IEEE's single or half precision."""
+    g, size = graph, 2 if half else 4
+    numbers = g.cast(data, DOUBLE)
+    weights = g.constant(np.asarray([256.0**at for at in range(size)]))
+    bits = g.op("ReduceSum", g.op("Mul", numbers, weights), g.constant([rank(data) - 1]), keepdims=0)
+    fraction_bits, bias, exponents = (10, 15, 32) if half else (23, 127, 256)
+    unit = g.scalar(2.0**fraction_bits, bits)
+    high = g.op("Floor", g.op("Div", bits, unit))
+    fraction = g.op("Div", g.op("Sub", bits, g.op("Mul", high, unit)), unit)
+    sign = g.op("Floor", g.op("Div", high, g.scalar(float(exponents), bits)))
+    exponent = g.op("Sub", high, g.op("Mul", sign, g.scalar(float(exponents), bits)))
+    one, zero = g.scalar(1.0, bits), g.scalar(0.0, bits)
+    normal = g.cast(g.op("Greater", exponent, zero), DOUBLE)
+    power = g.op("Sub", g.op("Max", exponent, one), g.scalar(float(bias), bits))
+    size_of = g.op("Mul", g.op("Pow", g.scalar(2.0, bits), power), g.op("Add", normal, fraction))
+    signed = g.op("Mul", size_of, g.op("Sub", one, g.op("Mul", sign, g.scalar(2.0, bits))))
+    return g.cast(signed, FLOAT)
+
+
+def _unpacked(graph: Graph, data: ir.Value, bits: int) -> ir.Value:
+    """Bytes as the numbers of so many bits in them, the low ones first."""
+    g = graph
+    if bits == 8:
+        return g.cast(data, FLOAT)
+    numbers = g.unsqueeze(g.cast(data, FLOAT), rank(data))
+    steps = g.constant(np.asarray([2.0 ** (bits * at) for at in range(8 // bits)], np.float32))
+    shifted = g.op("Floor", g.op("Div", numbers, steps))
+    most = g.scalar(2.0**bits, shifted)
+    kept = g.op("Sub", shifted, g.op("Mul", g.op("Floor", g.op("Div", shifted, most)), most))
+    return g.reshape(kept, (*(0,) * (rank(data) - 1), -1))
+
+
+def _fused(graph: Graph, table: ir.Value, bits: int, *, half: bool) -> ir.Value:
+    """A fused table as floats: q * scale + bias."""
+    g, last = graph, rank(table) - 1
+    size = 2 if half else 4
+    end = 2**31 - 1
+    data = g.slice(table, last, 0, -2 * size)
+    scale = _floats(g, g.slice(table, last, -2 * size, -size), half=half)
+    bias = _floats(g, g.slice(table, last, -size, end), half=half)
+    numbers = g.op("Mul", _unpacked(g, data, bits), g.unsqueeze(scale, last))
+    return g.op("Add", numbers, g.unsqueeze(bias, last))
+
+
+def fused_to_float(bits: int, *, half: bool) -> Rule:
+    """A rule for a whole table as floats."""
+
+    def rule(call: Call) -> ir.Value:
+        return _fused(call.graph, call.x, bits, half=half)
+
+    return rule
+
+
+def sparse_lengths_fused(bits: int, kind: str, *, half: bool) -> Rule:
+    """A rule for sums over rows of a fused table. Inputs: table, weights where weighted, indices, lengths."""
+
+    def rule(call: Call) -> ir.Value:
+        weighted = kind.startswith("Weighted")
+        at = 2 if weighted else 1
+        rows = call.graph.op("Gather", call.x, integers(call, at), axis=0)
+        numbers = _fused(call.graph, rows, bits, half=half)
+        return _weighted_sum(call, numbers, at + 1, kind)
+
+    return rule
+
+
+def _weighted_sum(call: Call, rows: ir.Value, lengths: int, kind: str) -> ir.Value:
+    if kind.startswith("Weighted"):
+        g = call.graph
+        # Caffe2 does not mind weights that are left over.
+        weights = g.op("Slice", call.input(1), g.constant([0]), g.shape_of(rows, 0, 1))
+        rows = g.op("Mul", rows, column(g, weights, rows))
+    return reduced(call, kind.removeprefix("Weighted"), rows, by_lengths(call, lengths))
+
+
+def sparse_lengths_8bits(kind: str) -> Rule:
+    """A rule for sums over rows whose scales and biases are the last input, (rows, 2)."""
+
+    def rule(call: Call) -> ir.Value:
+        g, at = call.graph, 2 if kind.startswith("Weighted") else 1
+        indices = integers(call, at)
+        rows = g.op("Gather", call.x, indices, axis=0)
+        scales = g.op("Gather", call.input(at + 2), indices, axis=0)
+        return _weighted_sum(call, _scaled(g, rows, scales), at + 1, kind)
+
+    return rule
+
+
+def _scaled(graph: Graph, rows: ir.Value, scale_bias: ir.Value) -> ir.Value:
+    g, ones = graph, (1,) * (rank(rows) - 1)
+    scale, bias = (g.reshape(g.slice(scale_bias, 1, at, at + 1), (-1, *ones)) for at in (0, 1))
+    return g.op("Add", g.op("Mul", g.cast(rows, FLOAT), scale), bias)
+
+
+def rowwise_to_float(call: Call) -> ir.Value:
+    """q * scale + bias, of each row its own."""
+    return _scaled(call.graph, call.x, call.input(1))
+
+
+def float_to_rowwise(call: Call) -> Results:
+    """Each row in 8 bits between its smallest and its largest number; then scale and bias of each."""
+    g, x = call.graph, call.x
+    rest = g.constant(list(range(1, rank(x))))
+    low, high = (g.op(kind, x, rest, keepdims=1) for kind in ("ReduceMin", "ReduceMax"))
+    width = g.op("Sub", high, low)
+    flat = g.op("Less", width, g.scalar(1e-10, x))
+    scale = g.op("Where", flat, g.scalar(1.0, x), g.op("Div", width, g.scalar(255.0, x)))
+    inverse = g.op("Reciprocal", scale)
+    steps = g.op("Mul", g.op("Sub", x, low), inverse)
+    # Caffe2 rounds halves away from zero, and there are no negative ones.
+    data = g.cast(g.op("Floor", g.op("Add", steps, g.scalar(0.5, x))), ir.DataType.UINT8)
+    data.shape = ir.Shape(list(dims(x)))
+    pair = g.op("Concat", g.reshape(scale, (-1, 1)), g.reshape(low, (-1, 1)), axis=1)
+    return (data, pair)
+
+
+_KINDS = ("Sum", "WeightedSum", "Mean")
+
+RULES: Mapping[str, Rule] = {
+    **{f"SparseLengths{kind}8BitsRowwise": sparse_lengths_8bits(kind) for kind in (*_KINDS, "WeightedMean")},
+    **{
+        f"SparseLengths{kind}Fused{bits}BitRowwise": sparse_lengths_fused(bits, kind, half=bits < 8)
+        for kind in _KINDS
+        for bits in (8, 4, 2)
+    },
+    "Fused8BitRowwiseQuantizedToFloat": fused_to_float(8, half=False),
+    "Fused8BitRowwiseQuantizedHalfScaleBiasToFloat": fused_to_float(8, half=True),
+    "Fused4BitRowwiseQuantizedToFloat": fused_to_float(4, half=True),
+    "Fused2BitRowwiseQuantizedToFloat": fused_to_float(2, half=True),
+    "Rowwise8BitQuantizedToFloat": rowwise_to_float,
+    "FloatToRowwiseQuantized8Bits": float_to_rowwise,
+}

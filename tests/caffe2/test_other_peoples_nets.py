@@ -1,0 +1,217 @@
+"""Networks as other programs write them: which blobs are fed, which outputs there are, what files are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe2.nets import Array, Row, row
+from retorch.caffe2 import files, versions
+from retorch.caffe2.proto.caffe2_pb2 import NetDef
+from retorch.engines.caffe2_runtime import Runtime
+from retorch.errors import FormatError, UnsupportedError, UsageError
+from retorch.network import Network
+
+ZEROS = "op {{ output: '{0}' type: 'ConstantFill' arg {{ name: 'shape' {1} }} }}"
+PLACEHOLDER = """
+op { output: 'X' type: 'GivenTensorFill' arg { name: 'shape' ints: 1 ints: 1 } arg { name: 'values' floats: 0 } }
+"""
+
+
+def zeros(name: str, *sizes: int) -> str:
+    return ZEROS.format(name, " ".join(f"ints: {size}" for size in sizes))
+
+
+def stored(folder: Path, case: Row, init: str, predict: str = "predict_net.pb", filled: str = "init_net.pb") -> Path:
+    """The row's net with an init net of these operators."""
+    folder.mkdir(exist_ok=True)
+    (folder / predict).write_bytes(case.net().predict.SerializeToString())
+    (folder / filled).write_bytes(text_format.Parse(init, NetDef(name="init")).SerializeToString())
+    return folder
+
+
+FC = row("FC X w b -> Y", X=(2, 3), w=(4, 3), b=(4,))
+
+
+@pytest.mark.parametrize(
+    ("init", "inputs"),
+    [
+        (zeros("w", 4, 3) + zeros("b", 4), ["X"]),
+        (zeros("w", 4, 3) + zeros("b", 4) + PLACEHOLDER, ["X"]),
+        (PLACEHOLDER + zeros("w", 4, 3) + zeros("b", 4), ["X"]),
+        (zeros("X", 2, 3) + zeros("w", 4, 3) + zeros("b", 4), ["X"]),
+        (zeros("w", 4, 3), ["X", "b"]),
+        ("", ["X", "w", "b"]),
+    ],
+)
+def test_weights_may_be_zero(init: str, inputs: list[str], tmp_path: Path) -> None:
+    assert [port.name for port in Network.load(stored(tmp_path, FC, init)).inputs] == inputs
+
+
+def test_blobs_that_nobody_declares_are_fed_and_those_that_nobody_reads_are_not(tmp_path: Path) -> None:
+    net = row("Sqr X -> Y", X=(2, 3)).net()
+    net.predict.external_input[:] = ["Other"]
+    (tmp_path / "predict_net.pb").write_bytes(net.predict.SerializeToString())
+    (tmp_path / "init_net.pb").write_bytes(NetDef(name="init").SerializeToString())
+    assert [port.name for port in Network.load(tmp_path).inputs] == ["X"]
+
+
+ADDED = row("Add X w -> Y", X=(3,), w=(3,))
+
+
+def _all_filled(folder: Path) -> Path:
+    """A net whose input is filled with numbers too, as an exporter does that keeps its example."""
+    return stored(folder, ADDED, "".join(
+        f"op {{ output: '{name}' type: 'GivenTensorFill' arg {{ name: 'shape' ints: 3 }}"
+        f" arg {{ name: 'values' floats: 1 floats: 2 floats: {last} }} }}"
+        for name, last in (("X", 5), ("w", 7))
+    ))  # fmt: skip
+
+
+def test_what_the_init_net_fills_may_still_be_fed(tmp_path: Path) -> None:
+    network, x = Network.load(_all_filled(tmp_path)), np.array([10, 20, 30], np.float32)
+    assert network.inputs == ()
+    np.testing.assert_array_equal(network.run()[0], [2, 4, 12])
+    np.testing.assert_array_equal(network.run(x)[0], [11, 22, 37])
+    np.testing.assert_array_equal(network.run(x, x)[0], [20, 40, 60])
+    np.testing.assert_array_equal(network.run({"w": x})[0], [11, 22, 35])
+    with pytest.raises(UsageError, match="got inputs Z"):
+        network.run({"Z": x})
+
+
+@pytest.mark.caffe2
+def test_the_real_predictor_takes_arrays_in_the_order_of_external_input(caffe2: Runtime, tmp_path: Path) -> None:
+    folder, x = _all_filled(tmp_path), np.array([10, 20, 30], np.float32)
+    for given in ([x], [x, 2 * x]):
+        np.testing.assert_array_equal(Network.load(folder).run(*given)[0], caffe2.run(folder, given, predictor=True)[0])
+
+
+def test_outputs_that_nothing_makes_are_left_out_with_a_note(tmp_path: Path) -> None:
+    case = row("Dropout X -> Y M | is_test=1 ratio=0.5; Relu Y -> Z", "M", "Z", "Gone", X=(3,))
+    network = Network.load(stored(tmp_path, case, ""))
+    assert [port.name for port in network.outputs] == ["Z"]
+    assert network.notes == (
+        "output M is left out: nothing makes it",
+        "output Gone is left out: nothing makes it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("predict", "init"),
+    [
+        ("predict_net.pb", "exec_net.pb"),
+        ("mobilenet_pred_net.pb", "mobilenet_init_net.pb"),
+        ("mobilenetPredict.pb", "mobilenetInit.pb"),
+        ("predict_net.prototxt", "init_net.prototxt"),
+    ],
+)
+def test_pairs_are_known_by_their_names(predict: str, init: str, tmp_path: Path) -> None:
+    net = NetDef(name="init")
+    text_format.Parse(zeros("w", 4, 3) + zeros("b", 4), net)
+    for name, message in ((predict, FC.net().predict), (init, net)):
+        text = name.endswith("txt")
+        data = text_format.MessageToString(message).encode() if text else message.SerializeToString()
+        (tmp_path / name).write_bytes(data)
+    for path in (tmp_path, tmp_path / predict, tmp_path / init):
+        assert [port.name for port in Network.load(path).inputs] == ["X"]
+
+
+def test_the_half_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "squeeze_predict_net.pb").write_bytes(FC.net().predict.SerializeToString())
+    with pytest.raises(UsageError, match=r"holds squeeze_predict_net\.pb but not its other half") as caught:
+        Network.load(tmp_path)
+    assert caught.value.hint == "expected squeeze_init_net.pb"
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:9bbcbf73561f\nsize 123\n"
+
+
+@pytest.mark.parametrize("name", ["predict_net.pb", "init_net.pb"])
+def test_a_pointer_of_git_lfs_is_called_one(name: str, tmp_path: Path) -> None:
+    folder = stored(tmp_path, FC, "")
+    (folder / name).write_bytes(POINTER)
+    with pytest.raises(FormatError, match="a Git LFS pointer") as caught:
+        Network.load(folder)
+    assert caught.value.hint == "run `git lfs pull`"
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.float32, np.float64, np.uint8, np.bool_])
+def test_types_stay_what_they_are(kind: type, tmp_path: Path) -> None:
+    network = Network.load(stored(tmp_path, row("AliasWithName X -> Y | name=other", X=(2,)), ""))
+    x: Array = np.array([16777217, 3]).astype(kind)
+    y = network.run(x)[0]
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, x)
+
+
+def test_an_init_net_may_compute(tmp_path: Path) -> None:
+    init = (
+        zeros("v", 3)
+        + """
+    op { input: 'v' output: 'w' type: 'ConstantFill' arg { name: 'value' f: 2.5 } }
+    op { output: 'unread' type: 'GivenTensorFill' arg { name: 'dtype' i: 2 } arg { name: 'shape' ints: 1 }
+         arg { name: 'values' ints: 7 } }
+    """
+    )
+    network = Network.load(stored(tmp_path, ADDED, init))
+    np.testing.assert_array_equal(network.run(np.array([1, 2, 3], np.float32))[0], [3.5, 4.5, 5.5])
+
+
+def test_random_weights_are_nobodys(tmp_path: Path) -> None:
+    init = "op { output: 'w' type: 'XavierFill' arg { name: 'shape' ints: 3 } }"
+    with pytest.raises(UnsupportedError, match="draws other numbers in every run"):
+        Network.load(stored(tmp_path, ADDED, init))
+
+
+def test_statistics_that_an_exporter_left_out_are_missed(tmp_path: Path) -> None:
+    case = row("SpatialBN X s b m v -> Y | is_test=1", X=(1, 3, 2, 2), s=(3,), b=(3,), m=(3,), v=(3,))
+    with pytest.raises(UnsupportedError, match="m and v without a value: Caffe2's mobile_exporter leaves them out"):
+        Network.load(stored(tmp_path, case, zeros("s", 3) + zeros("b", 3) + PLACEHOLDER))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Adam P M V G L I -> P M V", "a training operator"),
+        ("ReluGradient Y G -> X", "a training operator"),
+        ("APMeter P L -> A", "its result depends on more than its inputs"),
+        ("Fancy X -> Y", "not an operator that retorch knows"),
+    ],
+)
+def test_what_no_network_for_evaluation_has_is_refused_by_its_reason(text: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        Network.load(stored(tmp_path, row(text, X=(3,)), ""))
+
+
+AGES = [
+    (row("ResizeNearest X -> Y | order=NHWC width_scale=2.0", X=(1, 2, 3, 4)), "order=NHWC"),
+    (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=(1, 1, 5, 5)), "count_include_pad"),
+    (row("BBoxTransform R X I -> Y | apply_scale=0", R=[[0.0]], X=(1, 4), I=[[1]]), "a pixel larger"),
+    (row("RoIAlign X R -> Y | pooled_h=2 sampling_ratio=0 aligned=1", X=(1, 1, 9, 9), R=(1, 5)), "aligned"),
+    (row("ResizeNearest X -> Y | width_scale=2.0", X=(1, 2, 3, 4)), ""),
+    (row("BBoxTransform R X I -> Y | correct_transform_coords=1", R=[[0.0]], X=(1, 4), I=[[1]]), ""),
+]
+
+
+@pytest.mark.parametrize(("case", "said"), AGES, ids=str)
+def test_where_the_ages_differ_is_said(case: Row, said: str) -> None:
+    notes = versions.different_ages(case.net())
+    assert len(notes) == bool(said)
+    assert all(said in note for note in notes)
+
+
+@pytest.mark.caffe2
+def test_the_ages_do_differ_there(tmp_path: Path) -> None:
+    case = AGES[0][0]
+    files.write(tmp_path, case.net())
+    shapes = set[tuple[int, ...]]()
+    for age in ("1.10.2", "1.0.0"):
+        runtime = Runtime.find(age)
+        if runtime is None:
+            pytest.skip(f"Caffe2 {age} is not installed")
+        with runtime:
+            shapes.add(runtime.run(tmp_path, case.feeds())[0].shape)
+    assert shapes == {(1, 2, 6, 4), (1, 2, 3, 8)}
