@@ -19,12 +19,11 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from google.protobuf import text_format
 
-from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb
+from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
-from retorch.errors import ConversionError, FormatError, MissingFileError, UsageError
+from retorch.errors import ConversionError, FormatError, UsageError
 from retorch.files import atomic, file_set, protobuf
-from retorch.files.artifacts import CAFFE2
 from retorch.files.protobuf import Array
 
 LIMIT = 1 << 31  # bytes: protobuf reads no more, and Caffe2 then runs an empty net without a word
@@ -213,7 +212,7 @@ def read(path: str | Path) -> Caffe2Net:
     ``*init_net.pb`` (``.pbtxt``), ``X.pb`` with ``X_init.pb``; or a predictor container. FormatError for files that are
     broken, UsageError where there is nothing to read. The parameters are views of the mapped file where it is packed.
     """
-    predict_path, init_path = locate(Path(path))
+    predict_path, init_path = pairs.locate(Path(path))
     if predict_path == init_path:
         return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
@@ -337,82 +336,3 @@ def _is_one_zero(blob: fill_decoding.Filled) -> bool:
 
 def _is_placeholder(blob: fill_decoding.Filled) -> bool:
     return (blob.constant or blob.array.size == 1) and not blob.array.any()
-
-
-def locate(path: Path) -> tuple[Path, Path]:
-    """The predict net and the init net that ``path`` names (see ``read``): the same file for a predictor container."""
-    if path.is_dir():
-        return _in_folder(path)
-    if not path.exists():
-        raise MissingFileError(path)
-    if _is_container(path):
-        return path, path
-    for predict, init in _pairs(path):
-        if predict.exists() and init.exists():
-            return predict, init
-    if path.suffix == ".minidb":
-        raise FormatError(f"{path}: not a predictor container")
-    if path.suffix not in CAFFE2:
-        raise UsageError(
-            f"{path}: not a Caffe2 network", hint="name its folder, its predict_net.pb or .pbtxt, or its minidb"
-        )
-    raise UsageError(f"{path}: the other half of the network is missing", hint=f"expected {_pairs(path)[0][1].name}")
-
-
-def _in_folder(folder: Path) -> tuple[Path, Path]:
-    found: dict[Path, Path] = {}  # by init net, as a predict net often lies there in two forms
-    halves: dict[Path, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".pb", *messages.TEXT_FORMS)):
-        named = _named_half(path.stem)
-        for predict, init in _pairs(path) if named else []:
-            if predict.exists() and init.exists():
-                found.setdefault(init, predict)
-            halves.setdefault(predict if predict.exists() else init, init if predict.exists() else predict)
-    found.update({path: path for path in sorted(folder.glob("*.minidb")) if _is_container(path)})
-    if not found:
-        half, other = next(iter(halves.items()), (None, None))
-        if half is not None and other is not None:
-            raise UsageError(f"{folder}: holds {half.name} but not its other half", hint=f"expected {other.name}")
-        raise UsageError(f"{folder}: holds no Caffe2 network", hint="expected init_net.pb and predict_net.pb")
-    if len(found) > 1:
-        names = ", ".join(sorted(predict.name for predict in found.values()))
-        raise UsageError(f"{folder}: holds several networks: {names}", hint="name one of these files")
-    return next((predict, init) for init, predict in found.items())
-
-
-def _is_container(path: Path) -> bool:
-    try:
-        return path.is_file() and container.is_container(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-#: How the two halves of a network are told apart by name: in the predict net's, in the init net's.
-_HALVES = (
-    ("predict_net", "init_net"),
-    ("predict_net", "exec_net"),
-    ("pred_net", "init_net"),
-    ("predict", "init"),
-    ("Predict", "Init"),
-    ("pred", "init"),
-)
-
-
-def _named_half(name: str) -> bool:
-    """Whether the name of a file says that it is one half of a network."""
-    return any(half in name for pair in _HALVES for half in pair)
-
-
-def _pairs(path: Path) -> list[tuple[Path, Path]]:
-    """The pairs of files that ``path`` may be half of: (predict, init), the likeliest first."""
-    name, suffix = path.stem, path.suffix
-    others = [suffix, *(other for other in (".pb", *messages.TEXT_FORMS) if other != suffix)]
-    pairs: list[tuple[Path, Path]] = []
-    for predict, init in _HALVES:
-        if predict in name:
-            pairs += [(path, path.with_name(name.replace(predict, init) + other)) for other in others]
-        elif init in name:
-            pairs += [(path.with_name(name.replace(init, predict) + other), path) for other in others]
-    if name.endswith("_init"):
-        return [*((path.with_name(name.removesuffix("_init") + other), path) for other in others), *pairs]
-    return [*pairs, *((path, path.with_name(f"{name}_init{other}")) for other in others)]

@@ -51,9 +51,9 @@ def check(
 
 def _lacks(path: Path) -> tuple[list[Lack], list[str], int]:
     """What is missing, what later releases understand differently, and how many operators were looked at."""
-    from retorch.caffe2 import files, fill_encoding, versions
+    from retorch.caffe2 import files, fill_encoding, pairs, versions
 
-    predict, init = files.locate(path)
+    predict, init = pairs.locate(path)
     net = files.read(predict)
     kinds = {name: fill_encoding.operator(array.dtype) for name, array in net.params.items()}
     size = 0 if init == predict else init.stat().st_size

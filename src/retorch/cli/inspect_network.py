@@ -52,7 +52,7 @@ def show(path: Path, *, as_json: bool) -> None:
 
 
 def _of_caffe2(path: Path) -> Contents:
-    from retorch.caffe2 import files, messages, versions
+    from retorch.caffe2 import files, messages, pairs, versions
 
     net = files.read(path)
     arrays = net.params
@@ -69,7 +69,7 @@ def _of_caffe2(path: Path) -> Contents:
     ports, problems, notes = _ports(path, net)
     return Contents(
         "Caffe2",
-        tuple(dict.fromkeys(file.name for file in files.locate(path))),
+        tuple(dict.fromkeys(file.name for file in pairs.locate(path))),
         *ports,
         operators,
         sum(array.size for array in arrays.values()),

@@ -25,7 +25,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.caffe2 import files
+from retorch.caffe2 import files, pairs
 from retorch.engines import environments
 from retorch.errors import EngineError, UsageError
 
@@ -206,7 +206,7 @@ class Runtime:
         which may be any that the net makes; None means the declared ones. ``predictor`` goes through
         ``workspace.Predictor``, which knows the declared ones only. EngineError for whatever Caffe2 does not like.
         """
-        predict, init = paths if isinstance(paths, tuple) else files.locate(Path(paths))
+        predict, init = paths if isinstance(paths, tuple) else pairs.locate(Path(paths))
         if not isinstance(inputs, Mapping):
             names = files.read(predict).fed(len(inputs))
             if len(names) != len(inputs):
