@@ -65,24 +65,24 @@ class Preprocessing:
 
 #: The preprocessings with a name.
 PREPROCESSINGS: Mapping[str, Preprocessing] = {
-    "unit": Preprocessing("pixels from 0 to 1: image.load of Torch"),
+    "unit": Preprocessing("pixels from 0 to 1 (image.load of Torch)"),
     "imagenet": Preprocessing(
-        "fb.resnet.torch and its kin (datasets/imagenet.lua)",
+        "for fb.resnet.torch (datasets/imagenet.lua)",
         (0.485, 0.456, 0.406),
         (0.229, 0.224, 0.225),
         size=(224, 224),
         crop=224 / 256,
     ),
     "caffe-bgr": Preprocessing(
-        "VGG by way of Caffe: neural-style, fast-neural-style (preprocess.vgg)",
+        "for Caffe's VGG (neural-style, fast-neural-style)",
         (103.939, 116.779, 123.68),
         bgr=True,
         top=255.0,
     ),
-    "tanh": Preprocessing("pixels from -1 to 1: pix2pix, CycleGAN, DCGAN", (0.5,), (0.5,)),
-    "openface": Preprocessing("OpenFace: an aligned face, pixels from 0 to 1", size=(96, 96)),
-    "enet": Preprocessing("ENet: pixels from 0 to 1"),
-    "waifu2x": Preprocessing("waifu2x: pixels from 0 to 1"),
+    "tanh": Preprocessing("pixels from -1 to 1 (pix2pix, CycleGAN, DCGAN)", (0.5,), (0.5,)),
+    "openface": Preprocessing("for OpenFace (an aligned face, pixels from 0 to 1)", size=(96, 96)),
+    "enet": Preprocessing("for ENet (pixels from 0 to 1)"),
+    "waifu2x": Preprocessing("for waifu2x (pixels from 0 to 1)"),
 }
 
 

@@ -1,0 +1,93 @@
+"""A network from pictures, on pictures of any size: whole where it takes the size, else in tiles or scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retorch.apply.pictures import Pixels, fitted
+from retorch.apply.preprocessing import Preprocessing
+from retorch.apply.tiles import tiled
+from retorch.errors import ConversionError, UsageError
+
+Array = NDArray[Any]
+#: Runs a network on one tensor (1, planes, height, width), given the shape that it will be run with again.
+Runner = Callable[[Array], Array]
+#: A picture of more pixels than this goes through in tiles, where nobody says otherwise.
+WHOLE = 1 << 21
+TILE = 512
+OVERLAP = 64
+
+
+@dataclass
+class PictureNetwork:
+    """A network that takes one picture.
+
+    Attributes:
+        planes: how many planes it reads: 1 or 3.
+        fixed: the only height and width that it takes; None where it takes any.
+        runner: what runs it at a shape; asked once a shape.
+        preprocessing: how it wants its pictures.
+    """
+
+    planes: int
+    fixed: tuple[int, int] | None
+    runner: Callable[[tuple[int, ...]], Runner]
+    preprocessing: Preprocessing
+    _runners: dict[tuple[int, ...], Runner] = field(default_factory=dict[tuple[int, ...], Runner])
+
+    def size_for(self, pixels: Pixels, asked: tuple[int, int] | None) -> tuple[int, int]:
+        """The height and width at which a picture goes in: as asked, as the network must, as trained, or its own."""
+        height, width = asked or self.fixed or self.preprocessing.size or pixels.shape[:2]
+        return int(height), int(width)
+
+    def __call__(
+        self,
+        pixels: Pixels,
+        size: tuple[int, int] | None = None,
+        tile: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Array:
+        """The network's output for a picture.
+
+        Args:
+            pixels: (height, width, planes).
+            size: the height and width to scale it to; by default that of :meth:`size_for`.
+            tile: height and width of tiles; 0 for none; None decides by the picture's size.
+            progress: told how many tiles are done, and of how many.
+        """
+        height, width = self.size_for(pixels, size)
+        crop = 1.0 if size else self.preprocessing.crop
+        x = self.preprocessing.tensor(fitted(pixels, (height, width), crop))
+        if tile is None:
+            tile = TILE if height * width > WHOLE and self.fixed is None else 0
+        if not tile:
+            return self._run(x)
+        if self.fixed is not None:
+            raise UsageError(f"the network takes pictures of {self.fixed[0]}x{self.fixed[1]} only: no tiles")
+        return tiled(self._run, x, (tile, tile), min(OVERLAP, tile // 4), progress)
+
+    def _run(self, x: Array) -> Array:
+        if x.shape not in self._runners:
+            self._runners.clear()
+            self._runners[x.shape] = self.runner(x.shape)
+        return np.asarray(self._runners[x.shape](x))
+
+
+def planes_of(shape: tuple[object, ...] | None) -> int:
+    """How many planes an input (N, C, H, W) or (C, H, W) has.
+
+    Raises:
+        ConversionError: it is no picture.
+    """
+    planes = shape[-3] if shape is not None and len(shape) in (3, 4) else None
+    if planes not in (1, 3):
+        given = "x".join(map(str, shape or ()))
+        raise ConversionError(
+            f"the network takes {given}, which is no picture", hint="--input takes arrays too, as .npz"
+        )
+    return 1 if planes == 1 else 3

@@ -1,0 +1,125 @@
+"""Pictures into a network by one command: pictures, labels, distances and arrays out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import retorch
+from building import torch_object
+from retorch.cli import main
+from retorch.torch7 import LuaTable, TorchObject
+
+RANDOM = np.random.default_rng(0)
+PIXELS = RANDOM.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+DIGITS = str(Path(__file__).parents[2] / "examples" / "digits" / "digits.t7")
+
+
+def swapped_planes() -> TorchObject:
+    """A network that gives the picture with red and blue exchanged: a convolution of 3x3 that looks at its middle."""
+    weight = np.zeros((3, 3, 3, 3), np.float32)
+    for plane in range(3):
+        weight[plane, 2 - plane, 1, 1] = 1
+    sizes = {"nInputPlane": 3, "nOutputPlane": 3, "kW": 3, "kH": 3, "dW": 1, "dH": 1, "padW": 1, "padH": 1}
+    bias = np.zeros(3, np.float32)
+    convolution = torch_object("nn.SpatialConvolution", weight=weight, bias=bias, **sizes)
+    return torch_object("nn.Sequential", modules=[convolution])
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(PIXELS).save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    retorch.write(tmp_path / "net.t7", swapped_planes())
+    return tmp_path / "net.t7"
+
+
+@pytest.mark.parametrize("options", [[], ["--preprocess", "tanh"], ["--tile", "16"], ["--engine", "reference"]])
+def test_a_picture_becomes_a_picture(network: Path, picture: Path, tmp_path: Path, options: list[str]) -> None:
+    assert main(["run", str(network), "--input", str(picture), "-o", str(tmp_path / "y.png"), *options]) == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "y.png")), PIXELS[:, :, ::-1])
+
+
+def test_what_was_written_runs_on_pictures(network: Path, picture: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out.onnx")
+    assert main(["convert", str(network), "-o", out, "--input", "1x3x40x56"]) == 0
+    assert main(["run", out, "--input", str(picture), "-o", str(tmp_path / "y.png")]) == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "y.png")), PIXELS[:, :, ::-1])
+
+
+def test_folders_and_sequences_are_run_whole(network: Path, picture: Path, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for i in (1, 2, 3):
+        Image.fromarray(np.roll(PIXELS, i, axis=1)).save(frames / f"{i:05}.png")
+    assert main(["run", str(network), "--input", str(frames), "-o", f"{tmp_path}/one/"]) == 0
+    pattern = str(frames / "%05d.png")
+    assert main(["run", str(network), "--input", pattern, "-o", str(tmp_path / "two" / "y%d.png")]) == 0
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["00001.png", "00002.png", "00003.png"]
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["y1.png", "y2.png", "y3.png"]
+    last = np.asarray(Image.open(tmp_path / "two" / "y3.png"))
+    assert np.array_equal(last, np.roll(PIXELS, 3, axis=1)[:, :, ::-1])
+
+
+def test_the_likeliest_classes_have_names_and_bars(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join("zero one two three four five six seven eight nine".split()))
+    call = ["run", DIGITS, "--input", str(picture), "--size", "32x32", "--labels", str(names)]
+    assert main(call) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "%" in lines[0]
+    assert main([*call, "--json"]) == 0
+    likely = [label["probability"] for label in json.loads(capsys.readouterr().out)["labels"]]
+    assert likely == sorted(likely, reverse=True)
+
+
+def test_two_pictures_give_their_distance(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["run", DIGITS, "--input", str(picture), "--input", str(picture), "--size", "32x32"]
+    assert main(call) == 0
+    assert capsys.readouterr().out == "squared distance 0.0000\n"
+
+
+def test_an_output_goes_to_an_array(picture: Path, tmp_path: Path) -> None:
+    call = ["run", DIGITS, "--input", str(picture), "--size", "32x32", "-o", str(tmp_path / "y.npy")]
+    assert main(call) == 0
+    assert np.load(tmp_path / "y.npy").shape == (1, 10)
+
+
+def test_the_checkpoint_says_how_its_pictures_are(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mean = LuaTable({1: 0.1, 2: 0.2, 3: 0.3})
+    checkpoint = LuaTable({"model": swapped_planes(), "transform": LuaTable({"mean": mean, "std": 2})})
+    retorch.write(tmp_path / "net.t7", checkpoint)
+    assert main(["run", str(tmp_path / "net.t7"), "--input", str(picture), "-o", str(tmp_path / "y.npy")]) == 0
+    want = (np.moveaxis(PIXELS / 255, -1, 0) - np.reshape([0.1, 0.2, 0.3], (3, 1, 1)))[::-1] / 2
+    assert np.abs(np.load(tmp_path / "y.npy")[0] - want).max() < 1e-6
+    assert "transform in the file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--preprocess", "vgg"], "there are unit, imagenet"),
+        (["--size", "40"], "height and width joined by x"),
+        (["--preprocess", "tanh", "--bgr"], "names what --mean"),
+        (["--mean", "1,2"], "has 2 numbers; the network takes 3 planes"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    network: Path, picture: Path, tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(network), "--input", str(picture), "-o", str(tmp_path / "y.png"), *options]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "y.png").exists()
