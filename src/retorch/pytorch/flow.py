@@ -16,6 +16,7 @@ from retorch.layers.nngraph import GModule
 from retorch.pytorch.operators import said
 from retorch.pytorch.part import Part, State, Written, counted
 from retorch.pytorch.source import call, laid_out, number, parsed
+from retorch.pytorch.statements import tidied
 from retorch.pytorch.trace import Flowing, Scope, flat
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Flow:
 
     def _class(self, name: str) -> Written:
         base = self.base()
+        self.lines = tidied(self.lines)
         init: list[str] = []
         for key, state in self.states.items():
             sizes = ", ".join(map(str, state.array.shape)) or "()"

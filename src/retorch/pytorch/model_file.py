@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from retorch.pytorch import library_source
 from retorch.pytorch.part import Part, Written
-from retorch.pytorch.source import call, laid_out
+from retorch.pytorch.source import WIDTH, call, laid_out
 
 LOAD = '''\
 def load(path=None):
@@ -73,7 +73,7 @@ class _Classes:
             lines += _indented(root.written.init, 8)
         else:
             lines += laid_out(root.expression("super().__init__"), 8)
-        lines += [line for one, other in ties for line in laid_out(f"{_place(one)} = {_place(other)}", 8)]
+        lines += [line for one, other in ties for line in _tie(one, other)]
         if root.written is not None:
             lines += ["", *_forward(root.written, inputs)]
         elif inputs is not None:
@@ -125,6 +125,15 @@ def _forward(written: Written, inputs: list[str] | None) -> list[str]:
 
 def _indented(lines: Iterable[str], by: int) -> list[str]:
     return [" " * by + line for line in lines]
+
+
+def _tie(one: str, other: str) -> list[str]:
+    """Make a state of the model another one of it."""
+    line = f"        {_place(one)} = {_place(other)}"
+    if len(line) <= WIDTH:
+        return [line]
+    module, _, state = other.rpartition(".")
+    return [f'        shared = self.get_submodule("{module}")', f"        {_place(one)} = shared.{state}"]
 
 
 def _place(name: str) -> str:

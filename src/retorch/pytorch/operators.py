@@ -431,7 +431,7 @@ OPERATORS: Mapping[str, Said] = {
     "Not": lambda n: f"~{receiver(n)}",
     "PRelu": lambda n: f"torch.where({n[0]} > 0, {n[0]}, {n[0]} * {n[1]})",
     "Pad": _pad,
-    "Pow": lambda n: f"{receiver(n)} ** {n[1]}",
+    "Pow": lambda n: f"{receiver(n)}.pow({n[1]})",
     "RNN": _cells,
     "ReduceL1": _norm(1),
     "ReduceL2": _norm(2),
