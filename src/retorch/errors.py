@@ -75,6 +75,25 @@ class MissingFieldError(Exception):
     """A field that the layer cannot do without is not in the file."""
 
 
+#: What NumPy and Python say of fields, sizes and indices that do not fit each other.
+MAKES_NO_SENSE = (
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
+
+
+def said(error: Exception) -> str:
+    """Such an error in a line: in its own words, with its kind where they alone say too little."""
+    text = str(error).partition("\n")[0]
+    return text if isinstance(error, (ValueError, IndexError)) and text else f"{type(error).__name__}: {text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One layer that cannot be converted: where it is, what it is, why not."""

@@ -15,6 +15,7 @@ from retorch.caffe2.emit.net import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.net import NeedsShapeError, parse
 from retorch.errors import ConversionError
+from retorch.graph.metadata import checked
 from retorch.graph.shapes import fix_sizes, inferred
 
 #: The sizes of the input of a network whose states are further inputs and outputs.
@@ -64,8 +65,9 @@ def parse_described(
     types: Mapping[str, ir.DataType] | None = None,
 ) -> ir.Model:
     """The net as a model, with what it says of itself; for the rest, as :func:`retorch.caffe2.parse.net.parse`."""
+    said = checked({arg.name: arg.s.decode(errors="replace") for arg in net.predict.arg if arg.name in DESCRIPTION})
     model = parse(net, shapes, types)
-    model.metadata_props.update({arg.name: arg.s.decode() for arg in net.predict.arg if arg.name in DESCRIPTION})
+    model.metadata_props.update(said)
     return model
 
 
@@ -77,7 +79,7 @@ def first_model(net: Caffe2Net) -> ir.Model | None:
         stored = next((arg.s for arg in net.predict.arg if arg.name == "retorch.example_shapes"), None)
         if stored is None:
             return None
-        return parse_described(net, dict(zip(net.inputs, cast("list[list[int]]", json.loads(stored)), strict=True)))
+        return parse_described(net, dict(zip(net.inputs, cast("list[list[int]]", json.loads(stored)), strict=False)))
 
 
 def notes_of(model: ir.Model) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ written from the arrays piece by piece, and read as views of the mapped file. Th
 from __future__ import annotations
 
 import itertools
-import mmap
 import os
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.errors import ConversionError, FormatError, UsageError
 from retorch.files import atomic, file_set, protobuf
 from retorch.files.protobuf import Array
+from retorch.files.regular import content
 
 LIMIT = 1 << 31  # bytes: protobuf reads no more, and Caffe2 then runs an empty net without a word
 _WARN = (
@@ -274,19 +274,15 @@ def read_net(path: Path) -> NetDef:
 
 def _map(path: Path) -> memoryview:
     """The serialised init net: the file itself, mapped, where it is binary."""
-    try:
-        if path.suffix in messages.TEXT_FORMS:
-            # a network without weights has nothing to fill
-            return memoryview(messages.load(NetDef(), path, "a Caffe2 net").SerializeToString())
-        with path.open("rb") as stream:
-            if not path.stat().st_size:
-                raise FormatError(f"{path}: not a Caffe2 net: the file is empty")
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        if mapped[: len(messages.LFS_POINTER)] == messages.LFS_POINTER:
-            messages.parse(NetDef(), bytes(mapped), path, "a Caffe2 net")
-        return memoryview(mapped)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    if path.suffix in messages.TEXT_FORMS:
+        # a network without weights has nothing to fill
+        return memoryview(messages.load(NetDef(), path, "a Caffe2 net").SerializeToString())
+    data = content(path)
+    if not len(data):
+        raise FormatError(f"{path}: not a Caffe2 net: the file is empty")
+    if data[: len(messages.LFS_POINTER)] == messages.LFS_POINTER:
+        messages.parse(NetDef(), bytes(data[:]), path, "a Caffe2 net")
+    return memoryview(data)
 
 
 def data_blobs(predict: NetDef, blobs: Mapping[str, fill_decoding.Filled]) -> tuple[str, ...]:
@@ -335,4 +331,4 @@ def _is_one_zero(blob: fill_decoding.Filled) -> bool:
 
 
 def _is_placeholder(blob: fill_decoding.Filled) -> bool:
-    return (blob.constant or blob.array.size == 1) and not blob.array.any()
+    return (blob.constant or blob.array.size == 1) and not (blob.array.size and blob.array.flat[0])

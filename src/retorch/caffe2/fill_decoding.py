@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from retorch import limits
 from retorch.caffe2 import fill_encoding
 from retorch.caffe2.fill_encoding import ARG_FLOATS, ARG_INTS, ARG_STRINGS, UNPACKED_FLOAT
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
@@ -21,6 +22,7 @@ from retorch.files.protobuf import Array
 _GIVEN = {kind: (dtype, number) for kind, dtype, number in fill_encoding.FILLS}
 # TensorProto.DataType, which ConstantFill's argument dtype names.
 _DATA_TYPES = {1: "<f4", 2: "<i4", 5: "?", 6: "u1", 7: "i1", 8: "<u2", 9: "<i2", 10: "<i8", 12: "<f2", 13: "<f8"}
+MOST_DIMENSIONS = 32
 _FLOAT_TAG = ARG_FLOATS << 3 | protobuf.FIXED32
 _INT_TAG = ARG_INTS << 3 | protobuf.VARINT
 
@@ -171,7 +173,15 @@ def _take(argument: _Argument, item: protobuf.Field, data: memoryview) -> None:
 def _shape(operator: _Operator) -> tuple[int, ...]:
     """The blob's shape; without one it is a scalar, as in Caffe2."""
     argument = operator.arguments.get("shape", _Argument())
-    return tuple(int(size) for part in argument.ints for size in part)
+    return checked_shape([size for part in argument.ints for size in part.tolist()], operator.offset)
+
+
+def checked_shape(sizes: Sequence[int], offset: int) -> tuple[int, ...]:
+    """Sizes as a shape, if one can have them. FormatError where none can."""
+    if len(sizes) > MOST_DIMENSIONS or not all(0 <= size < 1 << 48 for size in sizes):
+        shown = list(sizes) if len(sizes) <= MOST_DIMENSIONS else f"{len(sizes)} dimensions"
+        raise FormatError(f"a blob of shape {shown}", offset=offset)
+    return tuple(sizes)
 
 
 def _output(operator: _Operator) -> str:
@@ -186,7 +196,7 @@ def _given(operator: _Operator) -> Filled:
     values = operator.arguments.get("values", _Argument())
     parts = {ARG_FLOATS: values.floats, ARG_INTS: values.ints, ARG_STRINGS: values.strings}[number]
     flat = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, dtype), *parts])
-    if min(shape, default=0) < 0 or math.prod(shape) != len(flat):
+    if math.prod(shape) != len(flat):
         raise FormatError(f"blob {name} of shape {list(shape)} has {len(flat)} values", offset=operator.offset)
     return Filled(name, flat.astype(dtype, copy=False).reshape(shape), False)
 
@@ -200,10 +210,15 @@ def _given_half(operator: _Operator) -> Filled:
 def _constant(operator: _Operator) -> Filled:
     name, shape = _output(operator), _shape(operator)
     code = int(operator.arguments.get("dtype", _Argument(number=1)).number or 0)
-    if code not in _DATA_TYPES or min(shape, default=0) < 0:
+    if code not in _DATA_TYPES:
         raise FormatError(f"blob {name}: ConstantFill of type {code}, shape {list(shape)}", offset=operator.offset)
+    dtype = np.dtype(_DATA_TYPES[code])
+    if reason := limits.too_large(limits.needed(shape, dtype.itemsize)):
+        raise FormatError(f"blob {name} {reason}", offset=operator.offset)
     value = operator.arguments.get("value", _Argument()).number or 0
-    return Filled(name, np.broadcast_to(np.asarray(value).astype(_DATA_TYPES[code]), shape), True)
+    with np.errstate(all="ignore"):
+        number = np.asarray(value).astype(dtype)
+    return Filled(name, np.broadcast_to(number, shape), True)
 
 
 def _load(operator: _Operator) -> Load:

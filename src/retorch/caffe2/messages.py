@@ -11,7 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from retorch.caffe2.proto.caffe2_pb2 import Argument
-from retorch.errors import FormatError, UsageError
+from retorch.errors import FormatError
+from retorch.files.regular import content
 
 #: How the text begins that Git leaves in the place of a large file.
 LFS_POINTER = b"version https://git-lfs"
@@ -25,7 +26,7 @@ def parse(message: AnyMessage, data: bytes, path: Path, what: str) -> AnyMessage
         raise FormatError(f"{path}: a Git LFS pointer: the file itself was not downloaded", hint="run `git lfs pull`")
     try:
         message.ParseFromString(data)
-    except DecodeError as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not {what}: {error}") from error
     if not _is_text(message):
         raise FormatError(f"{path}: not {what}: a name in it is no UTF-8")
@@ -34,15 +35,12 @@ def parse(message: AnyMessage, data: bytes, path: Path, what: str) -> AnyMessage
 
 def load(message: AnyMessage, path: Path, what: str) -> AnyMessage:
     """Fills ``message`` from a file of either form and returns it; UsageError where it cannot be read."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    data = bytes(content(path)[:])
     if path.suffix not in TEXT_FORMS or data.startswith(LFS_POINTER):
         return parse(message, data, path, what)
     try:
         return text_format.Parse(data.decode(), message)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, ValueError, RecursionError, TypeError, OverflowError) as error:
         raise FormatError(f"{path}: not {what}: {error}") from error
 
 

@@ -8,7 +8,6 @@ chunk for a tensor. Lengths are signed 32-bit numbers; as tensors are cut into c
 from __future__ import annotations
 
 import math
-import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.caffe2.fill_decoding import checked_shape
 from retorch.caffe2.proto.caffe2_pb2 import BlobProto, TensorProto
-from retorch.errors import ConversionError, FormatError, UsageError
+from retorch.errors import ConversionError, FormatError
 from retorch.files import protobuf
 from retorch.files.protobuf import Array
+from retorch.files.regular import content
 
 # Field numbers of caffe2.proto.
 _BLOB_NAME, _BLOB_TYPE, _BLOB_TENSOR, _BLOB_CONTENT = 1, 2, 3, 4
@@ -118,12 +119,7 @@ class Record:
 
 def records(path: Path) -> Iterator[Record]:
     """The records of the file, mapped; FormatError where it is something else."""
-    try:
-        with path.open("rb") as stream:
-            size = path.stat().st_size
-            data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    data = memoryview(content(path))
     at = 0
     while at < len(data):
         if len(data) - at < _LENGTHS.size:
@@ -173,10 +169,14 @@ class _Chunk:
         if not self.parts:
             flat = np.zeros(0, np.float32)
         if self.code == TensorProto.FLOAT16:
+            if flat.dtype == np.uint8 and len(flat) % 2:
+                raise FormatError(f"{len(flat)} bytes for numbers of 2", offset=self.offset)
             return flat.view("<f2") if flat.dtype == np.uint8 else flat.astype(np.uint16).view(np.float16)
         if self.code not in _BY_CODE:
             raise FormatError(f"a tensor of type {self.code}", offset=self.offset)
         dtype = _BY_CODE[self.code]
+        if flat.dtype == np.uint8 and len(flat) % dtype.itemsize:
+            raise FormatError(f"{len(flat)} bytes for numbers of {dtype.itemsize}", offset=self.offset)
         return flat.view(dtype) if flat.dtype == np.uint8 else flat.astype(dtype, copy=False)
 
 
@@ -186,7 +186,7 @@ def _chunk(data: memoryview, tensor: protobuf.Field) -> _Chunk:
         content = data[item.start : item.end]
         match item.number, item.kind:
             case 1, protobuf.VARINT:
-                chunk.shape.append(item.value)
+                chunk.shape.append(protobuf.signed(item.value))
             case 1, protobuf.BYTES:
                 chunk.shape += protobuf.unpack_varints(np.frombuffer(content, np.uint8), item.start).tolist()
             case 2, protobuf.VARINT:
@@ -218,8 +218,9 @@ def _numbers(item: protobuf.Field, content: memoryview) -> NDArray[np.generic]:
 def _joined(name: str, chunks: list[_Chunk]) -> Array:
     """The tensor that the chunks make up, in whatever order they came."""
     first = chunks[0]
-    count = math.prod(first.shape)
+    shape = checked_shape(first.shape, first.offset)
+    count = math.prod(shape)
     parts = [chunk.numbers() for chunk in sorted(chunks, key=lambda chunk: chunk.begin)]
     if sum(map(len, parts)) != count:
         raise FormatError(f"blob {name} of shape {first.shape} has {sum(map(len, parts))} values", offset=first.offset)
-    return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(first.shape)
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(shape)

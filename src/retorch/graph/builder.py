@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch import limits
-from retorch.errors import Problem, Refusal, RetorchError, UnsupportedError
+from retorch.errors import MAKES_NO_SENSE, Problem, Refusal, RetorchError, UnsupportedError, said
 from retorch.graph.memory import Memory
 from retorch.graph.value import Nested, Value, flatten
 from retorch.layers.base.binding import Unknown
 from retorch.layers.base.depth import deeper
-from retorch.layers.base.layer import MAKES_NO_SENSE, Array, Layer, said
+from retorch.layers.base.layer import Array, Layer
 from retorch.layers.base.memory import OVERLAP
 from retorch.layers.base.random_source import DRAWS_AGAIN
 

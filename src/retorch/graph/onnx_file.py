@@ -17,9 +17,12 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from retorch.errors import FormatError, UsageError
-from retorch.files import file_set, protobuf
+from retorch.errors import FormatError, RetorchError, UsageError
+from retorch.files import atomic, file_set, protobuf
 from retorch.files.artifacts import any_external_data, external_data
+from retorch.files.regular import check_regular
+from retorch.graph.metadata import checked
+from retorch.graph.ports import inputs_of, outputs_of
 
 Array: TypeAlias = NDArray[Any]
 
@@ -141,13 +144,56 @@ def _bytes(array: Array) -> memoryview:
 
 
 def load(path: Path) -> ir.Model:
-    """Read a model. FormatError where the file is not one."""
+    """Read a model. FormatError where the file is not one, or its weights are outside of its folder."""
+    check_regular(path)
     try:
         model = ir.load(path)  # pyright: ignore[reportUnknownMemberType] (os.PathLike without its parameter)
+        if not model.graph.outputs:
+            raise FormatError(f"{path}: not an ONNX model: it has no outputs")
+        for tensor in _tensors(model):
+            if isinstance(tensor, ir.ExternalTensor):
+                _check_external(tensor, path)
+            tensor.numpy()
+        _ = inputs_of(model), outputs_of(model)  # of types that NumPy has
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except RetorchError:
+        raise
     except Exception as error:  # whatever protobuf's parser and its caller raise on bytes that are no model
-        raise FormatError(f"{path}: not an ONNX model: {error}") from error
-    if not model.graph.outputs:
-        raise FormatError(f"{path}: not an ONNX model: it has no outputs")
+        raise FormatError(f"{path}: not an ONNX model: {str(error)[:200] or type(error).__name__}") from error
+    try:
+        checked(model.metadata_props)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error.detail}") from error
     return model
+
+
+def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    """Every tensor of a model: weights and attributes, of graphs inside of graphs and of functions too."""
+    graphs: list[Any] = [model.graph, *model.functions.values()]
+    while graphs:
+        graph = graphs.pop()
+        weights: Any = getattr(graph, "initializers", {})
+        yield from (value.const_value for value in weights.values() if value.const_value is not None)
+        for node in graph:
+            for attribute in node.attributes.values():
+                kind, value = attribute.type, attribute.value
+                if kind in {ir.AttributeType.TENSOR, ir.AttributeType.TENSORS}:
+                    yield from [value] if kind == ir.AttributeType.TENSOR else value
+                elif kind in {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}:
+                    graphs.extend([value] if kind == ir.AttributeType.GRAPH else value)
+
+
+def _check_external(tensor: Any, path: Path) -> None:
+    """Refuse weights that are not in a file of the model's own folder, or not whole."""
+    location = str(tensor.location)
+    folder, place = atomic.resolved(path.parent), path.parent / location
+    what = f"{path}: the weights {tensor.name} are said to be in {location!r}"
+    outside = Path(location).is_absolute() or ".." in Path(location).parts or "\0" in location or "\\" in location
+    if outside or not atomic.resolved(place).is_relative_to(folder):
+        raise FormatError(f"{what}, outside of the model's folder")
+    check_regular(place)
+    offset, size = tensor.offset or 0, place.stat().st_size
+    length = tensor.nbytes if tensor.length is None else tensor.length
+    if offset < 0 or length != tensor.nbytes or offset + length > size:
+        raise FormatError(f"{what}, which has {size:,} bytes, and not {length:,} from {offset:,} for {tensor.nbytes:,}")

@@ -9,12 +9,17 @@ from typing import cast
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from retorch.errors import MAKES_NO_SENSE, ConversionError, said
+
 
 def inferred(model: ir.Model) -> ir.Model:
     """The model with the shapes of all its values, which files from elsewhere often lack."""
     if all(value.shape is not None and value.type is not None for node in model.graph for value in node.outputs):
         return model
-    return ShapeInferencePass(check_type=False)(model.clone()).model
+    try:
+        return ShapeInferencePass(check_type=False)(model.clone()).model
+    except MAKES_NO_SENSE as error:
+        raise ConversionError(f"the shapes of its values cannot be worked out: {said(error)}") from error
 
 
 #: The name of the number of samples.
@@ -31,7 +36,10 @@ def fix_sizes(model: ir.Model, *, batch: bool = True) -> ir.Model | None:
         return None
     fixed = model.clone()
     known: dict[str, int] = {}
-    for value, shape in zip(fixed.graph.inputs, cast("list[list[int]]", json.loads(stored)), strict=True):
+    shapes = cast("list[list[int]]", json.loads(stored))
+    if len(shapes) != len(fixed.graph.inputs):
+        return None
+    for value, shape in zip(fixed.graph.inputs, shapes, strict=True):
         if value.shape is None or len(value.shape) != len(shape):
             return None
         pairs = zip(value.shape, shape, strict=True)

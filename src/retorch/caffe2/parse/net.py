@@ -42,7 +42,7 @@ from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
 from retorch.caffe2.parse.inputs import guess
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
-from retorch.errors import Problem, UnsupportedError
+from retorch.errors import MAKES_NO_SENSE, ConversionError, Problem, UnsupportedError, said
 from retorch.graph.nodes import OPSET
 
 __all__ = ["RULES", "NeedsShapeError", "parse"]
@@ -93,7 +93,10 @@ def parse(
     ]
     if unknown:
         raise UnsupportedError(unknown)
-    return _Walk(net, shapes or {}, types or {}).model()
+    try:
+        return _Walk(net, shapes or {}, types or {}).model()
+    except MAKES_NO_SENSE as error:
+        raise ConversionError(f"the net makes no sense: {said(error)}") from error
 
 
 #: Operators that change weights, or that only learning needs.
@@ -204,6 +207,9 @@ class _Walk:
             self._lose(operator, "")
         except NeedsShapeError as error:
             self.waiting.append(error)
+            self._lose(operator, "")
+        except MAKES_NO_SENSE as error:
+            self.problems.append(_problem(index, operator, f"its arguments or inputs make no sense: {said(error)}"))
             self._lose(operator, "")
         for node in self.graph.nodes[start:]:
             node.metadata_props["retorch.path"] = f"op[{index}]"

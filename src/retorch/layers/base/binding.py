@@ -10,10 +10,10 @@ from typing import Any, cast, get_args, get_origin
 
 import numpy as np
 
-from retorch.errors import MissingFieldError, Problem, Refusal, UnsupportedError
+from retorch.errors import MAKES_NO_SENSE, MissingFieldError, Problem, Refusal, UnsupportedError, said
 from retorch.layers.base.bookkeeping import BOOKKEEPING
 from retorch.layers.base.depth import deeper
-from retorch.layers.base.layer import MAKES_NO_SENSE, Array, Layer, Sizes, registered, said
+from retorch.layers.base.layer import Array, Layer, Sizes, registered
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 #: More than any size of a tensor: from here on, doubles skip whole numbers.

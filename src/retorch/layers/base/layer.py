@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, get_origin
 import numpy as np
 
 from retorch import limits
-from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
+from retorch.errors import MAKES_NO_SENSE, Problem, Refusal, UnsupportedError, UsageError, said
 from retorch.layers.base.depth import deeper
 from retorch.layers.base.memory import (
     OVERLAP,
@@ -33,15 +33,6 @@ from retorch.layers.base.memory import (
     tensors,
 )
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
-
-#: What NumPy and Python say of fields, sizes and indices that do not fit each other.
-MAKES_NO_SENSE = (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError)
-
-
-def said(error: Exception) -> str:
-    """Such an error in a line: in its own words, with its kind where they alone say too little."""
-    text = str(error).partition("\n")[0]
-    return text if isinstance(error, (ValueError, IndexError)) and text else f"{type(error).__name__}: {text}"
 
 
 def calls(root: Layer) -> int:
