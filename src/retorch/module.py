@@ -274,7 +274,8 @@ def _likeliest(found: Mapping[str, TorchObject], inside: str, name: str) -> Modu
     wanted = [f"{inside}.{want}" if inside else want for want in _PREFERRED]
     best = next((p for want in wanted for p in found if p == want or p.startswith((want + ".", want + "["))), None)
     if best is None:
-        best = max(found, key=lambda p: _weight(found[p]))
+        left = [_MOST_COUNTED]
+        best = max(found, key=lambda p: _weight(found[p], left))
     others = tuple(p for p in found if p != best)
     return bind(found[best], name=name, at=best, alternatives=others)
 
@@ -289,15 +290,20 @@ def weights(net: Module) -> list[Array]:
     return list(found.values())
 
 
-def _weight(obj: TorchObject) -> int:
+#: Values that are looked at to find the largest of several networks: they may share what is in them.
+_MOST_COUNTED = 500_000
+
+
+def _weight(obj: TorchObject, left: list[int]) -> int:
     """How many modules an object holds: of several networks, the largest is the likeliest."""
     stack: list[object] = [obj]
     seen: set[int] = set()
     count = 0
-    while stack:
+    while stack and left[0] > 0:
         value = stack.pop()
         if id(value) in seen or not isinstance(value, (TorchObject, LuaTable)):
             continue
+        left[0] -= 1
         seen.add(id(value))
         count += isinstance(value, TorchObject)
         stack.extend(value.values())

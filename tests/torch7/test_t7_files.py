@@ -13,7 +13,7 @@ import pytest
 import spelled as t7
 
 from retorch.errors import FormatError, UsageError
-from retorch.torch7 import open_file, read
+from retorch.torch7 import files, open_file, read
 
 RAW = t7.tensor(1, "torch.FloatTensor", [2], [1], 1, t7.storage(2, "torch.FloatStorage", "f", 1, 2))
 
@@ -25,13 +25,20 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_path_is_mapped_not_read(path: Path) -> None:
+def test_a_large_file_is_mapped_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_SMALL", 0)
     value = read(path)
     assert value.tolist() == [1, 2]
     with path.open("r+b") as file:
         file.seek(len(RAW) - 4)
         file.write(np.float32(5).tobytes())
     assert value.tolist() == [1, 5]
+
+
+def test_a_small_file_is_read_and_may_be_cut_short(path: Path) -> None:
+    value = read(path)
+    path.write_bytes(b"")
+    assert value.tolist() == [1, 2]
 
 
 def test_a_path_as_text(path: Path) -> None:

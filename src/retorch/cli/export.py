@@ -42,11 +42,13 @@ def export(
     check_apart(target, file)
     with about(file):
         root = read(file)
-        named = dict(cleaning.tensors(follow(root, at) if at else root))
+        named, renamed = arrays.by_name(cleaning.tensors(follow(root, at) if at else root))
     with about(target):
         arrays.export(named, target, kind)
     if as_json:
         tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in named.items()}
-        print_json({"output": str(target), "tensors": tensors})
+        print_json({"output": str(target), "tensors": tensors, "renamed": list(renamed)})
     else:
+        for note in renamed:
+            console().print(f"[yellow]note:[/yellow] {plain(note)}")
         console().print(f"wrote {plain(str(target))}: {len(named)} tensors, {size(target.stat().st_size)}")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch import limits
 from retorch.errors import UsageError
 from retorch.files.atomic import replacing
+from retorch.files.visible import visible
 
 Array: TypeAlias = NDArray[Any]
 Kind: TypeAlias = Literal["npz", "safetensors", "json", "hdf5"]
@@ -33,14 +37,50 @@ def kind(to: str, output: Path | None) -> Kind:
     return found
 
 
+#: Names that mean something else to a format or to what reads it.
+_RESERVED = frozenset({"file", "allow_pickle", "__metadata__", ".", "..", ""})
+#: Bytes of a name, at most: those of a file's name, less ``.npy`` and a number.
+_LONGEST = 200
+
+
+def by_name(pairs: Iterable[tuple[str, Array]]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Arrays under names that every format bears, each once; and what was renamed."""
+    found: dict[str, Array] = {}
+    renamed: list[str] = []
+    for name, array in pairs:
+        usable = _usable(name)
+        candidate, number = usable, 1
+        while candidate in found:
+            number += 1
+            candidate = f"{usable}_{number}"
+        if candidate != name:
+            renamed.append(f"{name[:_LONGEST]} is called {candidate}")
+        found[candidate] = array
+    return found, tuple(renamed)
+
+
+def _usable(name: str) -> str:
+    usable = visible(name).replace("/", "_").replace("\n", "_")
+    if len(usable.encode()) > _LONGEST:
+        usable = usable.encode()[:_LONGEST].decode(errors="ignore")
+    return f"{usable}_" if usable in _RESERVED else usable
+
+
 def export(arrays: Mapping[str, Array], target: Path, kind: Kind) -> None:
     """Write arrays by name; a file that was there is replaced when all is written.
 
     Raises:
-        UsageError: a format whose package is not installed.
+        UsageError: a format whose package is not installed, a full disk, or arrays that repeat what a small file holds
+            until they are larger than memory.
     """
+    if reason := limits.too_large(sum(array.nbytes for array in arrays.values() if _repeats(array))):
+        raise UsageError(f"{target}: arrays that show the same elements again and again: {reason}")
     with replacing(target) as part:
         _WRITERS[kind](arrays, part)
+
+
+def _repeats(array: Array) -> bool:
+    return any(stride == 0 and size > 1 for stride, size in zip(array.strides, array.shape, strict=True))
 
 
 def _package(module: str, extra: str) -> Any:
@@ -61,9 +101,18 @@ def _safetensors(arrays: Mapping[str, Array], path: Path) -> None:
 
 
 def _hdf5(arrays: Mapping[str, Array], path: Path) -> None:
-    with _package("h5py", "hdf5").File(path, "w") as file:
+    package = _package("h5py", "hdf5")
+    _make_room(path, sum(array.nbytes + 4096 for array in arrays.values()))
+    with package.File(path, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
+
+
+def _make_room(path: Path, size: int) -> None:
+    """Raise OSError where the disk has no room: the HDF5 library does not survive to find out by itself."""
+    if sys.platform == "linux" and size:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _json(arrays: Mapping[str, Array], path: Path) -> None:

@@ -17,7 +17,8 @@ from retorch.layers import registered
 from retorch.layers.base.bookkeeping import BOOKKEEPING
 from retorch.layers.base.networks import is_module
 from retorch.torch7 import LuaFunction, LuaTable, TensorFacts, TorchObject, TorchTensor
-from retorch.torch7.paths import step
+from retorch.torch7.objects import StorageFacts, TorchStorage
+from retorch.torch7.paths import Way, linked
 
 Array: TypeAlias = NDArray[Any]
 Precision: TypeAlias = Literal["", "float", "half"]
@@ -63,20 +64,20 @@ class _Cleaner:
         self.done = Cleaned()
         self.made: dict[int, Any] = {}
         self.arrays: dict[tuple[object, ...], Array] = {}
-        self.pending: list[tuple[Any, Any, str]] = []
+        self.pending: list[tuple[Any, Any, Way]] = []
 
     def run(self, root: Any) -> Cleaned:
-        self.done.root = self.value(root, "")
+        self.done.root = self.value(root, None)
         while self.pending:
             source, target, path = self.pending.pop()
             module = is_module(source)
             for key, item in source.items():
-                where = path + step(key)
+                where = (path, key)
                 buffer = module and key in BOOKKEEPING
                 target[self.value(key, where)] = self.buffer(item) if buffer else self.value(item, where)
         return self.done
 
-    def value(self, value: Any, path: str) -> Any:
+    def value(self, value: Any, path: Way) -> Any:
         """The clean twin of a value; its inside is filled later, so depth and cycles cost nothing."""
         if isinstance(value, np.ndarray):
             return self.array(cast("Array", value))
@@ -90,13 +91,13 @@ class _Cleaner:
             self.pending.append((value, twin, path))
         return self.made[id(value)]
 
-    def name(self, value: TorchObject, path: str) -> str:
+    def name(self, value: TorchObject, path: Way) -> str:
         if not value.typename.startswith("cudnn."):
             return value.typename
         twin = "nn." + value.typename.removeprefix("cudnn.")
         groups = value.get("groups")
         if twin not in registered() or (isinstance(groups, int) and groups > 1):
-            self.done.kept = (*self.done.kept, f"{path.removeprefix('.') or '(root)'} {value.typename}")
+            self.done.kept = (*self.done.kept, f"{linked(path) or '(root)'} {value.typename}")
             return value.typename
         self.done.renamed += 1
         return twin
@@ -108,19 +109,30 @@ class _Cleaner:
             return np.zeros(0, self.dtype(cast("Array", value)))
         if isinstance(value, LuaTable):
             return LuaTable()
-        return None if isinstance(value, (TorchObject, LuaFunction)) else self.value(value, "")
+        return None if isinstance(value, (TorchObject, LuaFunction)) else self.value(value, None)
 
     def array(self, array: Array) -> Array:
         facts = array.facts if isinstance(array, TorchTensor) else None
         self.done.host += isinstance(facts, TensorFacts) and facts.typename.startswith("torch.Cuda")
         place = array.__array_interface__["data"][0]
         key = (type(array), place, array.shape, array.strides, array.dtype.str)
+        if key not in self.arrays and facts is not None and _repeats(array, facts):
+            self.arrays[key] = self.repeating(array, facts)
         if key not in self.arrays:
             plain = array.view(np.ndarray).astype(self.dtype(array), copy=False)
             # a storage is written whole: a copy is all of its own
             shown = plain if plain.flags.c_contiguous and _fills(array) else np.ascontiguousarray(plain)
             self.arrays[key] = shown if isinstance(array, TorchTensor) else array
         return self.arrays[key]
+
+    def repeating(self, array: Array, facts: TensorFacts) -> Array:
+        """A tensor that shows some elements many times: written out, it could be of any size."""
+        storage = cast("TorchStorage", facts.storage)
+        dtype = self.dtype(array)
+        host = facts.typename.replace("torch.Cuda", "torch.").replace("torch.Tensor", "torch.FloatTensor")
+        host = _PRECISIONS[self.precision][1] if dtype != array.dtype else host
+        kept = storage.astype(dtype).view(TorchStorage).named(StorageFacts(host.replace("Tensor", "Storage")))
+        return array.view(TorchTensor).named(facts._replace(typename=host, storage=kept))
 
     def dtype(self, array: Array) -> np.dtype[Any]:
         if array.dtype.kind == "f" and self.precision:
@@ -133,9 +145,13 @@ def _fills(array: Array) -> bool:
     return facts is not None and facts.storage is not None and facts.storage.size == array.size
 
 
+def _repeats(array: Array, facts: TensorFacts) -> bool:
+    return facts.storage is not None and array.nbytes > facts.storage.nbytes
+
+
 def tensors(root: Any) -> Iterator[tuple[str, Array]]:
     """Every tensor and storage-less array in a value with its path, shared ones once."""
-    stack: list[tuple[str, Any]] = [("", root)]
+    stack: list[tuple[Way, Any]] = [(None, root)]
     seen: set[int] = set()
     while stack:
         path, value = stack.pop()
@@ -143,7 +159,7 @@ def tensors(root: Any) -> Iterator[tuple[str, Array]]:
             continue
         if isinstance(value, np.ndarray):
             seen.add(id(cast("Array", value)))
-            yield path.removeprefix(".") or "tensor", cast("Array", value).view(np.ndarray)
+            yield linked(path) or "tensor", cast("Array", value).view(np.ndarray)
         elif isinstance(value, (TorchObject, LuaTable)):
             seen.add(id(value))
-            stack.extend(reversed([(path + step(key), item) for key, item in value.items()]))
+            stack.extend(reversed([((path, key), item) for key, item in value.items()]))

@@ -9,13 +9,15 @@ import io
 import mmap
 import os
 import re
+import tempfile
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
+from retorch import limits
 from retorch.errors import FormatError, MissingFileError, UsageError
 from retorch.torch7.binary import BinaryStream
 from retorch.torch7.reader import Reader
@@ -28,6 +30,7 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
 _HEAD = 4096
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_SMALL = 8 << 20
 _GZIP = b"\x1f\x8b"
 
 
@@ -133,17 +136,17 @@ def load(source: Source, *, writable: bool = False) -> tuple[str, Buffer]:
         name, buffer = text, _fetch(text) if _URL.match(text) else _map(Path(text), access)
     else:
         name, buffer = str(getattr(source, "name", "(file)")), _from_file(source, access)
-    if buffer[:2] == _GZIP:
+    if packed := buffer[:2] == _GZIP:
         buffer = _unpack(buffer)
-    return name, _anonymous(buffer) if writable and isinstance(buffer, bytes) else buffer
+    return name, _anonymous(buffer) if writable and (packed or isinstance(buffer, bytes)) else buffer
 
 
-def _anonymous(data: bytes) -> Buffer:
+def _anonymous(data: Buffer) -> Buffer:
     """The bytes in memory of their own that can be written."""
     if not data:
         return data
     memory = mmap.mmap(-1, len(data))
-    memory[:] = data
+    memory[:] = data[:]
     return memory
 
 
@@ -164,8 +167,9 @@ def _map(path: Path, access: int) -> Buffer:
         )
     try:
         with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                return b""
+            size = os.fstat(file.fileno()).st_size
+            if size <= _SMALL and access == mmap.ACCESS_READ:
+                return file.read()  # a map of a file that is cut short meanwhile would end us
             return mmap.mmap(file.fileno(), 0, access=access)
     except FileNotFoundError:
         raise MissingFileError(path) from None
@@ -175,11 +179,28 @@ def _map(path: Path, access: int) -> Buffer:
         raise FormatError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
-def _unpack(buffer: Buffer) -> bytes:
+def _unpack(buffer: Buffer) -> Buffer:
+    """What a gzip archive holds; its size is found out before room is made for it."""
     try:
-        return gzip.decompress(buffer)
+        size = sum(map(len, _unpacked(buffer)))
+        if reason := limits.too_large(size):
+            raise FormatError(f"unpacked, this file {reason}", offset=0)
+        if size <= _SMALL:
+            return b"".join(_unpacked(buffer))
+        with tempfile.TemporaryFile() as file:
+            file.writelines(_unpacked(buffer))
+            file.flush()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"a damaged gzip archive: {error}", offset=0) from None
+
+
+def _unpacked(buffer: Buffer) -> Iterator[bytes]:
+    with gzip.open(io.BytesIO(buffer)) as stream:
+        total = 0
+        while (chunk := stream.read(1 << 20)) and total <= limits.memory():
+            total += len(chunk)
+            yield chunk
 
 
 def _fetch(url: str) -> bytes:

@@ -42,12 +42,18 @@ STORAGES = class_dtypes("Storage")
 
 
 class _Exact:
-    """A key that must not equal another by value: a boolean (``True == 1`` in Python, not in Lua) or an array."""
+    """A key that equals no other but itself: a boolean (``True == 1`` in Python, not in Lua) or an array."""
 
     __slots__ = ("value",)
 
     def __init__(self, value: Value) -> None:
         self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Exact) and self.value is other.value
 
 
 _TRUE = _Exact(True)
@@ -102,15 +108,12 @@ class LuaTable(MutableMapping[Any, Any]):
             self[key] = value
 
     def _inner(self, key: Any) -> Any:
-        """``key`` as ``_entries`` has it; an array that is no key yet gets a new one."""
+        """``key`` as ``_entries`` has it."""
         if key is True:
             return _TRUE
         if key is False:
             return _FALSE
-        if isinstance(key, np.ndarray):
-            held = (inner for inner in self._entries if type(inner) is _Exact and inner.value is key)
-            return next(held, None) or _Exact(cast(Array, key))
-        return key
+        return _Exact(cast(Array, key)) if isinstance(key, np.ndarray) else key
 
     def __getitem__(self, key: Any) -> Any:
         return self._entries[self._inner(key)]

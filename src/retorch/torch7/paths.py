@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from retorch.errors import UsageError
 from retorch.torch7.objects import LuaTable, TorchObject
 
+#: The keys on the way to a value, innermost first: a chain that costs nothing to make longer.
+Way: TypeAlias = "tuple[Way, Any] | None"
+#: Keys of a path that are shown.
+_SHOWN = 64
 _NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -33,8 +37,22 @@ def step(key: Any) -> str:
 
 
 def join(keys: Iterable[Any]) -> str:
-    """The path of ``keys``, outermost first; empty for the root."""
-    return "".join(map(step, keys)).removeprefix(".")
+    """The path of ``keys``, outermost first; empty for the root. The middle of a long one is left out."""
+    steps = list(keys)
+    left_out = len(steps) - _SHOWN
+    if left_out <= 0:
+        return "".join(map(step, steps)).removeprefix(".")
+    head, tail = steps[: _SHOWN // 2], steps[-_SHOWN // 2 :]
+    return "".join([*map(step, head), f" …{left_out} more… ", *map(step, tail)]).removeprefix(".")
+
+
+def linked(way: Way) -> str:
+    """The path of a value, from the keys on the way to it."""
+    keys: list[Any] = []
+    while way is not None:
+        way, key = way
+        keys.append(key)
+    return join(reversed(keys))
 
 
 def child(path: str, key: str | int) -> str:

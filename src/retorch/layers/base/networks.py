@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import Any
+
 from retorch.layers.base.layer import registered
 from retorch.torch7 import LuaTable, TorchObject
-from retorch.torch7.paths import child
+from retorch.torch7.paths import Way, child
 
 
 def is_module(value: object) -> bool:
@@ -19,7 +22,7 @@ def networks(root: object) -> dict[str, TorchObject]:
     """The outermost networks in a file, by path; criterions left out."""
     found: dict[str, TorchObject] = {}
     seen: set[int] = set()
-    stack: list[tuple[str, object]] = [("", root)]
+    stack: list[tuple[Way, object]] = [(None, root)]
     while stack:
         path, value = stack.pop()
         if id(value) in seen or not isinstance(value, (TorchObject, LuaTable)):
@@ -27,8 +30,18 @@ def networks(root: object) -> dict[str, TorchObject]:
         seen.add(id(value))
         if isinstance(value, TorchObject) and is_module(value):
             if not value.typename.endswith("Criterion"):
-                found[path] = value
+                found[reduce(child, _keys(path), "")] = value
             continue
-        inside = [(child(path, key), item) for key, item in value.items() if isinstance(key, (str, int))]
+        inside: list[tuple[Way, object]] = [
+            ((path, key), item) for key, item in value.items() if isinstance(key, (str, int))
+        ]
         stack.extend(reversed(inside))
     return found
+
+
+def _keys(way: Way) -> list[Any]:
+    keys: list[Any] = []
+    while way is not None:
+        way, key = way
+        keys.append(key)
+    return keys[::-1]
