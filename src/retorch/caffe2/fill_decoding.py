@@ -178,7 +178,7 @@ def _shape(operator: _Operator) -> tuple[int, ...]:
 
 def checked_shape(sizes: Sequence[int], offset: int) -> tuple[int, ...]:
     """Sizes as a shape, if one can have them. FormatError where none can."""
-    if len(sizes) > MOST_DIMENSIONS or not all(0 <= size < 1 << 48 for size in sizes):
+    if len(sizes) > MOST_DIMENSIONS or not all(abs(size) < 1 << 48 for size in sizes):
         shown = list(sizes) if len(sizes) <= MOST_DIMENSIONS else f"{len(sizes)} dimensions"
         raise FormatError(f"a blob of shape {shown}", offset=offset)
     return tuple(sizes)
@@ -196,7 +196,7 @@ def _given(operator: _Operator) -> Filled:
     values = operator.arguments.get("values", _Argument())
     parts = {ARG_FLOATS: values.floats, ARG_INTS: values.ints, ARG_STRINGS: values.strings}[number]
     flat = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, dtype), *parts])
-    if math.prod(shape) != len(flat):
+    if min(shape, default=0) < 0 or math.prod(shape) != len(flat):
         raise FormatError(f"blob {name} of shape {list(shape)} has {len(flat)} values", offset=operator.offset)
     return Filled(name, flat.astype(dtype, copy=False).reshape(shape), False)
 
@@ -210,7 +210,7 @@ def _given_half(operator: _Operator) -> Filled:
 def _constant(operator: _Operator) -> Filled:
     name, shape = _output(operator), _shape(operator)
     code = int(operator.arguments.get("dtype", _Argument(number=1)).number or 0)
-    if code not in _DATA_TYPES:
+    if code not in _DATA_TYPES or min(shape, default=0) < 0:
         raise FormatError(f"blob {name}: ConstantFill of type {code}, shape {list(shape)}", offset=operator.offset)
     dtype = np.dtype(_DATA_TYPES[code])
     if reason := limits.too_large(limits.needed(shape, dtype.itemsize)):

@@ -221,6 +221,6 @@ def _joined(name: str, chunks: list[_Chunk]) -> Array:
     shape = checked_shape(first.shape, first.offset)
     count = math.prod(shape)
     parts = [chunk.numbers() for chunk in sorted(chunks, key=lambda chunk: chunk.begin)]
-    if sum(map(len, parts)) != count:
+    if min(shape, default=0) < 0 or sum(map(len, parts)) != count:
         raise FormatError(f"blob {name} of shape {first.shape} has {sum(map(len, parts))} values", offset=first.offset)
     return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(shape)
