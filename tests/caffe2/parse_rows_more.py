@@ -70,6 +70,7 @@ NUMERIC: list[Row] = [
     row("Tile X T A -> Y", X=(2, 3), T=[3], A=[1], ages=NEW),
     row("LRN X -> Y S | size=3 alpha=0.1 beta=0.5", "Y", "S", X=(2, 6, 3, 3)),
     row("InstanceNorm X s b -> Y M V", "Y", "M", "V", X=(2, 3, 4, 4), s=(3,), b=(3,)),
+    row("AsyncNetBarrier A B -> A B; Relu A -> Y", "Y", "B", A=(3,), B=(2,), ages=NEW),
     row("ZeroGradient X -> ; Relu X -> Y", X=(3,)),
     row("Dropout X -> Y M | ratio=0.0 is_test=0", "Y", X=(3,)),
     row("GivenTensorFill -> Y | dtype=2 shape=3, values=4,5,6", X=(1,), ages=NEW),
@@ -127,6 +128,54 @@ DETECTION: list[Row] = [
     ),
 ]
 
+_SCORES = RANDOM.uniform(0, 1, (7, 4)).astype(np.float32)
+_CORNERS = RANDOM.uniform(0, 20, (7, 4, 2)).astype(np.float32)
+_BOXES = np.concatenate([_CORNERS, _CORNERS + RANDOM.uniform(2, 15, (7, 4, 2)).astype(np.float32)], axis=2)
+_ANCHORS = np.array([[-4, -4, 6, 8], [-9, -3, 9, 5]], np.float32)
+_SIX = ("S", "B", "C", "N", "K", "L")
+PROPOSALS: list[Row] = [
+    row(
+        "GenerateProposals S X I a -> R P | spatial_scale=0.25 min_size=3.0 pre_nms_topN=30 post_nms_topN=9",
+        "R",
+        "P",
+        S=RANDOM.uniform(0, 1, (2, 2, 5, 6)).astype(np.float32),
+        X=(2, 8, 5, 6),
+        a=_ANCHORS,
+        ages=NEW,
+        I=np.array([[20, 24, 1], [18, 20, 1.5]], np.float32),
+    ),
+    row(
+        "GenerateProposals S X I a -> R P | spatial_scale=0.25 min_size=0.0 nms_thresh=0.4 correct_transform_coords=1",
+        "R",
+        "P",
+        S=RANDOM.uniform(0, 1, (1, 2, 5, 6)).astype(np.float32),
+        X=(1, 8, 5, 6),
+        a=_ANCHORS,
+        I=np.array([[20, 24, 1]], np.float32),
+    ),
+    row("BoxWithNMSLimit X Z -> S B C N K L | score_thresh=0.2 nms=0.3", *_SIX, X=_SCORES, Z=_BOXES.reshape(7, 16)),
+    row(
+        "BoxWithNMSLimit X Z -> S B C N K L | score_thresh=0.1 nms=0.5 detections_per_im=5",
+        *_SIX,
+        X=_SCORES,
+        Z=_BOXES.reshape(7, 16),
+    ),
+    row(
+        "BoxWithNMSLimit X Z D -> S B C N K L | score_thresh=0.1 nms=0.5 detections_per_im=4",
+        *_SIX,
+        X=_SCORES,
+        Z=_BOXES.reshape(7, 16),
+        D=np.array([4, 3], np.float32),
+    ),
+    row(
+        "BoxWithNMSLimit X Z -> S B C | score_thresh=0.1 nms=0.5 cls_agnostic_bbox_reg=1 legacy_plus_one=0",
+        *_SIX[:3],
+        X=_SCORES,
+        Z=_BOXES[:, 0].copy(),
+        ages=NEW,
+    ),
+]
+
 STYLIZER: list[Row] = [
     row(
         "BRGNCHWCToPackedInt8BGRAStylizerDeprocess X m -> Y",
@@ -160,4 +209,4 @@ DRAWN: list[Row] = [
     row("MSRAFill -> Y | shape=4,3,2 random_seed=5", X=(1,), ages=NEW),
 ]
 
-MORE: list[Row] = [*LOSSES, *NUMERIC, *PICTURES, *DETECTION, *STYLIZER, *DRAWN]
+MORE: list[Row] = [*LOSSES, *NUMERIC, *PICTURES, *DETECTION, *PROPOSALS, *STYLIZER, *DRAWN]

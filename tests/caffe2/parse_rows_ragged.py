@@ -80,6 +80,20 @@ LENGTH_ROWS: list[Row] = [
     row("ReversePackedSegs X L -> Y", X=(4, 3, 2), L=[2, 0, 4]),
     row("SplitByLengths X L -> A B | axis=1", "A", "B", X=(2, 6), L=[1, 0, 3, 2], ages=NEW),
     row("SplitByLengths X L -> A B | axis=0 use_scaling_lengths=1", "A", "B", X=(6, 2), L=[1, 2], ages=NEW),
+    row(
+        "GatherRangesToDense X R -> A B | lengths=1,2",
+        "A",
+        "B",
+        X=(6,),
+        R=np.array([[[0, 1], [2, 2]], [[4, 1], [5, 0]]], np.int32),
+    ),
+    row("SequenceMask X L -> Y | mode=sequence fill_val=-9.0", X=(4, 5), L=LENGTHS),
+    row("SequenceMask X L -> Y | mode=window radius=1 fill_val=-9.0", X=(4, 5), L=LENGTHS),
+    *(
+        row(f"SequenceMask X -> Y | mode={mode} fill_val=-9.0", X=(4, 5))
+        for mode in ("upper", "lower", "upperdiag", "lowerdiag")
+    ),
+    row("SequenceMask X -> Y | mode=upper axis=2 fill_val=-9.0", X=(2, 3, 5)),
     row("GatherRanges X R -> Y L", "Y", "L", X=(6,), R=np.array([[[0, 1], [2, 2]], [[4, 1], [5, 1]]], np.int32)),
 ]
 

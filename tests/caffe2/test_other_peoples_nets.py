@@ -168,7 +168,7 @@ def test_random_weights_are_nobodys(tmp_path: Path) -> None:
 
 def test_statistics_that_an_exporter_left_out_are_missed(tmp_path: Path) -> None:
     case = row("SpatialBN X s b m v -> Y | is_test=1", X=(1, 3, 2, 2), s=(3,), b=(3,), m=(3,), v=(3,))
-    with pytest.raises(UnsupportedError, match="m and v without a value: Caffe2's mobile_exporter leaves them out"):
+    with pytest.raises(UnsupportedError, match="m and v have no value: Caffe2's mobile_exporter left it out"):
         Network.load(stored(tmp_path, case, zeros("s", 3) + zeros("b", 3) + PLACEHOLDER))
 
 

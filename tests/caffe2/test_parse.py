@@ -63,7 +63,7 @@ def test_every_rule_has_a_row() -> None:
         "AveragePool2D", "AveragePool3D", "CopyCPUToGPU", "CopyGPUToCPU", "CopyCPUToIDEEP", "CopyIDEEPToCPU",
         "CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName", "DepthSplit",
         "GivenTensorDoubleFill", "GivenTensorBoolFill", "GivenTensorFp16Fill", "GivenTensorByteStringToUInt8Fill",
-        "C10LayerNorm_DontUseThisOpYet", "RecurrentNetwork", "LC2D",
+        "C10LayerNorm_DontUseThisOpYet", "RecurrentNetwork", "LC2D", "GenerateProposalsCPP",
     }  # fmt: skip
     assert set(RULES) - used == same
 

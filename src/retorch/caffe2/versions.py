@@ -68,7 +68,9 @@ def _ages(op: OperatorDef) -> Iterator[str]:
     args = {arg.name: arg for arg in op.arg}
     if op.type == "ResizeNearest" and "order" in args and args["order"].s == b"NHWC":
         yield "the Caffe2 of torch 1.0 passes over order=NHWC and takes the picture for NCHW"
-    if op.type == "BBoxTransform" and not ("correct_transform_coords" in args and args["correct_transform_coords"].i):
+    if op.type in ("BBoxTransform", "GenerateProposals", "GenerateProposalsCPP") and not (
+        "correct_transform_coords" in args and args["correct_transform_coords"].i
+    ):
         yield "without correct_transform_coords=1 the Caffe2 of torch 1.0 gives boxes that are a pixel larger"
     if op.type == "AveragePool" and "count_include_pad" in args and args["count_include_pad"].i:
         yield "the Caffe2 of torch 1.0 passes over count_include_pad=1"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from retorch.caffe2.device import TO_CPU, TO_IDEEP
-from retorch.caffe2.parse.call import Call, Rule
+from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import RefusalError, axis_of, count, dims, rank
 
 
@@ -141,6 +141,11 @@ def identity(call: Call) -> ir.Value:
     return call.x
 
 
+def each(call: Call) -> Results:
+    """All inputs as they are."""
+    return call.inputs
+
+
 def softmax(call: Call) -> ir.Value:
     """exp(x) over its sum, on the matrix that x is when all dimensions from ``axis`` on are one."""
     g, x, total = call.graph, call.x, rank(call.x)
@@ -197,4 +202,5 @@ RULES: Mapping[str, Rule] = {
     "Softmax": softmax,
     "Glu": glu,
     "Softplus": softplus,
+    "AsyncNetBarrier": each,
 }

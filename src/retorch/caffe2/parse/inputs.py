@@ -30,7 +30,8 @@ _CHOICES = frozenset({("Where", 0), ("BooleanMask", 1)})
 _MIXED = """
 Lengths SparseLengths SortedSegment UnsortedSegment SparseSortedSegment SparseUnsortedSegment SegmentIds SegmentOneHot
 BatchOneHot BatchBucket Bucketize PackSegments UnpackSegments AddPadding RemovePadding GatherPadding ReversePackedSegs
-SplitByLengths GatherRanges SparseToDense BatchSparseToDense BatchDenseToSparse Find Unique IsMemberOf BooleanUnmask
+SplitByLengths GatherRanges SequenceMask AsyncNetBarrier
+SparseToDense BatchSparseToDense BatchDenseToSparse Find Unique IsMemberOf BooleanUnmask
 RemoveDataBlocks Bitwise SoftmaxWithLoss SpatialSoftmaxWithLoss LabelCrossEntropy Accuracy MarginRanking
 CosineEmbedding Sinusoid SquareRootDivide Conditional WeightScale Fused Rowwise8 Packed GaussianFill UniformFill
 ReduceBack ReduceFront SumElementsInt SumReduceLike RecurrentNetwork GRUUnit LSTMUnit DiagonalFill Int8 NanCheck

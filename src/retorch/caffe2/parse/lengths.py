@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import RefusalError, constant_of, dims, dtype, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, constant_of, dims, dtype, rank
 from retorch.caffe2.parse.segments import (
     INT64,
     arange,
@@ -279,6 +279,46 @@ def gather_ranges(call: Call) -> Results:
     return (g.op("Gather", call.x, picked, axis=0), g.cast(each, INT32))
 
 
+def gather_ranges_to_dense(call: Call) -> Results:
+    """Runs of a vector as matrices, one for each of ``lengths``; a run of another length is zeros."""
+    g, ranges = call.graph, integers(call, 1)
+    if len(call.inputs) > 2 or len(call.ints("lengths")) != call.outputs:
+        raise RefusalError("GatherRangesToDense with keys, or with other lengths than outputs")
+    parts: list[ir.Value] = []
+    padded = g.op("Concat", call.x, g.constant(np.zeros(1, dtype(call.x).numpy())), axis=0)
+    for at, length in enumerate(call.ints("lengths")):
+        begin = g.reshape(g.slice(g.slice(ranges, 1, at, at + 1), 2, 0, 1), (-1, 1))
+        given = g.reshape(g.slice(g.slice(ranges, 1, at, at + 1), 2, 1, 2), (-1, 1))
+        places = g.op("Add", begin, g.constant(np.arange(min(length, 1 << 24) if length > 0 else 0)))
+        real = g.op("Equal", given, int64(g, length))
+        parts.append(g.op("Gather", padded, g.op("Where", real, places, rows_of(g, call.x)), axis=0))
+    return parts
+
+
+def sequence_mask(call: Call) -> ir.Value:
+    """The matrix that x is at ``axis`` with ``fill_val`` behind lengths, or above or below a diagonal (``mode``)."""
+    g, x, mode = call.graph, call.x, call.string("mode", "")
+    if call.has("batch") or call.has("repeat_from_axis"):
+        raise RefusalError("batch or repeat_from_axis")
+    axis = axis_of(x, call.int("axis", 1))
+    matrix = g.op("Flatten", x, axis=axis)
+    across = g.unsqueeze(arange(g, g.reshape(g.shape_of(matrix, 1, 2), ())), 0)
+    down = g.unsqueeze(arange(g, rows_of(g, matrix)), 1)
+    match mode:
+        case "sequence":
+            hidden = g.op("GreaterOrEqual", across, g.reshape(integers(call, 1), (-1, 1)))
+        case "window":
+            away = g.op("Abs", g.op("Sub", across, g.reshape(integers(call, 1), (-1, 1))))
+            hidden = g.op("Greater", away, int64(g, call.int("radius", 10)))
+        case "upper" | "upperdiag" | "lower" | "lowerdiag":
+            kind = {"upper": "Greater", "upperdiag": "GreaterOrEqual", "lower": "Less", "lowerdiag": "LessOrEqual"}
+            hidden = g.op(kind[mode], across, down)
+        case _:
+            raise RefusalError(f"mode {mode}")
+    fill = g.scalar(call.float("fill_val", -math.inf), x)
+    return g.reshape_like(g.op("Where", hidden, fill, matrix), x)
+
+
 RULES: Mapping[str, Rule] = {
     "LengthsToSegmentIds": lengths_to_segment_ids,
     "LengthsToRanges": lengths_to_ranges,
@@ -297,4 +337,6 @@ RULES: Mapping[str, Rule] = {
     "ReversePackedSegs": reverse_packed_segments,
     "SplitByLengths": split_by_lengths,
     "GatherRanges": gather_ranges,
+    "GatherRangesToDense": gather_ranges_to_dense,
+    "SequenceMask": sequence_mask,
 }

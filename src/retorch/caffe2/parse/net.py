@@ -28,6 +28,7 @@ from retorch.caffe2.parse import (
     normalization,
     numeric,
     pooling,
+    proposals,
     random_fill,
     recurrent,
     recurrent_network,
@@ -62,6 +63,7 @@ RULES: Mapping[str, Rule] = {
     **normalization.RULES,
     **numeric.RULES,
     **pooling.RULES,
+    **proposals.RULES,
     **random_fill.RULES,
     **recurrent.RULES,
     **recurrent_network.RULES,
@@ -186,7 +188,7 @@ class _Walk:
             return  # it leaves nothing behind: a gradient stopped, a check
         unset = self._unset(operator)
         if unset:
-            reason = f"{unset} without a value: Caffe2's mobile_exporter leaves them out of the init net"
+            reason = f"{unset}: Caffe2's mobile_exporter left it out of the init net"
             self.problems.append(_problem(index, operator, reason))
             self._lose(operator, "")
             return
@@ -219,7 +221,8 @@ class _Walk:
         """The mean and variance of a batch normalisation that nothing fills, though its scale is there."""
         if operator.type != "SpatialBN" or len(operator.input) < 5 or operator.input[1] not in self.net.params:
             return ""
-        return " and ".join(name for name in operator.input[3:5] if name in self.net.inputs)
+        names = [name for name in operator.input[3:5] if name in self.net.inputs]
+        return f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'} no value" if names else ""
 
     def _lose(self, operator: OperatorDef, reason: str) -> None:
         """What reads these blobs cannot be said either; an empty reason has been told already."""
