@@ -30,8 +30,13 @@ def resize(op: Op) -> Result:
     cubic = op.float("cubic_coeff_a", -0.75)
     _refuse_rare(op)
     axes, scales = _scales(op, x)
+    times = (
+        _whole_scales(x, scales) if mode == "nearest" and (coordinates, rounding) == ("asymmetric", "floor") else None
+    )
+    if times is not None:
+        return op.make("ResizeNearest", [x], op.out_dims(), height_scale=times[0], width_scale=times[1])
     if mode == "linear" and coordinates == "align_corners" and x.rank == 4 and set(axes) <= {2, 3}:
-        return _bilinear(op, x)
+        return _bilinear(op, x, scales)
     places = {axis: _places(size(x.dims[axis]), size(op.out_dims()[axis]), scales[axis], coordinates) for axis in axes}
     if mode == "nearest":
         return _nearest(op, x, {axis: _ROUNDING[rounding](at) for axis, at in places.items()})
@@ -39,6 +44,19 @@ def resize(op: Op) -> Result:
         length = size(x.dims[axis])
         x = along(op, x, axis, _linear(at, length) if mode == "linear" else _cubic(at, length, cubic))
     return x
+
+
+def _whole_scales(x: Blob, scales: Mapping[int, float]) -> tuple[int, int] | None:
+    """How often each pixel of an image is repeated, where its size is not known; None for anything else."""
+    whole = all(scale == int(scale) for scale in scales.values())
+    if (
+        x.rank != 4
+        or not whole
+        or not set(scales) <= {2, 3}
+        or not any(isinstance(x.dims[axis], str) for axis in scales)
+    ):
+        return None
+    return int(scales.get(2, 1)), int(scales.get(3, 1))
 
 
 def _refuse_rare(op: Op) -> None:
@@ -104,10 +122,11 @@ def _repetition(at: NDArray[np.int32], length: int) -> int:
     return times if times and np.array_equal(at, np.repeat(np.arange(length), times)) else 0
 
 
-def _bilinear(op: Op, x: Blob) -> Blob:
+def _bilinear(op: Op, x: Blob, scales: Mapping[int, float]) -> Blob:
     """UpsampleBilinear aligns corners; half an element more keeps its truncation off the size below."""
     height, width = op.out_dims()[2:]
-    tall, wide = (size(height) + 0.5) / size(x.dims[2]), (size(width) + 0.5) / size(x.dims[3])
+    times = _whole_scales(x, {axis: scales.get(axis, 1.0) for axis in (2, 3)})
+    tall, wide = times or ((size(height) + 0.5) / size(x.dims[2]), (size(width) + 0.5) / size(x.dims[3]))
     return op.make("UpsampleBilinear", [x], (*x.dims[:2], height, width), height_scale=tall, width_scale=wide)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retorch.caffe2.emit.indexing import gather_axis
 from retorch.caffe2.emit.op import Blob, Op, RefusalError, Result, Rule, size
@@ -145,7 +146,8 @@ def pad(op: Op) -> Result:
         raise RefusalError("padding of integers")
     ends = {normal(axis, x.rank): (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
     ends = {axis: both for axis, both in ends.items() if any(both)}
-    if mode == "reflect" and any(max(both) >= size(x.dims[axis]) for axis, both in ends.items() if max(both) > 0):
+    known = [(x.dims[axis], max(both)) for axis, both in ends.items() if max(both) > 0]
+    if mode == "reflect" and any(isinstance(dim, int) and most >= dim for dim, most in known):
         raise RefusalError("a reflection of more than there is")  # Caffe2 would read beyond the image
     if mode == "wrap":
         for axis, (before, after) in ends.items():
@@ -173,14 +175,26 @@ def _wrap(op: Op, x: Blob, axis: int, before: int, after: int) -> Blob:
 def depth_to_space(op: Op) -> Result:
     x, block = op.blob(0), op.int("blocksize", 1)
     batch, channels, height, width = x.dims
-    rest = size(channels) // block**2
-    if op.string("mode", "DCR") == "DCR":
+    rest, columns_first = size(channels) // block**2, op.string("mode", "DCR") == "DCR"
+    if isinstance(height, str) or isinstance(width, str):
+        places = _places(rest, block, columns_first=columns_first)
+        args = {"kernels": [block] * 2, "strides": [block] * 2, "pads": [0] * 4}
+        return op.make("ConvTranspose", [x, op.param(places, "places")], op.out_dims(), **args)
+    if columns_first:
         apart = reshape(op, x, (batch, block, block, rest, height, width))
         moved = transpose(op, apart, [0, 3, 4, 1, 5, 2])
     else:
         apart = reshape(op, x, (batch, rest, block, block, height, width))
         moved = transpose(op, apart, [0, 1, 4, 2, 5, 3])
     return reshape(op, moved, (batch, rest, size(height) * block, size(width) * block))
+
+
+def _places(planes: int, block: int, *, columns_first: bool) -> NDArray[np.float32]:
+    """Where each channel goes, as the kernels of a transposed convolution: for images of any size."""
+    identity = np.eye(planes * block**2, dtype=np.float32)
+    if columns_first:
+        return identity.reshape(-1, block, block, planes).transpose(0, 3, 1, 2).copy()
+    return identity.reshape(-1, planes, block, block)
 
 
 def space_to_depth(op: Op) -> Result:
