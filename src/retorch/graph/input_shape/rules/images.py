@@ -22,12 +22,12 @@ from retorch.layers.normalization.batch import (
     VolumetricBatchNormalization,
 )
 from retorch.layers.normalization.local import Local, SpatialContrastiveNormalization, SpatialNormalization
-from retorch.layers.padding import SpatialPadded
+from retorch.layers.padding import ShaveImage, SpatialPadded
 from retorch.layers.pooling.adaptive import AdaptivePooling
 from retorch.layers.pooling.temporal import TemporalMaxPooling
 from retorch.layers.pooling.window import Pooling
 from retorch.layers.projects.style_transfer import GenNoise, NoiseFill
-from retorch.layers.upsampling import SpatialUpSamplingNearest
+from retorch.layers.upsampling import PixelShuffle, SpatialUpSamplingBilinear, SpatialUpSamplingNearest
 
 #: No image is larger.
 MOST = 4096
@@ -295,3 +295,32 @@ def noise_fill(facts: Facts, layer: NoiseFill, x: Term, y: Term) -> bool:
     made = Size()
     facts.shape(y, [batch, made, height, width])
     return facts.total(made, [planes, Size(more)], named(layer))
+
+
+@rule(ShaveImage)
+def shaved(facts: Facts, layer: ShaveImage, x: Term, y: Term) -> bool:
+    """Smaller by as many rows and columns at each side."""
+    return _spatial(facts, x, y, [_larger(-2 * layer.size)] * 2)
+
+
+@rule(SpatialUpSamplingBilinear)
+def bilinear(facts: Facts, layer: SpatialUpSamplingBilinear, x: Term, y: Term) -> bool:
+    """Larger by a factor, or of a size that the layer says."""
+    if layer.scale_factor is not None:
+        return _spatial(facts, x, y, [_times(layer.scale_factor)] * 2)
+    found = all_but(facts, x, y, -2, -1)
+    return found is not None
+
+
+@rule(PixelShuffle)
+def shuffled(facts: Facts, layer: PixelShuffle, x: Term, y: Term) -> bool:
+    """Larger by a factor, in fewer planes."""
+    factor = layer.upscaleFactor
+    found = all_but(facts, x, y, -3, -2, -1)
+    if found is None:
+        return False
+    for given, made in ((found[0][-3], found[1][-3]), (found[1][-3], found[0][-3])):
+        if given.value is not None:
+            up = made is found[0][-3]
+            facts.fix(made, given.value * factor**2 if up else given.value // factor**2)
+    return _spatial(facts, x, y, [_times(factor)] * 2, -3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from retorch.graph.input_shape.rules.probe import as_it_was, keeps_sizes
 from retorch.graph.input_shape.terms import Facts, Size, Term
 from retorch.layers.base.layer import Layer
 
@@ -44,8 +45,9 @@ def assumption(*classes: type[Layer], sure: int = GUESS) -> Callable[[Rule], Rul
 
 
 def rule_of(layer: Layer) -> Rule | None:
-    """The rule for a layer."""
-    return next((_rules[cls] for cls in type(layer).__mro__ if cls in _rules), None)
+    """The rule for a layer; for one without, what a trial shows."""
+    found = next((_rules[cls] for cls in type(layer).__mro__ if cls in _rules), None)
+    return as_it_was if found is None and keeps_sizes(layer) else found
 
 
 def assumption_of(layer: Layer) -> tuple[int, Rule] | None:

@@ -6,6 +6,8 @@ from retorch.graph.input_shape.rules.registry import USUAL, assumption, named, r
 from retorch.graph.input_shape.terms import Facts, Size, Term
 from retorch.layers.base.layer import Layer
 from retorch.layers.container import Concat, DepthConcat
+from retorch.layers.projects.memory_networks import MaskSoftMax
+from retorch.layers.projects.opennmt import JoinReplicateTable
 from retorch.layers.projects.vision import ScaleTable
 from retorch.layers.shape.view import axis_of
 from retorch.layers.table.arithmetic import Accumulating, JoinTable, MixtureTable, SplitTable
@@ -154,4 +156,33 @@ def two(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
     if not table.open or (table.each is not None and table.items == []):
         return False
     facts.entries(x, max(2, len(table.items)), exactly=True)
+    return True
+
+
+@rule(JoinReplicateTable)
+def join_repeated(facts: Facts, layer: JoinReplicateTable, x: Term, y: Term) -> bool:
+    """As a join, of tensors that have one entry where others have several."""
+    items = facts.entries(x, 2).items
+    rank = next((t.rank for t in (*items, y) if t.rank is not None), None)
+    if rank is None:
+        return False
+    made, parts = facts.rank(y, rank), [facts.rank(item, rank) for item in items]
+    batch = layer.nInputDims is not None and rank == layer.nInputDims + 1
+    along, join = (d - 1 + batch if d > 0 else rank + d for d in (layer.dimensionReplicate, layer.dimensionJoin))
+    for part in parts:
+        for i, (size, whole) in enumerate(zip(part, made, strict=True)):
+            if i not in (along, join):
+                facts.equal(size, whole)
+    facts.equal(parts[-1][along], made[along])
+    return facts.total(made[join], [part[join] for part in parts], named(layer))
+
+
+@rule(MaskSoftMax)
+def masked(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
+    """{x, mask} of one shape"""
+    values, mask = facts.entries(x, 2, exactly=True).items
+    facts.same(values, y)
+    if y.sizes is None:
+        return False
+    facts.shape(mask, y.sizes)
     return True
