@@ -99,6 +99,8 @@ def _show_file(screen: Console, document: Document) -> None:
 
 
 def _show_network(screen: Console, net: Module, document: Document) -> None:
+    from retorch.apply.vocabulary import Vocabulary
+    from retorch.graph.input_shape import first_guess
     from retorch.module import weights
 
     screen.print(_tree(net))
@@ -109,6 +111,12 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
     screen.print(f"{sum(classes.values())} modules, {count:,} parameters")
     rest = max(document.size - held, 0)
     screen.print(f"weights {size(held)}, the rest of the file {size(rest)} (gradients, buffers, other values)")
+    likely = None if net.problems else first_guess(net.layer, net.options)
+    if likely is not None:
+        screen.print(f"likely input {plain(likely)}")
+    vocabulary = Vocabulary.from_checkpoint(document.root)
+    if vocabulary is not None:
+        screen.print(f"vocabulary of {len(vocabulary)} tokens")
     for note in net.notes:
         screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     if net.problems:
@@ -159,6 +167,8 @@ def _short(value: object) -> str:
 
 
 def _network_json(net: Module) -> dict[str, Any]:
+    from retorch.graph.input_shape import first_guess
+
     layers = [
         {
             "path": layer.path,
@@ -169,4 +179,5 @@ def _network_json(net: Module) -> dict[str, Any]:
         for layer in net.layers()
     ]
     problems = [{"path": p.path, "class": p.typename, "reason": p.reason} for p in net.problems]
-    return {"at": net.at, "layers": layers, "notes": list(net.notes), "problems": problems}
+    likely = None if net.problems else first_guess(net.layer, net.options)
+    return {"at": net.at, "input": likely, "layers": layers, "notes": list(net.notes), "problems": problems}

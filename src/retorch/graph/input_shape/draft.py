@@ -143,7 +143,11 @@ class _Filling:
                 self.facts.rank(term, 2)
             return [term]
         if term.table.open:
-            count = max(len(term.table.items), min(max(STEPS, term.table.count.low), term.table.count.high))
+            table = term.table
+            count = max(len(table.items), min(max(STEPS, table.count.low), table.count.high))
+            if table.items and table.each is None:
+                # entries that were asked for by number
+                count = len(table.items)
             if count > len(term.table.items):
                 self._guess(count)
             self.facts.entries(term, count, exactly=True)

@@ -67,6 +67,10 @@ def _entries(value: object) -> list[object]:
     return cast("list[object]", value.sequence()) if isinstance(value, LuaTable) else []
 
 
+#: What a person wants to see of a language model.
+_SIZES = ("model_type", "vocab_size", "wordvec_dim", "rnn_size", "num_layers")
+
+
 @layer("nn.LanguageModel", kind="languagemodel")
 class LanguageModel(Folding):
     """torch-rnn's network: indices (N, T) to scores (N, T, V); the linear layer takes all N·T steps as one batch"""
@@ -93,6 +97,9 @@ class LanguageModel(Folding):
         if x.rank != 2:
             raise Refusal(f"takes indices of two dimensions, not {x.rank}")
         return self.record(op, x, lambda v: [-1, v.shape[1]])
+
+    def settings(self) -> dict[str, object]:
+        return {name: value for name in _SIZES if isinstance(value := self.raw.get(name), (int, str))}
 
     def index_limit(self) -> int | None:
         return self.chain[0].index_limit() if self.chain else None

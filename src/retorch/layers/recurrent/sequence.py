@@ -237,6 +237,12 @@ class TorchRnnSequence(Sequence):
 
     remember_states: bool = False
 
+    def settings(self) -> dict[str, object]:
+        cell: Cell | None = getattr(self, "cell", None)
+        if cell is None or cell.inputs is None:
+            return super().settings()
+        return {"input": cell.inputs.shape[1], "hidden": cell.output, **super().settings()}
+
     def check(self, bind: Binder) -> None:
         """What a person should know."""
         if self.remember_states:
@@ -258,11 +264,20 @@ class VanillaRNN(TorchRnnSequence):
         self.make("TANH", "")
 
 
+_OF_STEPS = frozenset({"outputSize", "outputsize", "hiddensize"})
+
+
 class TwoMeanings(TorchRnnSequence):
     """A name that both packages use: rnn for a single step around an inner module, torch-rnn for a whole sequence."""
 
     modules: list[Layer] | None = None
     recurrentModule: Layer | None = None
+
+    def settings(self) -> dict[str, object]:
+        shown = super().settings()
+        # fields of the package rnn's class, which torch-rnn's has not
+        whole = getattr(self, "whole", False)
+        return {name: value for name, value in shown.items() if not whole or name not in _OF_STEPS}
 
     def choose(self, kind: str, gates: str, bind: Binder) -> None:
         """Tell by the fields which one it is."""

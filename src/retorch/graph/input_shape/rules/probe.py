@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retorch.errors import Refusal, RetorchError
 from retorch.graph.input_shape.terms import Facts, Term
@@ -35,7 +37,7 @@ def _runs(layer: Layer, shape: tuple[int, ...]) -> bool | None:
             y: object = layer.forward(np.ones(shape, np.float32))
     except (Refusal, RetorchError, ValueError, IndexError, TypeError):
         return None
-    return np.shape(y) == shape if isinstance(y, np.ndarray) else False
+    return isinstance(y, np.ndarray) and cast("NDArray[Any]", y).shape == shape
 
 
 def as_it_was(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
