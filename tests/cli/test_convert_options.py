@@ -133,7 +133,7 @@ def test_the_real_caffe2_agrees(options: list[str], caffe2: Runtime, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--to", "tensorflow"], "--to tensorflow: there are caffe2, onnx and predictor"),
+        (["--to", "tensorflow"], "--to tensorflow: there are caffe2, onnx, pytorch and predictor"),
         (["--init", "lmdb"], "--init lmdb: there are pb and minidb"),
         (["--caffe2", "2.0"], "--caffe2 2.0: there are 1.0 and 1.10"),
         (["--to", "onnx", "--nnpack"], "an ONNX file takes none of the options"),

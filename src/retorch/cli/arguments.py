@@ -2,18 +2,75 @@
 
 from __future__ import annotations
 
+import atexit
+import io
 import json
 import re
+import shutil
+import sys
+import tempfile
 import zipfile
 import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
 
 from retorch.errors import MissingFileError, UsageError
+from retorch.files.formats import named
 
 if TYPE_CHECKING:
     from retorch.graph.lowering import Example
     from retorch.module import Module
+
+
+def local(text: str) -> Path:
+    """What a command is given, as a file here: ``-`` is standard input, and an address is fetched.
+
+    Raises:
+        FormatError: what cannot be fetched.
+    """
+    address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text)
+    if text != "-" and not address:
+        return Path(text)
+    from retorch.torch7.files import fetch
+
+    folder = tempfile.mkdtemp(prefix="retorch-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    name = "standard input" if text == "-" else text.rstrip("/").rpartition("/")[2].partition("?")[0]
+    file = Path(folder) / (name or "file")
+    file.write_bytes(sys.stdin.buffer.read() if text == "-" else fetch(text))
+    return file
+
+
+Source = Annotated[
+    Path,
+    typer.Argument(parser=local, metavar="FILE", help="A Torch7 file, or a network for Caffe2 or ONNX; - reads it."),
+]
+
+
+@contextmanager
+def printed_file(to: str) -> Generator[str]:
+    """A file that is printed at the end: for ``-o -``.
+
+    Raises:
+        UsageError: a format of several files.
+    """
+    row = named(to or "onnx")
+    if not row.streams:
+        raise UsageError(f"-o -: {row.title} are several files", hint="--to onnx is one")
+    with tempfile.TemporaryDirectory(prefix="retorch-") as folder:
+        file = Path(folder) / row.file
+        try:
+            yield str(file)
+        finally:
+            if file.is_file():
+                with file.open("rb") as stream:
+                    shutil.copyfileobj(stream, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
+
 
 # kinds of dtype: floats, whole numbers, booleans
 _NUMBERS = "fiub"
@@ -112,9 +169,11 @@ def _nested_by(text: str, given: list[Any]) -> Any:
 def _stored(file: Path) -> dict[str, Any]:
     import numpy as np
 
-    _check_arrays(file)
+    printed = io.BytesIO(sys.stdin.buffer.read()) if str(file) == "-" else None
+    if printed is None:
+        _check_arrays(file)
     try:
-        with file.open("rb") as stream:
+        with printed or file.open("rb") as stream:
             loaded: Any = np.load(stream)
             return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from retorch.cli.arguments import local
 from retorch.cli.exit_codes import DIFFERS, DONE, about
-from retorch.cli.terminal import console, plain, print_json, print_table, table
+from retorch.cli.terminal import console, counted, plain, print_json, print_table, table
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    network: Annotated[Path, typer.Argument(help="A folder of Caffe2 files, or one of them.")],
+    network: Annotated[Path, typer.Argument(parser=local, help="A folder of Caffe2 files, or one of them.")],
     ops: Annotated[str, typer.Option(help="The release: 0.8.1, the mobile builds of 2017.")] = RELEASE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -81,10 +82,12 @@ def _shapes(path: Path) -> Shapes:
 def _show(found: list[Lack], count: int, release: str) -> None:
     screen = console()
     if not found:
-        screen.print(f"[green]Caffe2 {release} has all of it[/green] ({count} operators, by its sources)")
+        screen.print(f"[green]Caffe2 {release} has all of it[/green] ({counted(count, 'operator')}, by its sources)")
         return
     rows = table("blob", "operator", f"what Caffe2 {release} lacks", "instead")
     for lack in found:
         rows.add_row(lack.blob, lack.operator, lack.what, lack.instead.removeprefix("instead: "))
     print_table(screen, rows)
-    screen.print(f"[red]{len(found)} things[/red] that Caffe2 {release} lacks, in {count} operators")
+    screen.print(
+        f"[red]{counted(len(found), 'thing')}[/red] that Caffe2 {release} lacks, in {counted(count, 'operator')}"
+    )

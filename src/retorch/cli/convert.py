@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import example, load_module
+from retorch.cli.arguments import Source, load_module, printed_file
 from retorch.cli.convert_network import convert_again
 from retorch.cli.exit_codes import about
+from retorch.cli.given_input import Given, Input
 from retorch.cli.output_format import Caffe2Style, Style
 from retorch.cli.progress import progress
 from retorch.cli.verify import conclude
@@ -20,7 +22,7 @@ from retorch.files.formats import NAMES, listed
 if TYPE_CHECKING:
     from retorch.files.record import Record
     from retorch.module import Module
-    from retorch.network import Format, Network
+    from retorch.network import Network
     from retorch.verification import Report
 
 EXAMPLES = """
@@ -44,10 +46,10 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="A folder, or a file: .onnx, .pb, .py, .minidb.")],
+    file: Source,
+    output: Annotated[str, typer.Option("-o", "--output", help="A folder; .onnx, .pb, .py, .minidb; - prints it.")],
     to: Annotated[str, typer.Option("--to", "--format", help=f"{listed(NAMES)}; by default by OUTPUT.")] = "",
-    input: Annotated[list[str] | None, typer.Option("--input", help="Its shape, 1x8x384x512, or {1x3,{1x4}}.")] = None,
+    input: Input = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
@@ -64,22 +66,26 @@ def convert(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     _check_report(page, no_verify)
-    style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
-    target = style.target
-    if is_written(file):
-        _refuse_for_written(file, at, plugin, page)
-        raise typer.Exit(convert_again(file, style, input or [], check=not no_verify, as_json=as_json))
-    net = load_module(file, at, plugin)
-    made = _converted(file, net, input or [], style.kind, fold=not (no_fold or brew), state=state)
-    with about(output), style.replacing() as place:
-        written = style.save(made, place)
-        notes = [*net.notes, *made.notes]
-        no_verify = no_verify or (style.kind == "pytorch" and not _has_pytorch(notes))
-        report = None if no_verify else _verified(net, made, place, layers=page is not None)
-        _record(file, net, made, style, written, report, notes).write(place)
-    if page is not None and report is not None:
-        _write_report(page, file, net, target, report)
-    raise typer.Exit(conclude(target, notes, report, as_json=as_json))
+    printed = output == "-"
+    with printed_file(to) if printed else nullcontext(output) as output:
+        style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
+        target = style.target
+        given = Given.of(input)
+        if is_written(file):
+            _refuse_for_written(file, at, plugin, page)
+            code = convert_again(file, style, given, check=not no_verify, as_json=as_json, error=printed)
+            raise typer.Exit(code)
+        net = load_module(file, at, plugin)
+        made = _converted(file, net, given, style, fold=not (no_fold or brew), state=state)
+        with about(output), style.replacing() as place:
+            written = style.save(made, place)
+            notes = [*net.notes, *made.notes]
+            no_verify = no_verify or (style.kind == "pytorch" and not _has_pytorch(notes))
+            report = None if no_verify else _verified(net, made, place, given, layers=page is not None)
+            _record(file, net, made, style, written, report, notes).write(place)
+        if page is not None and report is not None:
+            _write_report(page, file, net, target, report)
+        raise typer.Exit(conclude(target, notes, report, as_json=as_json, page=page, error=printed))
 
 
 def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, page: Path | None) -> None:
@@ -87,17 +93,17 @@ def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, p
         raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
 
 
-def _converted(file: Path, net: Module, shapes: list[str], to: Format, *, fold: bool, state: bool) -> Network:
+def _converted(file: Path, net: Module, given: Given, style: Style, *, fold: bool, state: bool) -> Network:
     """The network for inputs of these shapes, or of a shape found out."""
     from retorch import conversion
 
-    given = example(shapes) if shapes else None
+    example = given.example(net)
     with about(file):
         try:
-            return conversion.convert(net, given, to=to, fold=fold, state=state)
+            return conversion.convert(net, example, to=style.kind, fold=fold, state=state)
         except UnsupportedError as error:
-            if shapes:
-                error.hint = error.hint or f"that is for --input {' --input '.join(shapes)}: it may fit another"
+            if given.shapes:
+                error.hint = error.hint or f"that is for --input {' --input '.join(given.shapes)}: it may fit another"
             raise
 
 
@@ -111,14 +117,16 @@ def _has_pytorch(notes: list[str]) -> bool:
     return False
 
 
-def _verified(net: Module, made: Network, target: Path, *, layers: bool) -> Report:
+def _verified(net: Module, made: Network, target: Path, given: Given, *, layers: bool) -> Report:
     from retorch.conversion import as_converted
-    from retorch.verification import verify
+    from retorch.verification import Trial, verify
     from retorch.verification.inputs import trials_at
 
     # What brew writes does not say which inputs it was made for; the network in the hand does.
+    inputs = given.tensors(made, net, 0) if given.file is not None else None
+    trials = trials_at(as_converted(net, made), made) if inputs is None else [Trial("the given input", tuple(inputs))]
     with progress() as watch:
-        return verify(net, target, trials=trials_at(as_converted(net, made), made), layers=layers, watch=watch)
+        return verify(net, target, trials=trials, layers=layers, watch=watch)
 
 
 def _check_report(page: Path | None, no_verify: bool) -> None:

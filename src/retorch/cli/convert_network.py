@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from retorch.cli.arguments import shape
 from retorch.cli.exit_codes import about
+from retorch.cli.given_input import Given
 from retorch.cli.output_format import Style
 from retorch.cli.verify import conclude
 from retorch.errors import UsageError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _UNKNOWN = "not verified: nothing says which sizes the input has (--input 1x3x227x227)"
 
 
-def convert_again(file: Path, style: Style, shapes: list[str], *, check: bool, as_json: bool) -> int:
+def convert_again(file: Path, style: Style, given: Given, *, check: bool, as_json: bool, error: bool) -> int:
     """Read, write and compare; the exit code.
 
     Raises:
@@ -29,7 +30,9 @@ def convert_again(file: Path, style: Style, shapes: list[str], *, check: bool, a
     target = style.target
     if target.resolve() == file.resolve():
         raise UsageError(f"{target}: is the network that is read")
-    sizes = [shape(text) for text in shapes]
+    if given.file is not None:
+        raise UsageError(f"--input {given.file}: of a network that was written, only the shape can be said")
+    sizes = [shape(text) for text in given.shapes]
     with about(file):
         network = Network.load(file)
         network = network.sized(*sizes) if sizes else network
@@ -37,7 +40,7 @@ def convert_again(file: Path, style: Style, shapes: list[str], *, check: bool, a
         style.save(network, place)
         report = _compared(file, place, network, sizes) if check else None
     notes = [*network.notes, *(report.notes if report else [_UNKNOWN] if check else [])]
-    return conclude(target, notes, report, as_json=as_json)
+    return conclude(target, notes, report, as_json=as_json, error=error)
 
 
 def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int, ...]]) -> Report | None:

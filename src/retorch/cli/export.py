@@ -1,54 +1,98 @@
-"""``retorch export``: every tensor of any .t7 file, for other programs."""
+"""``retorch export``: every tensor of any .t7 file, or a network's weights under PyTorch's names."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import check_apart
-from retorch.cli.exit_codes import about
-from retorch.cli.terminal import console, plain, print_json, size
+from retorch.cli.arguments import Source, check_apart, load_module
+from retorch.cli.exit_codes import DIFFERS, DONE, about
+from retorch.cli.terminal import console, counted, plain, print_json, size
+
+if TYPE_CHECKING:
+    from retorch.layers.base.layer import Array
+    from retorch.layers.reference_names import Matched
 
 EXAMPLES = """
 Examples:
 
   retorch export model.t7 --to npz
 
-  retorch export checkpoint.t7 -o weights.safetensors --at model
+  retorch export checkpoint.t7 -o weights.safetensors --at model --weights
+
+  retorch export model.t7 -o resnet.safetensors --like state_dict.txt
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(help="Write every tensor of a file as npz, safetensors, json or hdf5.", epilog=EXAMPLES)(export)
+    app.command(help="Write a file's tensors as npz, safetensors, json or hdf5.", epilog=EXAMPLES)(export)
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="A Torch7 file.")],
+    file: Source,
     to: Annotated[str, typer.Option(help="npz, safetensors, json or hdf5; by default by OUTPUT's name.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="By default FILE with another ending.")] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Only weights and statistics, by PyTorch's names.")
+    ] = False,
+    like: Annotated[Path | None, typer.Option(help="Names to give them: .safetensors, or text or JSON.")] = None,
     at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch.files import arrays
-    from retorch.layers import cleaning
-    from retorch.torch7 import read
-    from retorch.torch7.paths import follow
 
     kind = arrays.kind(to, output)
     target = output or file.with_suffix(arrays.SUFFIXES[kind])
     check_apart(target, file)
-    with about(file):
-        root = read(file)
-        named, renamed = arrays.by_name(cleaning.tensors(follow(root, at) if at else root))
+    matched = None if like is None else _matched(file, like, at, plugin)
+    found = _tensors(file, at, plugin, weights=weights) if matched is None else matched.tensors.items()
+    named, renamed = arrays.by_name(found)
     with about(target):
         arrays.export(named, target, kind)
     if as_json:
         tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in named.items()}
-        print_json({"output": str(target), "tensors": tensors, "renamed": list(renamed)})
+        more = {} if matched is None else {"missing": list(matched.missing), "unused": list(matched.unused)}
+        print_json({"output": str(target), "tensors": tensors, "renamed": list(renamed), **more})
     else:
+        if matched is not None:
+            _show(matched)
+        screen = console()
         for note in renamed:
-            console().print(f"[yellow]note:[/yellow] {plain(note)}")
-        console().print(f"wrote {plain(str(target))}: {len(named)} tensors, {size(target.stat().st_size)}")
+            screen.print(f"[yellow]note:[/yellow] {plain(note)}")
+        screen.print(f"wrote {plain(str(target))}: {counted(len(named), 'tensor')}, {size(target.stat().st_size)}")
+    raise typer.Exit(DIFFERS if matched is not None and matched.missing else DONE)
+
+
+def _tensors(file: Path, at: str | None, plugin: list[Path] | None, *, weights: bool) -> list[tuple[str, Array]]:
+    """Every tensor by its path in the file, or the network's weights by PyTorch's names."""
+    if weights:
+        return list(load_module(file, at, plugin).state_dict().items())
+    from retorch.layers import cleaning
+    from retorch.torch7 import read
+    from retorch.torch7.paths import follow
+
+    with about(file):
+        root = read(file)
+        found = cleaning.tensors(follow(root, at) if at else root)
+        # what is empty is a buffer that somebody cleared
+        return [(name, array) for name, array in found if array.size]
+
+
+def _matched(file: Path, like: Path, at: str | None, plugin: list[Path] | None) -> Matched:
+    from retorch.layers import reference_names, state
+
+    reference = reference_names.read_reference(like)
+    return reference_names.match(list(state.entries(load_module(file, at, plugin).layer)), reference)
+
+
+def _show(matched: Matched) -> None:
+    screen = console()
+    for name, path, done in matched.renamed:
+        screen.print(f"{plain(name)}  from {plain(path)}" + (f"  ({plain(done)})" if done else ""))
+    for title, names in (("nothing fits", matched.missing), ("no place for", matched.unused)):
+        for name in names:
+            screen.print(f"[yellow]{title}:[/yellow] {plain(name)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retorch.cli.arguments import local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
+    file: Annotated[Path, typer.Argument(parser=local, help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
     at: Annotated[str | None, typer.Option(help="What to look at, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Minimum, mean, maximum and NaN count of tensors.")] = False,

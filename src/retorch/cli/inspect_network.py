@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retorch.cli.terminal import console, plain, print_json, print_table, size, table
+from retorch.cli.terminal import console, counted, plain, print_json, print_table, size, table
 from retorch.files.artifacts import onnx_file
 
 if TYPE_CHECKING:
@@ -128,13 +128,15 @@ def _print(path: Path, contents: Contents) -> None:
         settings = (f"{name}={_brief(value)}" for name, value in op.arguments.items())
         cells = (op.type, _lines(op.inputs), _lines(op.outputs), _lines(held), " ".join(settings))
         rows.add_row(str(number), *(plain(cell) for cell in cells))
-    print_table(screen, rows)
+    print_table(screen, rows, spare=("settings", "writes"))
     for note in contents.notes:
         screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     count = len(contents.operators)
-    screen.print(f"{count} operators, {contents.parameters:,} parameters, {size(contents.weight_bytes)} of weights")
+    screen.print(
+        f"{counted(count, 'operator')}, {contents.parameters:,} parameters, {size(contents.weight_bytes)} of weights"
+    )
     if contents.problems:
-        screen.print(f"[red]{len(contents.problems)} operators that retorch cannot run:[/red]")
+        screen.print(f"[red]{counted(len(contents.problems), 'operator')} that retorch cannot run:[/red]")
         for problem in contents.problems:
             screen.print(f"  [red]{plain(problem)}[/red]")
 

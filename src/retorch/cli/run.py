@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import arrays, check_apart, load_module, nested
+from retorch.cli.arguments import Source, check_apart, load_module
+from retorch.cli.engine_names import NAMES, complete
 from retorch.cli.exit_codes import about
+from retorch.cli.given_input import Bgr, Given, Input, Mean, Std, Top
 from retorch.cli.run_pictures import PictureOptions, is_picture, picture_network, run_pictures
 from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import MissingFileError, UsageError
@@ -38,105 +42,120 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    network: Annotated[Path, typer.Argument(help="A Torch7 file, a folder of Caffe2 files, or an .onnx file.")],
-    input: Annotated[list[str], typer.Option("--input", help="An .npz or .npy file of its tensors, or pictures.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="An .npz file; a picture, .npy or folder.")] = "",
-    engine: Annotated[str, typer.Option(help="reference, embedded or caffe2; by default what NETWORK is.")] = "",
-    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    network: Source,
+    input: Input = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="y.npz or y.npy (- prints an .npz); a picture or folder.")
+    ] = "",
+    engine: Annotated[str, typer.Option(autocompletion=complete, help="By default what NETWORK is made for.")] = "",
     preprocess: Annotated[str, typer.Option(help="How the network wants pictures: imagenet, caffe-bgr, tanh, …")] = "",
-    mean: Annotated[str, typer.Option(help="Subtracted from a picture's planes: 0.485,0.456,0.406.")] = "",
-    std: Annotated[str, typer.Option(help="The planes are divided by it.")] = "",
-    top: Annotated[float, typer.Option("--range", help="What the brightest pixel is: 1 or 255.")] = 1.0,
-    bgr: Annotated[bool, typer.Option("--bgr", help="Blue first.")] = False,
+    mean: Mean = "",
+    std: Std = "",
+    top: Top = 1.0,
+    bgr: Bgr = False,
     size: Annotated[str, typer.Option(help="Scale pictures to this height and width: 480x640.")] = "",
     tile: Annotated[int | None, typer.Option(help="Run large pictures in tiles of so many pixels; 0: whole.")] = None,
     labels: Annotated[Path | None, typer.Option(help="A text file that names the classes, one a line.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the random input, where only its shape is known.")] = 0,
+    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     _check_engine(engine)
     if not network.exists():
         raise MissingFileError(network)
-    for source in (*input, network):
-        check_apart(Path(output), Path(source))
     written = is_written(network)
     which = engine or ("embedded" if written else "reference")
     if written and which != "reference" and (at is not None or plugin):
         raise UsageError("--at and --plugin are for Torch7 files", hint=f"{network} was written already")
-    if any(is_picture(text) for text in input):
+    for source in (*(input or []), network) if output else ():
+        check_apart(Path(output), Path(source))
+    if any(is_picture(text) for text in input or []):
         options = PictureOptions(preprocess, mean, std, top, bgr, size, tile, labels)
         taken, notes = picture_network(network, which if engine else "embedded", at, plugin, options)
         with about(network):
-            run_pictures(taken, input, output, options, notes, as_json)
+            run_pictures(taken, input or [], output, options, notes, as_json)
         return
-    results = _on_arrays(network, _only(input), which, at, plugin)
-    _finish(Path(_named(output)), which, results, as_json)
-
-
-def _only(inputs: list[str]) -> Path:
-    if len(inputs) != 1:
-        raise UsageError(f"--input is given {len(inputs)} times", hint="one .npz file holds several tensors")
-    return Path(inputs[0])
-
-
-def _named(output: str) -> str:
-    if not output:
-        raise UsageError("where should the outputs go?", hint="-o y.npz")
-    return output
-
-
-def _on_arrays(network: Path, input: Path, which: str, at: str | None, plugin: list[Path] | None) -> list[Array]:
-    written = is_written(network)
-    given = arrays(input)
+    given = Given.of(input)
     with about(network):
         if written and which != "reference":
-            return _from_files(network, given, which)
-        if written:
-            source, place = _source(network)
-            return _from_torch(source, at or place, plugin, nested(input), which)
-        return _from_torch(network, at, plugin, nested(input), which)
+            results = _from_files(network, _tensors(network, given, seed), which)
+        else:
+            source, place = _source(network) if written else (network, None)
+            results = _from_torch(source, at or place, plugin, given, seed, which)
+    if output:
+        with about(output):
+            _save(output, results)
+    named = {f"output_{i}": y for i, y in enumerate(results)}
+    outputs = {name: {"shape": list(y.shape), "dtype": y.dtype.name} for name, y in named.items()}
+    if as_json and output != "-":
+        print_json({"output": output or None, "engine": which, "outputs": outputs})
+    else:
+        _show(output, which, results, given)
 
 
-def _finish(output: Path, which: str, results: list[Array], as_json: bool) -> None:
+def _tensors(network: Path, given: Given, seed: int) -> list[Array]:
+    from retorch.network import described
+    from retorch.verification.compare import example_shapes
+    from retorch.verification.inputs import noise
+
+    made = described(network)
+    found = given.tensors(made, None, seed) if given else None
+    return noise(example_shapes(made), seed) if found is None else found
+
+
+def _save(output: str, results: list[Array]) -> None:
     import numpy as np
 
     named: Any = {f"output_{i}": y for i, y in enumerate(results)}
-    with about(output), replacing(output) as part, part.open("wb") as file:
-        np.savez(file, **named)
-    if as_json:
-        outputs = {name: {"shape": list(y.shape), "dtype": y.dtype.name} for name, y in named.items()}
-        print_json({"output": str(output), "engine": which, "outputs": outputs})
-    else:
-        _show(output, which, results)
+    if output == "-":
+        memory = io.BytesIO()
+        np.savez(memory, **named)
+        sys.stdout.buffer.write(memory.getvalue())
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    if path.suffix not in {"", ".npz", ".npy"}:
+        raise UsageError(f"{path}: outputs are written as .npz or .npy")
+    if path.suffix == ".npy" and len(results) != 1:
+        raise UsageError(f"{path}: the network has {len(results)} outputs", hint="an .npz holds several")
+    with replacing(path) as part, part.open("wb") as file:
+        if path.suffix == ".npy":
+            np.save(file, results[0])
+        else:
+            np.savez(file, **named)
 
 
 def _check_engine(engine: str) -> None:
-    from retorch.engines.caffe2_runtime import AGES
-
-    known = ("reference", "embedded", "caffe2", *(f"caffe2-{age}" for age in AGES))
+    known = [name for name in NAMES if name not in {"caffe2-all", "pytorch", "torch7"}]
     if engine and engine not in known:
         raise UsageError(f"--engine {engine}: there are {', '.join(known)}")
 
 
-def _show(output: Path, which: str, results: list[Array]) -> None:
+def _show(output: str, which: str, results: list[Array], given: Given) -> None:
     rows = table("output", "shape", ">min", ">mean", ">max")
     for i, y in enumerate(results):
         numbers = (f"{y.min():.4g}", f"{y.mean():.4g}", f"{y.max():.4g}") if y.size else ("-",) * 3
         rows.add_row(f"output_{i}", "x".join(map(str, y.shape)), *numbers)
-    screen = console()
+    screen = console(error=output == "-")
+    if given.file is None:
+        screen.print("[yellow]note:[/yellow] the input is random; --input x.npz or cat.png gives one")
     print_table(screen, rows)
-    screen.print(f"wrote {plain(str(output))} ({which})")
+    screen.print(f"wrote {plain(output)} ({which})" if output not in {"", "-"} else f"by {which}")
 
 
-def _from_torch(file: Path, at: str | None, plugin: list[Path] | None, x: Any, which: str) -> list[Array]:
+def _from_torch(
+    file: Path, at: str | None, plugin: list[Path] | None, given: Given, seed: int, which: str
+) -> list[Array]:
     from retorch.conversion import convert
     from retorch.layers.base.layer import tensors
 
     net = load_module(file, at, plugin)
+    x = given.nested(net, seed)
     if which == "reference":
         return list(tensors(net.forward(x)))
     with tempfile.TemporaryDirectory() as folder:
-        convert(net, x).save(folder)
+        convert(net, x, fold=False).save(folder)
         return _from_files(Path(folder), list(tensors(x)), which)
 
 

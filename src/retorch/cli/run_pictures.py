@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from retorch.cli.arguments import load_module
 from retorch.cli.exit_codes import about
+from retorch.cli.given_input import numbers
 from retorch.cli.progress import progress
 from retorch.cli.terminal import console, plain, print_json
-from retorch.cli.verify_inputs import numbers
 from retorch.errors import UsageError
 from retorch.files.atomic import replacing
 from retorch.torch7 import read

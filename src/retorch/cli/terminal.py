@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from retorch.files import json_text
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-#: Columns where nobody says how many there are; a table with less loses its words before its numbers.
-_WIDTH = 140
+#: Columns where nobody watches: nothing is broken there.
+_WIDTH = 10_000
 
 
 def console(*, error: bool = False) -> Console:
@@ -59,14 +59,45 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-def print_table(screen: Console, rows: Table) -> None:
-    """Print a table with every word in it: the lines of a narrow terminal wrap."""
-    natural = screen.measure(rows, options=screen.options.update(width=_WIDTH)).maximum
+def print_table(screen: Console, rows: Table, *, spare: Sequence[str] = ()) -> None:
+    """Print a table with every word in it whole.
+
+    Where it is wider than the terminal, the ``spare`` columns are left out, from the first on, until it fits. What is
+    then still too wide is broken by the terminal.
+    """
+    left_out: list[str] = []
     before = screen.width
+    for name in spare:
+        if _width(screen, rows) <= before:
+            break
+        rows = _without(rows, name)
+        left_out.append(name)
     # a width that is only asked of print() would be cut to that of the terminal
-    screen.width = max(before, natural)
+    screen.width = max(before, _width(screen, rows))
     screen.print(rows)
     screen.width = before
+    if left_out:
+        screen.print(f"[dim]left out: {', '.join(left_out)} (a wider terminal, or --json)[/dim]")
+
+
+def _width(screen: Console, rows: Table) -> int:
+    return screen.measure(rows, options=screen.options.update(width=_WIDTH)).maximum
+
+
+def _without(rows: Table, name: str) -> Table:
+    """The table without a column."""
+    kept = [column for column in rows.columns if column.header != name]
+    made = table(title=str(rows.title) if rows.title else None)
+    for column in kept:
+        made.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+    for cells in zip(*(list(column.cells) for column in kept), strict=True):
+        made.add_row(*cells)
+    return made
+
+
+def counted(count: int, what: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

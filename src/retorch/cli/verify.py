@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import load_module
+from retorch.cli.arguments import load_module, local
+from retorch.cli.engine_names import Engines
 from retorch.cli.exit_codes import DIFFERS, DONE, about
+from retorch.cli.given_input import Bgr, Given, Image, Input, Mean, Std, Top
 from retorch.cli.progress import progress
 from retorch.cli.terminal import console, plain, print_json, print_table, table
-from retorch.cli.verify_inputs import Asked
 from retorch.errors import UsageError
+from retorch.files.artifacts import is_written
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,17 +42,15 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="The Torch7 file; or just what was written, which names it.")],
+    file: Annotated[Path, typer.Argument(parser=local, help="The Torch7 file; or what was written, which names it.")],
     output: Annotated[Path | None, typer.Argument(help="What was written: a folder, or a file.")] = None,
-    engine: Annotated[
-        list[str] | None, typer.Option(help="embedded, caffe2, caffe2-1.0.0, caffe2-all, pytorch, reference, lua.")
-    ] = None,
-    inputs: Annotated[Path | None, typer.Option(help="An .npz or .npy file with the input.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture as the input, scaled to its size.")] = None,
-    mean: Annotated[str, typer.Option(help="Subtracted from the picture's planes, as 0.485,0.456,0.406.")] = "",
-    std: Annotated[str, typer.Option(help="Divided into the picture's planes.")] = "",
-    bgr: Annotated[bool, typer.Option("--bgr", help="The picture's planes with blue first.")] = False,
-    top: Annotated[float, typer.Option("--range", help="The brightest pixel: 1 or 255.")] = 1.0,
+    engine: Engines = None,
+    input: Input = None,
+    image: Image = None,
+    mean: Mean = "",
+    std: Std = "",
+    bgr: Bgr = False,
+    top: Top = 1.0,
     trials: Annotated[str, typer.Option(help="random; or all: zeros, a constant, large values, batches too.")] = "",
     at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
@@ -62,24 +62,31 @@ def verify(
     _check_page(page)
     source, target, place = (file, output, at) if output else _recorded(file, at)
     net = load_module(source, place, plugin)
-    asked = Asked(inputs, image, mean, std, bgr, top)
+    given = Given.of(input, image, mean, std, bgr, top)
     thorough = layers or page is not None
-    report = _compared(net, source, target, asked, engine, thorough, _all_trials(trials, thorough), seed)
+    report = _compared(net, source, target, given, engine, thorough, _all_trials(trials, thorough), seed)
     if page is not None:
         _write_page(page, net, source, target, report, {"Seed": str(seed)})
     if as_json:
         print_json(report.as_dict())
     else:
         screen = console()
-        for note in report.notes:
+        for note in dict.fromkeys(report.notes):
             screen.print(f"[yellow]note:[/yellow] {plain(note)}")
         show_report(screen, report)
+        if page is not None:
+            screen.print(f"wrote {plain(str(page))}")
     raise typer.Exit(DONE if report.ok else DIFFERS)
 
 
 def _recorded(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
     from retorch.files import record
 
+    if target.exists() and not is_written(target):
+        raise UsageError(
+            f"{target}: what was written of it is missing",
+            hint=f"retorch verify {target} OUT, with the folder or file that convert wrote",
+        )
     source, place = record.source_of(target)
     return source, target, place if at is None else at
 
@@ -88,20 +95,21 @@ def _compared(
     net: Module,
     source: Path,
     target: Path,
-    asked: Asked,
+    given: Given,
     engines: list[str] | None,
     layers: bool,
     unkind: bool,
     seed: int,
 ) -> Report:
     from retorch import verification
+    from retorch.network import described
 
     with about(target), progress() as watch:
         return verification.verify(
             net,
             target,
             engines=engines,
-            inputs=asked.tensors(target),
+            inputs=given.tensors(described(target), net, seed) if given else None,
             layers=layers,
             seed=seed,
             source=source,
@@ -130,15 +138,26 @@ def _all_trials(trials: str, thorough: bool) -> bool:
     return trials == "all" or (thorough and not trials)
 
 
-def conclude(target: Path, notes: list[str], report: Report | None, *, as_json: bool) -> int:
+def conclude(
+    target: Path,
+    notes: list[str],
+    report: Report | None,
+    *,
+    as_json: bool,
+    page: Path | None = None,
+    error: bool = False,
+) -> int:
     """Say what was written and what its verification found, None without one; the exit code."""
-    if as_json:
+    if as_json and not error:
         print_json({"output": str(target), "notes": notes, "report": report.as_dict() if report else None})
     else:
-        screen = console()
-        for note in notes:
+        screen = console(error=error)
+        for note in dict.fromkeys(notes):
             screen.print(f"[yellow]note:[/yellow] {plain(note)}")
-        screen.print(f"wrote {plain(str(target))}")
+        if not error:
+            screen.print(f"wrote {plain(str(target))}")
+        if page is not None:
+            screen.print(f"wrote {plain(str(page))}")
         if report:
             show_report(screen, report)
     return DONE if report is None or report.ok else DIFFERS
@@ -158,7 +177,7 @@ def show_report(screen: Console, report: Report) -> None:
         for i, m in enumerate(witness.outputs):
             numbers = (f"{m.max_abs:.2e}", f"{m.mean_abs:.2e}", f"{m.scale:.3g}", f"{m.relative:.2e}")
             rows.add_row(witness.engine, witness.trial, str(i + 1), "x".join(map(str, m.shape)) or "-", *numbers)
-    print_table(screen, rows)
+    print_table(screen, rows, spare=("mean error", "scale", "max error"))
     shown: list[Witness] = []
     for witness in report.witnesses:
         # each engine once, and every input on which something is off
@@ -184,7 +203,7 @@ def show_layers(screen: Console, report: Report, witness: Witness) -> None:
         numbers = _numbers(whole) if whole else ("-",) * 5
         alone = f"{row.alone.relative:.2e}" if row.alone else "-"
         rows.add_row(plain(row.path or "(root)"), plain(row.typename), plain(row.blob), *numbers, alone, mark)
-    print_table(screen, rows)
+    print_table(screen, rows, spare=("mean error", "cosine", "roundings", "max error", "blob"))
 
 
 def _numbers(whole: Measure) -> tuple[str, ...]:

@@ -97,7 +97,8 @@ def _npz(arrays: Mapping[str, Array], path: Path) -> None:
 
 def _safetensors(arrays: Mapping[str, Array], path: Path) -> None:
     package = _package("safetensors.numpy", "safetensors")
-    package.save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+    # "pt" is what transformers and others look for before they take the tensors for PyTorch's
+    package.save_file({name: np.array(a, order="C") for name, a in arrays.items()}, path, metadata={"format": "pt"})
 
 
 def _hdf5(arrays: Mapping[str, Array], path: Path) -> None:

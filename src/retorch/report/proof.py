@@ -57,7 +57,7 @@ def verify(
     path: str | os.PathLike[str] | Network,
     *,
     at: str | None = None,
-    engines: Sequence[str] = ("embedded",),
+    engines: Sequence[str] | None = None,
     inputs: Any = None,
     trials: Sequence[Trial] = (),
     layers: bool = False,
@@ -74,7 +74,8 @@ def verify(
         path: the written folder of Caffe2 files, or file; it is read from disk. Or a network in hand, which is written
             for that first.
         at: where in the file the network stands.
-        engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``reference`` (float32), ``torch7``.
+        engines: ``embedded``, ``caffe2`` (the newest), ``caffe2-1.0.0``, ``pytorch``, ``reference`` (float32),
+            ``torch7``; by default the one for what was written.
         inputs: the input's tensors in order, or the only one; by default random ones.
         trials: more inputs, with names.
         layers: compare every layer's output too.

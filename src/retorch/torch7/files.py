@@ -133,7 +133,7 @@ def load(source: Source, *, writable: bool = False) -> tuple[str, Buffer]:
         name, buffer = "(bytes)", source
     elif isinstance(source, str | os.PathLike):
         text = os.fspath(source)
-        name, buffer = text, _fetch(text) if _URL.match(text) else _map(Path(text), access)
+        name, buffer = text, fetch(text) if _URL.match(text) else _map(Path(text), access)
     else:
         name, buffer = str(getattr(source, "name", "(file)")), _from_file(source, access)
     if packed := buffer[:2] == _GZIP:
@@ -203,7 +203,7 @@ def _unpacked(buffer: Buffer) -> Iterator[bytes]:
             yield chunk
 
 
-def _fetch(url: str) -> bytes:
+def fetch(url: str) -> bytes:
     """The bytes behind a URL, by fsspec, which is an optional extra."""
     try:
         fsspec: Any = importlib.import_module("fsspec")
@@ -212,5 +212,13 @@ def _fetch(url: str) -> bytes:
     try:
         with fsspec.open(url, "rb") as file:
             return file.read()
-    except (OSError, ImportError, ValueError) as error:
-        raise FormatError(f"cannot be fetched: {error}") from error
+    except FileNotFoundError:
+        status = " (404)" if url.startswith("http") else ""
+        raise MissingFileError(f"{url}{status}") from None
+    except Exception as error:
+        # what a server answers (401, 403, 500) comes as an error of the library that fsspec uses for it
+        status: Any = getattr(error, "status", None)
+        if status is None and not isinstance(error, (OSError, ImportError, ValueError)):
+            raise
+        said = f"the server answers {status}" if status is not None else str(error)
+        raise FormatError(f"{url}: cannot be fetched: {said}") from error

@@ -37,15 +37,15 @@ def random_trial(net: Module, shapes: Sequence[tuple[int, ...]], nesting: object
     Raises:
         UsageError: the network accepts neither.
     """
-    rng = np.random.default_rng(seed)
-    noise = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    normal = noise(shapes, seed)
     highest = index_range(net)
     if highest is None:
-        return Trial(f"random, seed {seed}", tuple(noise))
+        return Trial(f"random, seed {seed}", tuple(normal))
+    rng = np.random.default_rng(seed)
     whole = [rng.integers(1, highest + 1, shape).astype(np.float32) for shape in shapes]
     # which of the tensors are indices is the network's business: the first combination it accepts
     for choice in itertools.product((False, True), repeat=len(shapes)):
-        tensors = tuple(w if pick else n for pick, w, n in zip(choice, whole, noise, strict=True))
+        tensors = tuple(w if pick else n for pick, w, n in zip(choice, whole, normal, strict=True))
         if any(choice) and _accepts(net, nest(nesting, tensors)):
             return Trial(f"random, indices 1…{highest}, seed {seed}", tensors)
     raise UsageError("no random input suits this network", hint="give one with --inputs x.npz")
@@ -65,6 +65,12 @@ def trials_at(net: Module, network: Network, seed: int = 0) -> list[Trial]:
 def _stored(network: Network, key: str) -> list[tuple[int, ...]]:
     text = network.model.metadata_props.get(key, "[]")
     return [tuple(shape) for shape in cast("list[list[int]]", json.loads(text))]
+
+
+def noise(shapes: Sequence[tuple[int, ...]], seed: int) -> list[Array]:
+    """Seeded normal noise, in float32."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
 def index_range(net: Module) -> int | None:
