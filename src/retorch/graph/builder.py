@@ -94,7 +94,7 @@ class Builder(Memory):
         """Something of the right shape after a refusal, so that the walk finds the other problems too."""
         try:
             return self._zeros_like(module(_zeros(x)))
-        except (Refusal, RetorchError) as why:
+        except (Refusal, RetorchError, *MAKES_NO_SENSE) as why:
             raise UnsupportedError(self.problems) from why
 
     def _zeros_like(self, y: Any) -> Nested:

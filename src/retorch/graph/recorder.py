@@ -23,6 +23,9 @@ from retorch.layers.base.layer import Array, Layer
 Operand: TypeAlias = "Value | Array | float | int | Sequence[int] | None"
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 class Recorder:
     """The nodes, initializers and names of one graph.
 
@@ -98,17 +101,29 @@ class Recorder:
         """A small array that the rule made up: one initializer for equal ones."""
         array = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
         if array.dtype == np.float64:
+            self._check_range(array)
             array = array.astype(np.float32)
         digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
         return self._initializer(("content", array.dtype.str, array.shape, digest), array, suffix)
 
     def weight(self, array: Array, suffix: str) -> Value:
         """A trained array, as the blob ``{layer}_{suffix}``: one initializer for one Torch tensor, as float32."""
+        self._check_range(array)
         if array.flags.owndata or array.base is None:
             return self.constant(array.astype(np.float32, copy=False), suffix)
         self._keep.append(array)
         where = array.__array_interface__["data"][0]
         return self._initializer(("storage", where, array.dtype.str, array.shape, array.strides), array, suffix)
+
+    def _check_range(self, array: NDArray[Any]) -> None:
+        """Refuse numbers that are finite, and would not be as float32."""
+        if array.dtype != np.float64 or not array.size:
+            return
+        most = float(np.nanmax(np.where(np.isinf(array), 0, np.abs(array))))
+        if most > _LARGEST:
+            held = {} if self._layer is None else self._layer.parameters()
+            name = next((name for name, own in held.items() if own.size and np.shares_memory(own, array)), "a number")
+            raise Refusal(f"{name} holds {most:g}, and float32 ends at {_LARGEST:.3g}")
 
     def _initializer(self, key: tuple[object, ...], array: NDArray[Any], suffix: str) -> Value:
         if key not in self._known:

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 #: The error allowed, relative to max(1, max|y|) of the float64 reference: some hundred roundings of float32.
 TOLERANCE = 1e-4
 
+#: Errors of float32 itself that excuse one of this many times their size.
+_MANY = 100
+#: What no sum of a few float32 numbers around 1 can do without.
+_NOTHING = 1e-9
 _ROUNDING = float(np.finfo(np.float32).eps)
 
 
@@ -26,6 +30,8 @@ class Measure:
         roundings: ``max_abs`` in float32 roundings at that scale; a sum of n terms explains about sqrt(n).
         cosine: of the angle between both, as vectors; 1 is the same direction.
         finite: whether the engine's array holds neither NaN nor infinity.
+        nan: how many values are NaN in both: they are not compared.
+        noise: where the error is large for the array's own scale, the error that float32 itself makes; else None.
     """
 
     shape: tuple[int, ...]
@@ -35,6 +41,8 @@ class Measure:
     scale: float
     cosine: float
     finite: bool
+    nan: int = 0
+    noise: float | None = None
 
     @property
     def relative(self) -> float:
@@ -47,12 +55,24 @@ class Measure:
         return 0.0 if self.max_abs == 0 else self.max_abs / (_ROUNDING * (self.scale or 1.0))
 
     def within(self, tolerance: float) -> bool:
-        """Whether the shapes are equal and the error is allowed."""
-        return self.shape == self.expected_shape and self.relative <= tolerance
+        """Whether the shapes are equal, something was compared, and the error is allowed.
+
+        An array of small numbers is measured against its own scale too, as far as float32 bears it.
+        """
+        if self.shape != self.expected_shape or (self.nan and self.nan == math.prod(self.shape)):
+            return False
+        own = self.noise is None or self.max_abs <= max(tolerance * self.scale, _MANY * self.noise, _NOTHING)
+        return own and self.relative <= tolerance
+
+    def strays(self, tolerance: float) -> bool:
+        """Whether the error is allowed, but more than that for numbers as small as these."""
+        return self.within(tolerance) and self.max_abs > _NOTHING and self.max_abs > tolerance * self.scale
 
     def __str__(self) -> str:
         if self.shape != self.expected_shape:
             return f"shape {self.shape}, expected {self.expected_shape}"
+        if self.nan and self.nan == math.prod(self.shape):
+            return "all values are NaN: nothing was compared"
         return f"max error {self.max_abs:.2e} at scale {self.scale:.3g}"
 
 
@@ -62,14 +82,16 @@ def measure(expected: NDArray[Any], got: NDArray[Any]) -> Measure:
     if expected.shape != got.shape:
         return Measure(got.shape, expected.shape, math.inf, math.inf, _scale(expected), 0.0, finite)
     want, have = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
-    same = (want == have) | (np.isnan(want) & np.isnan(have))
+    missing = np.isnan(want) & np.isnan(have)
+    same = (want == have) | missing
     with np.errstate(invalid="ignore", over="ignore"):
         errors = np.where(same, 0.0, np.abs(want - have))
         cosine = _cosine(want, have)
     errors = np.where(np.isnan(errors), math.inf, errors)
     worst = float(errors.max(initial=0.0))
     mean = float(errors.mean()) if errors.size else 0.0
-    return Measure(got.shape, expected.shape, worst, mean, _scale(expected), cosine, finite)
+    nan = int(missing.sum())
+    return Measure(got.shape, expected.shape, worst, mean, _scale(expected), cosine, finite, nan)
 
 
 def _scale(array: NDArray[Any]) -> float:

@@ -26,6 +26,9 @@ from retorch.verification.report import LayerRow, Witness
 
 ENGINE = "recorded (Torch's own last forward)"
 
+_CONTRADICTED = (
+    "its recorded output is not what its recorded input gives, and elsewhere this class gives what it should"
+)
 #: Classes that give something else in training, by part of their name.
 _MOODY = ("Dropout", "BatchNorm", "RReLU", "Noise", "Stochastic", "Whiten")
 
@@ -38,11 +41,31 @@ class _Pair:
     x: Nested
     y: Nested
 
+    @property
+    def masked(self) -> bool:
+        """Whether the formula differs from what was recorded, but only where that is exactly 0."""
+        try:
+            with forward_pass():
+                made = list(tensors(self.layer(_wide(self.x))))
+        except RetorchError:
+            return False
+        wanted = list(tensors(self.y))
+        if [t.shape for t in made] != [t.shape for t in wanted]:
+            return False
+        same = all(measure(w[w != 0], m[w != 0]).within(TOLERANCE) for w, m in zip(wanted, made, strict=True))
+        return same and not all(measure(w, m).within(TOLERANCE) for w, m in zip(wanted, made, strict=True))
+
 
 def recorded(net: Module) -> list[Witness]:
     """The witness that the file itself holds; an empty list where it holds none."""
+    return recordings(net)[0]
+
+
+def recordings(net: Module) -> tuple[list[Witness], tuple[str, ...]]:
+    """The witness that the file itself holds, an empty list where it holds none; and notes on what it contradicts."""
     if net.problems:
-        return []
+        return [], ()
+    doubts: list[str] = []
     rows: list[LayerRow] = []
     retrained = foreign = 0
     for pair in _pairs(net):
@@ -50,14 +73,32 @@ def recorded(net: Module) -> list[Witness]:
         foreign += not measures
         if _retrained(pair.layer, measures):
             retrained += 1
+        elif pair.masked:
+            doubts.append(f"{_named(pair.layer)}: what Torch recorded was set to 0 afterwards here and there")
         else:
             rows += [LayerRow(pair.layer.path, pair.layer.typename, "", None, m) for m in measures]
+    rows, contradicted = _in_doubt(rows)
+    doubts += [f"{row.path or '(root)'} {row.typename}: {_CONTRADICTED}" for row in contradicted]
     if not rows:
-        return []
+        return [], tuple(doubts)
     trial = f"{len({row.path for row in rows})} layers, on what they were given then"
     trial += f"; {retrained} trained on since" if retrained else ""
     trial += f"; {foreign} of another size than their input asks for" if foreign else ""
-    return [Witness(ENGINE, trial, (), layers=tuple(rows))]
+    return [Witness(ENGINE, trial, (), layers=tuple(rows))], tuple(doubts)
+
+
+def _named(layer: Layer) -> str:
+    return f"{layer.path or '(root)'} {layer.typename}"
+
+
+def _in_doubt(rows: list[LayerRow]) -> tuple[list[LayerRow], list[LayerRow]]:
+    """The rows that count, and those that differ though the same class gives what was recorded elsewhere.
+
+    There the formula is right, and what was recorded contradicts itself: it accuses nobody.
+    """
+    proven = {row.typename for row in rows if not row.guilty(TOLERANCE)}
+    doubtful = [row for row in rows if row.guilty(TOLERANCE) and row.typename in proven]
+    return [row for row in rows if row not in doubtful], doubtful
 
 
 def _compare(pair: _Pair) -> list[Measure]:
