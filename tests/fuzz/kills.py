@@ -7,6 +7,7 @@ moments spread evenly over how long a run takes. It prints one line of result.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import signal
@@ -17,9 +18,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
-from building import sequential, torch_object
 
 import retorch
+from building import sequential, torch_object
 from retorch.cli import main as command
 from retorch.files import record
 from retorch.files.atomic import PREFIX
@@ -104,15 +105,13 @@ def kill(kind: str, count: int) -> int:
             passed += bool(record.passed_over(Path(target)))
         assert convert(sources[0], target, kind) == 0
         left = [path.name for path in Path(target.rstrip("/")).parent.iterdir() if path.name.startswith(PREFIX)]
-        print(f"{kind}: {early} of {count} runs killed within {length:.2f} s, {wrong} wrong, {passed} records passed over, {left} left")
+        print(f"{kind}: {early} of {count} runs killed within {length:.2f} s: {wrong} wrong, {left} left")
         return wrong + len(left)
 
 
 def _settled(process: int, target: Path, known: list[dict[str, bytes]], sources: list[Path]) -> str | None:
-    try:
+    with contextlib.suppress(ChildProcessError):  # it had ended before
         os.waitpid(process, 0)
-    except ChildProcessError:  # it had ended before
-        pass
     return whole(target, known, sources)
 
 

@@ -125,3 +125,26 @@ def test_the_same_seed_gives_the_same_numbers(tmp_path: Path) -> None:
     first, second = verify(net, tmp_path, seed=7), verify(net, tmp_path, seed=7)
     assert first.as_dict() == second.as_dict()
     assert flatten([m.max_abs for m in first.witnesses[0].outputs]) != [0.0]
+
+
+def small(weight: float) -> retorch.Module:
+    """Outputs of a millionth."""
+    from building import sequential, torch_object
+
+    bias = np.zeros(3, np.float32)
+    return sequential(torch_object("nn.Linear", weight=np.full((3, 4), weight, np.float32), bias=bias))
+
+
+def test_small_outputs_are_measured_against_their_own_scale(tmp_path: Path) -> None:
+    retorch.convert(small(1e-6), (1, 4)).save(tmp_path / "m.onnx")
+    assert verify(small(1e-6), tmp_path / "m.onnx").ok
+    assert not verify(small(2e-6), tmp_path / "m.onnx").ok
+
+
+def test_nan_against_nan_is_no_agreement(tmp_path: Path) -> None:
+    net = small(float("nan"))
+    retorch.convert(net, (1, 4)).save(tmp_path / "m.onnx")
+    report = verify(net, tmp_path / "m.onnx")
+    assert not report.ok
+    assert "all values are NaN: nothing was compared" in report.verdict
+    assert any("3 of 3 values are NaN: not compared" in note for note in report.notes)

@@ -56,6 +56,7 @@ def verify(
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
+    no_recorded: Annotated[bool, typer.Option("--no-recorded", help="Leave out what the file recorded.")] = False,
     page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -64,7 +65,8 @@ def verify(
     net = load_module(source, place, plugin)
     given = Given.of(input, image, mean, std, bgr, top)
     thorough = layers or page is not None
-    report = _compared(net, source, target, given, engine, thorough, _all_trials(trials, thorough), seed)
+    unkind = _all_trials(trials, thorough)
+    report = _compared(net, source, target, given, engine, thorough, unkind, seed, recordings=not no_recorded)
     if page is not None:
         _write_page(page, net, source, target, report, {"Seed": str(seed)})
     if as_json:
@@ -100,6 +102,8 @@ def _compared(
     layers: bool,
     unkind: bool,
     seed: int,
+    *,
+    recordings: bool,
 ) -> Report:
     from retorch import verification
     from retorch.network import described
@@ -114,6 +118,7 @@ def _compared(
             seed=seed,
             source=source,
             unkind=unkind,
+            ask_recordings=recordings,
             watch=watch,
         )
 

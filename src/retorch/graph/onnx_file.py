@@ -154,6 +154,7 @@ def load(path: Path) -> ir.Model:
             if isinstance(tensor, ir.ExternalTensor):
                 _check_external(tensor, path)
             tensor.numpy()
+        _hold_external(model)
         _ = inputs_of(model), outputs_of(model)  # of types that NumPy has
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
@@ -166,6 +167,15 @@ def load(path: Path) -> ir.Model:
     except FormatError as error:
         raise FormatError(f"{path}: {error.detail}") from error
     return model
+
+
+def _hold_external(model: ir.Model) -> None:
+    """Weights in other files become maps of them, so that nobody looks for these files again, from elsewhere."""
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):
+            value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
+    if any(isinstance(tensor, ir.ExternalTensor) for tensor in _tensors(model)):
+        raise ValueError("weights of inner graphs, or of attributes, stand in other files")
 
 
 def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:

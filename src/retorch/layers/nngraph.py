@@ -121,13 +121,23 @@ class GModule(Layer):
             where = places.get(id(stored), f".forwardnodes[{i}].data.module")
             module = None if stored is None else bind(stored, f"{self.path}{where}".removeprefix("."))
             children = _sequence(node.get("children")) if isinstance(node, TorchObject) else []
+            self._check_order(i, data, children, nodes)
             edges = _edges(data, children)
             nodes.append(Node(id(data), module, _number(data, "selectindex"), _number(data, "nSplitOutputs"), edges))
             named = _annotation(data)
             if module is not None and named:
                 self.annotations[id(module)] = named
+        if not nodes:
+            raise Refusal("holds no nodes")
         self.nodes = nodes
         self.inputs = self._count()
+
+    def _check_order(self, i: int, data: LuaTable, children: Iterable[object], before: list[Node]) -> None:
+        """Refuse a graph that goes round: a node that feeds itself, or one that runs before it."""
+        places = {node.key: j for j, node in enumerate(before, 1)} | {id(data): i}
+        place = next((places[id(_data(node))] for node in children if id(_data(node)) in places), None)
+        if place is not None:
+            raise Refusal(f"has a cycle: forwardnodes[{i}] feeds forwardnodes[{place}], which runs before it")
 
     def _count(self) -> int:
         if self.nInputs is not None:

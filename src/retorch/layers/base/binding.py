@@ -10,10 +10,12 @@ from typing import Any, cast, get_args, get_origin
 
 import numpy as np
 
+from retorch import limits
 from retorch.errors import MAKES_NO_SENSE, MissingFieldError, Problem, Refusal, UnsupportedError, said
 from retorch.layers.base.bookkeeping import BOOKKEEPING
 from retorch.layers.base.depth import deeper
 from retorch.layers.base.layer import Array, Layer, Sizes, registered
+from retorch.layers.base.random_source import Drawing
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 #: More than any size of a tensor: from here on, doubles skip whole numbers.
@@ -156,6 +158,10 @@ def _describe(value: object) -> str:
 
 def _show(made: Layer) -> None:
     """Ask a layer all that is shown of it, and all that an input's shape is worked out from."""
+    list(made.children())
+    if isinstance(made, Drawing):
+        made.draws()
+    made.batch_axis()
     made.settings()
     made.parameters()
     made.reads()
@@ -211,6 +217,8 @@ def _str(value: object) -> str:
 def _array(value: object) -> Array:
     if not isinstance(value, np.ndarray):
         raise _Wrong("a tensor")
+    if limits.too_large(cast("Array", value).nbytes):
+        raise _Wrong("a tensor that fits into memory")
     return cast("Array", value).view(np.ndarray)
 
 
