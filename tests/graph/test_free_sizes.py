@@ -26,6 +26,7 @@ UP = torch_object("nn.SpatialUpSamplingNearest", scale_factor=2)
 IMAGES: dict[str, Module] = {
     "convolutions": sequential(convolution(3, 4, stride=2), convolution(4, 2)),
     "reflections": sequential(padding("nn.SpatialReflectionPadding", 2), convolution(3, 2)),
+    "circles": sequential(padding("nn.SpatialCircularPadding", 2), convolution(3, 2)),
     "repetitions": sequential(convolution(3, 2), UP),
     "interpolation": sequential(convolution(3, 2), torch_object("nn.SpatialUpSamplingBilinear", scale_factor=2)),
     "pixels from planes": sequential(convolution(3, 8), torch_object("nn.PixelShuffle", upscaleFactor=2)),

@@ -10,6 +10,7 @@ import numpy as np
 from retorch.layers.base.layer import Array, Layer, Refusal, layer
 from retorch.layers.base.window import padded
 from retorch.layers.convolution.spatial import check_rank
+from retorch.layers.shape.view import TO_THE_END
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -184,7 +185,15 @@ class SpatialCircularPadding(SpatialPadded):
         return reached(x, sources(x, self.pads(x), circular))
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return lower_gathered(op, x, sources(x, self.pads(x), circular))
+        pads = self.pads(x)
+        sources(x, pads, circular)
+        y = x
+        for axis, (before, after) in zip((x.rank - 2, x.rank - 1), pads, strict=True):
+            # both ends without the size, so that images of any size go through
+            ahead = [op.Slice(y, [-before], [TO_THE_END], [axis])] if before else []
+            behind = [op.Slice(y, [0], [after], [axis])] if after else []
+            y = op.Concat(*ahead, y, *behind, axis=axis) if ahead or behind else y
+        return op.Identity(x) if y is x else y
 
 
 @layer("nn.SpatialSymmetricPadding", kind="pad")

@@ -61,7 +61,7 @@ def concat(op: Op, blobs: Sequence[Blob], axis: int) -> Blob:
 def cut(op: Op, x: Blob, axis: int, start: int, end: int) -> Blob:
     """x[start:end] along ``axis``, 0 <= start < end; ``end`` below 0 counts from the end, with -1 the end itself.
 
-    That is how Caffe2 counts; it also shifts negative starts, so they are never written.
+    That is how Caffe2 counts.
     """
     dim = x.dims[axis]
     if isinstance(dim, int):
@@ -78,6 +78,13 @@ def cut(op: Op, x: Blob, axis: int, start: int, end: int) -> Blob:
     starts, ends = [0] * x.rank, [-1] * x.rank
     starts[axis], ends[axis] = start, end
     return op.make("Slice", [x], (*x.dims[:axis], length, *x.dims[axis + 1 :]), starts=starts, ends=ends)
+
+
+def last(op: Op, x: Blob, axis: int, count: int) -> Blob:
+    """x[-count:] along an axis whose size is not known: Caffe2 counts from one past the end."""
+    starts, ends = [0] * x.rank, [-1] * x.rank
+    starts[axis] = -count - 1
+    return op.make("Slice", [x], (*x.dims[:axis], count, *x.dims[axis + 1 :]), starts=starts, ends=ends)
 
 
 def volume(dims: Sequence[Dim], name: str) -> Dim:

@@ -14,6 +14,7 @@ from retorch.caffe2.emit.primitives import (
     concat,
     cut,
     expand_dims,
+    last,
     normal,
     pad_axis,
     pad_image,
@@ -94,6 +95,10 @@ def _slice_axis(op: Op, x: Blob, axis: int, span: tuple[int, int, int]) -> Blob:
     if isinstance(dim, str) and step > 0 and start >= 0 and (end < 0 or end > 1 << 30):
         x = cut(op, x, axis, start, end - 1 if end < 0 else -1)
         return _every(op, x, axis, step)
+    if isinstance(dim, str) and step == 1 and start < 0 and end > 1 << 30:
+        return last(op, x, axis, -start)
+    if isinstance(dim, str) and step == 1 and 0 <= start < end:
+        return cut(op, x, axis, start, end)
     places = range(size(dim))[start:end:step]
     if not places:
         raise RefusalError("a Slice of nothing")
