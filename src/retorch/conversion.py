@@ -72,8 +72,15 @@ def _converted(net: Module, example: Example, to: Format, *, fold: bool, vary: b
     model = lower(net.layer, example, net.name, vary=vary)
     made = Network(simplify(model, fold=fold), format=to)
     if to == "pytorch":
-        made.twin = twin(net.layer, example, origin(net), [str(port) for port in made.inputs])
+        made.twin = twin(net.layer, _for_twin(example, made), origin(net), [str(port) for port in made.inputs])
     return made
+
+
+def _for_twin(example: Example, made: Network) -> Example:
+    """What a twin is made for: a shape with a batch of one stands for any batch where that is open."""
+    if isinstance(example, tuple) and example[:1] == (1,) and made.batch_is_open:
+        return (2, *example[1:])
+    return example
 
 
 def to_pytorch(net: Module, example: Example | None = None) -> Any:

@@ -376,7 +376,16 @@ def _cells(n: Node) -> str:
 
 
 def _where(n: Node) -> str:
+    # torch.where takes no numbers before PyTorch 1.12
+    if _is_number(n[2]):
+        return f"{receiver(n, 1)}.masked_fill(~{receiver(n)}, {n[2]})"
+    if _is_number(n[1]):
+        return f"{receiver(n, 2)}.masked_fill({n[0]}, {n[1]})"
     return f"torch.where({n[0]}, {n[1]}, {n[2]})"
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-")[:1].isdigit()
 
 
 OPERATORS: Mapping[str, Said] = {

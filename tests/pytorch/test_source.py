@@ -1,0 +1,95 @@
+"""What ``model.py`` looks like: formatted, checked, and with repeated blocks written once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import retorch
+from golden_cases import GOLDEN, Case
+from retorch.pytorch.source import call, laid_out, literal, number, parsed
+from retorch.pytorch.statements import tidied
+
+
+def written(name: str, folder: Path) -> str:
+    case = Case(GOLDEN / f"{name}.t7")
+    retorch.convert(retorch.load(case.path), case.nested("input"), to="pytorch").save(folder)
+    return (folder / "model.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "name", ["net_resnet", "net_unet", "net_siamese", "net_crnn_like", "nngraph_multi", "BiSequencer_1", "Normalize_p3"]
+)
+def test_the_source_is_as_ruff_leaves_it(name: str, tmp_path: Path) -> None:
+    written(name, tmp_path)
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or "ruff"
+    for command in (["format", "--check"], ["check"]):
+        done = subprocess.run(
+            [ruff, *command, "--isolated", str(tmp_path / "model.py")], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_residual_block_is_one_class_used_many_times(tmp_path: Path) -> None:
+    source = written("net_resnet", tmp_path)
+    assert source.count("class BasicBlock(nn.Sequential):") == 1
+    assert source.count("            BasicBlock(") == 3
+    assert "retorch" not in source.split("from pathlib", 1)[1]
+    assert len(source.splitlines()) <= 100
+
+
+def test_a_graph_is_straight_lines(tmp_path: Path) -> None:
+    source = written("nngraph_lstm", tmp_path)
+    assert "def forward(self, x, y, z):" in source
+    assert 'self["1"](x) + self["3"](z)' in source
+
+
+def test_names_follow_torchs_tree_and_the_record_holds_the_map(tmp_path: Path) -> None:
+    written("net_resnet", tmp_path)
+    record = json.loads((tmp_path / "retorch.json").read_text(encoding="utf-8"))
+    assert record["parameters"]["modules[1].modules[1].weight"] == "0.0.weight"
+    assert record["buffers"]["modules[1].modules[2].running_mean"] == "0.1.running_mean"
+    net = retorch.load(GOLDEN / "net_resnet.t7")
+    stored = next(made for made in net.layers() if made.path == "modules[8]").parameters()["weight"]
+    from safetensors.numpy import load_file
+
+    assert np.array_equal(load_file(tmp_path / "model.safetensors")["7.weight"], stored)
+
+
+def test_weights_shared_in_torch_are_written_once_and_tied(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    source = written("SharedWeights_1", tmp_path)
+    assert "self[2].weight = self[0].weight" in source
+    assert sorted(load_file(tmp_path / "model.safetensors")) == ["0.bias", "0.weight"]
+
+
+def test_a_call_is_broken_where_it_does_not_fit() -> None:
+    short = call("nn.Linear", ["3", "4"], [("bias", "False")])
+    assert laid_out(short, 8) == ["        nn.Linear(3, 4, bias=False)"]
+    long = call("nn.Sequential", [call("nn.Linear", ["1000", "1000"])] * 4)
+    assert laid_out(long, 4, after=",") == [
+        "    nn.Sequential(",
+        *["        nn.Linear(1000, 1000),"] * 4,
+        "    ),",
+    ]
+
+
+def test_floats_have_as_few_digits_as_say_the_same_float32() -> None:
+    assert number(float(np.float32(0.1))) == "0.1"
+    assert number(1e-05) == "1e-5"
+    assert number(float("-inf")) == 'float("-inf")'
+    assert literal((3, 5)).__str__() == "(3, 5)"
+    assert str(parsed("f(a, (b, c), d=g(1))")) == "f(a, (b, c), d=g(1))"
+
+
+def test_what_nobody_reads_goes_and_what_is_read_once_moves() -> None:
+    lines = ["y = self[0](x)", "z = self[1](x)", "x = y + y", "x = F.relu(x)", "return x"]
+    assert tidied(lines) == ["y = self[0](x)", "return F.relu(y + y)"]
+    assert tidied(["y = a - b", "x = c - y", "return x"]) == ["return c - (a - b)"]
