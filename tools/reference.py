@@ -18,6 +18,9 @@ import retorch
 from retorch import errors, layers, verification
 from retorch.cli import app
 from retorch.layers import Layer, registered
+from retorch.pytorch.library_source import definitions
+from retorch.pytorch.rule import rule_of, said_by
+from retorch.pytorch.rules.activation import PLAIN
 from retorch.torch7 import reader
 
 WIDE = 90
@@ -169,8 +172,9 @@ def layer_table() -> Iterator[str]:
     """The supported layers by family: Torch's names, the formula, the stem of the blobs."""
     found = classes()
     yield from ("# Layers", "", f"{len(registered())} Torch classes, {len(found)} rules.", "")
-    yield "Formulas are those of evaluation; dimensions count from 1, as in Lua. The last column is the stem of the"
-    yield "names of a layer's blobs: `conv` gives `conv1`, `conv1_w`, `conv1_b`."
+    yield "Formulas are those of evaluation; dimensions count from 1, as in Lua. The third column is the stem of the"
+    yield "names of a layer's blobs: `conv` gives `conv1`, `conv1_w`, `conv1_b`. PyTorch: its module, or a class that"
+    yield "`model.py` spells out, or the expressions of the layer's operators."
     yield ""
     families: dict[str, list[type[Layer]]] = {}
     for kind in found:
@@ -179,13 +183,28 @@ def layer_table() -> Iterator[str]:
         name = module.rpartition(".")[2].replace("_", " ")
         yield from (f"## {name[0].upper()}{name[1:]}", "")
         yield from documented((sys.modules[module].__doc__ or "").partition("\n\n")[0])
-        yield from table(("Torch class", "formula", "blobs"), (_layer(kind, found[kind]) for kind in families[module]))
+        columns = ("Torch class", "formula", "blobs", "PyTorch")
+        yield from table(columns, (_layer(kind, found[kind]) for kind in families[module]))
 
 
-def _layer(kind: type[Layer], names: list[str]) -> tuple[str, str, str]:
+def _layer(kind: type[Layer], names: list[str]) -> tuple[str, str, str, str]:
     formula = (inspect.getdoc(kind) or "").partition("\n\n")[0]
     blobs = f"`{kind.kind}`" if kind.lower is not layers.Layer.lower else ""
-    return ", ".join(f"`{name}`" for name in names), cell(formula), blobs
+    return ", ".join(f"`{name}`" for name in names), cell(formula), blobs, _in_pytorch(kind)
+
+
+def _in_pytorch(kind: type[Layer]) -> str:
+    """The modules of PyTorch that a rule says, the class that it spells out, or that operators say it."""
+    said = rule_of(kind)
+    if said is None:
+        return "operators"
+    if said_by(said):
+        return said_by(said)
+    source = inspect.getsource(said)
+    modules = re.findall(r'"(nn\.(?!Module)\w+)', source) or [n for n in (PLAIN.get(kind, ("",))[0],) if n]
+    exact = [name for name in re.findall(r'module\(\s*"(\w+)"', source) if name in definitions()]
+    shown = list(dict.fromkeys([*modules, *exact]))
+    return ", ".join(f"`{name}`" for name in shown) or "a class of its name"
 
 
 def file_format() -> Iterator[str]:

@@ -39,13 +39,18 @@ Rule: TypeAlias = "Callable[[Any, Run], Part | None]"
 R = TypeVar("R", bound=Rule)
 _rules: dict[type[Layer], Rule] = {}
 _stateful: set[Rule] = set()
+_says: dict[Rule, str] = {}
 
 
-def rule(*classes: type[Layer]) -> Callable[[R], R]:
-    """Register a rule for classes of layers and what is derived from them, unless that has a rule of its own."""
+def rule(*classes: type[Layer], says: str = "") -> Callable[[R], R]:
+    """Register a rule for classes of layers and what is derived from them, unless that has a rule of its own.
+
+    ``says`` is what the page of layers shows, where that is not read from the rule's text.
+    """
 
     def register(function: R) -> R:
         _rules.update(dict.fromkeys(classes, function))
+        _says[function] = says
         return function
 
     return register
@@ -55,6 +60,11 @@ def keeps_state(function: R) -> R:
     """Mark a rule whose module keeps what it gave until its next run, so that runs read what runs before them made."""
     _stateful.add(function)
     return function
+
+
+def said_by(function: Rule) -> str:
+    """What a rule says that it gives; empty where its text tells."""
+    return _says[function]
 
 
 def is_stateful(function: Rule) -> bool:

@@ -12,7 +12,7 @@ from retorch.pytorch.rule import Run, rule, trained
 from retorch.pytorch.source import number
 
 #: Classes without settings: PyTorch's module, and the same as an expression.
-_PLAIN: dict[type[Layer], tuple[str, str]] = {
+PLAIN: dict[type[Layer], tuple[str, str]] = {
     a.ReLU: ("nn.ReLU", "F.relu({0})"),
     a.ReLU6: ("nn.ReLU6", "F.relu6({0})"),
     a.Sigmoid: ("nn.Sigmoid", "torch.sigmoid({0})"),
@@ -23,9 +23,9 @@ _PLAIN: dict[type[Layer], tuple[str, str]] = {
 }
 
 
-@rule(*_PLAIN)
+@rule(*PLAIN)
 def plain(layer: Layer, at: Run) -> Part | None:
-    name, inline = next(said for cls, said in _PLAIN.items() if isinstance(layer, cls))
+    name, inline = next(said for cls, said in PLAIN.items() if isinstance(layer, cls))
     return at.module(name, inline=inline)
 
 

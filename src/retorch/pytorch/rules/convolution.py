@@ -29,7 +29,7 @@ def parameters(weight: Array, bias: Array | None) -> dict[str, State]:
     return states if bias is None else {**states, "bias": trained(bias.reshape(-1), "bias")}
 
 
-@rule(spatial.SpatialConvolution, volumetric.VolumetricConvolution)
+@rule(spatial.SpatialConvolution, volumetric.VolumetricConvolution, says="nn.Conv2d, nn.Conv3d")
 def convolution(layer: spatial.SpatialConvolution | volumetric.VolumetricConvolution, at: Run) -> Part | None:
     return _convolution(layer, at, parameters(layer.weight, layer.offsets()))
 
@@ -58,7 +58,7 @@ def _sized(at: Run) -> Array:
     return np.broadcast_to(np.float32(0), at.shape())
 
 
-@rule(spatial.SpatialConvolutionMap)
+@rule(spatial.SpatialConvolutionMap, says="MaskedConv2d")
 def convolution_map(layer: spatial.SpatialConvolutionMap, at: Run) -> Part | None:
     dense, _ = layer.dense()
     pairs = layer.connTable.astype(np.int64) - 1
@@ -83,7 +83,7 @@ def sub_sampling(layer: spatial.SpatialSubSampling, at: Run) -> Part | None:
     return at.module("SubSampling", layer.weight.size, one((layer.kH, layer.kW)), stride, states=states)
 
 
-@rule(spatial.SpatialDepthWiseConvolution)
+@rule(spatial.SpatialDepthWiseConvolution, says="nn.Conv2d with groups")
 def depth_wise(layer: spatial.SpatialDepthWiseConvolution, at: Run) -> Part | None:
     shape = at.shape()
     if shape[-1] != shape[-2]:
@@ -92,7 +92,7 @@ def depth_wise(layer: spatial.SpatialDepthWiseConvolution, at: Run) -> Part | No
     return _convolution(layer, at, parameters(dense, layer.offsets()))
 
 
-@rule(full.SpatialFullConvolution, full.VolumetricFullConvolution)
+@rule(full.SpatialFullConvolution, full.VolumetricFullConvolution, says="nn.ConvTranspose2d, nn.ConvTranspose3d")
 def full_convolution(layer: full.FullConvolution, at: Run) -> Part | None:
     rank = len(layer.axes)
     if isinstance(at.given, tuple) or at.rank != rank + 2 or min(layer.per_axis("pad")) < 0:

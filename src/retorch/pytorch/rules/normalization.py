@@ -11,7 +11,7 @@ from retorch.pytorch.rule import Run, kept, rule, trained
 _RANKS = {2: 1, 4: 2, 5: 3}
 
 
-@rule(batch.BatchNormalization)
+@rule(batch.BatchNormalization, says="nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d")
 def batch_normalization(layer: batch.BatchNormalization, at: Run) -> Part | None:
     if at.rank != layer.dimensions or (layer.weight is None) != (layer.bias is None):
         return None

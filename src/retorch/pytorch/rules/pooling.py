@@ -37,7 +37,7 @@ def _outputs(w: window.Window, *, ceil: bool) -> int:
     return out - (ceil and (out - 1) * w.stride >= w.size + w.pad)
 
 
-@rule(window.MaxPooling)
+@rule(window.MaxPooling, says="nn.MaxPool2d, nn.MaxPool3d")
 def max_pooling(layer: window.MaxPooling, at: Run) -> Part | None:
     named = _same_windows(layer, at)
     if named is None or layer.asked:
@@ -46,7 +46,7 @@ def max_pooling(layer: window.MaxPooling, at: Run) -> Part | None:
     return at.module(f"nn.MaxPool{len(layer.axes)}d", kernel, **named)
 
 
-@rule(window.AveragePooling)
+@rule(window.AveragePooling, says="nn.AvgPool2d, nn.AvgPool3d")
 def average_pooling(layer: window.AveragePooling, at: Run) -> Part | None:
     named = _same_windows(layer, at)
     if named is None or layer.scale() != 1:

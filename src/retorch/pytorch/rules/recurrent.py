@@ -14,7 +14,7 @@ from retorch.pytorch.trace import Scope, flat
 _CUDNN = {"LSTM": "LSTM", "GRU": "GRU", "RELU": "RNN", "TANH": "RNN"}
 
 
-@rule(cudnn.RNN)
+@rule(cudnn.RNN, says="nn.LSTM, nn.GRU, nn.RNN")
 def cudnn_rnn(layer: cudnn.RNN, at: Run) -> Part | None:
     cell = layer.stack[0][0]
     if layer.inputMode == "CUDNN_SKIP_INPUT" or layer.h0 is not None or layer.c0 is not None:
@@ -43,7 +43,7 @@ def cudnn_rnn(layer: cudnn.RNN, at: Run) -> Part | None:
     return at.module(_CUDNN[cell.kind], layer.inputSize, layer.hiddenSize, states=states, how="module", **named)
 
 
-@rule(sequence.Sequence)
+@rule(sequence.Sequence, says="SeqLSTM, SeqGRU, VanillaRNN")
 def whole_sequence(layer: sequence.Sequence, at: Run) -> Part | None:
     if not isinstance(layer, (sequence.RnnSequence, sequence.TorchRnnSequence)) or layer.weight is None:
         return None

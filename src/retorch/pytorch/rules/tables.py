@@ -11,7 +11,7 @@ _SIGNS = {"CAddTable": "+", "CSubTable": "-", "CMulTable": "*", "CDivTable": "/"
 _FUNCTIONS = {"CMaxTable": "maximum", "CMinTable": "minimum"}
 
 
-@rule(arithmetic.Accumulating)
+@rule(arithmetic.Accumulating, says="a class of its name")
 def accumulating(layer: arithmetic.Accumulating, at: Run) -> Part | None:
     flat_table = isinstance(at.given, tuple) and not any(isinstance(item, tuple) for item in at.given)
     if not flat_table or any(at.shape(i) != at.shape() for i in range(at.count)):
