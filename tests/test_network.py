@@ -14,7 +14,7 @@ import pytest
 from caffe2.nets import row
 from retorch.caffe2 import files
 from retorch.caffe2.parse.net import NeedsShapeError
-from retorch.errors import ConversionError, EngineError, FormatError, UsageError
+from retorch.errors import ConversionError, EngineError, FormatError, MissingFileError, UsageError
 from retorch.graph import onnx_file
 from retorch.graph.shapes import fix_sizes
 from retorch.network import Network
@@ -151,7 +151,7 @@ def test_files_that_are_no_models(content: bytes, tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(MissingFileError, match="no such file"):
         Network.load(tmp_path / "none.onnx")
     (tmp_path / "a file").touch()
     with pytest.raises(UsageError, match="cannot be written"):

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from retorch.caffe2 import files
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
-from retorch.errors import ConversionError, UsageError
+from retorch.errors import ConversionError, MissingFileError, UsageError
 
 SET = ("init_net.pb", "predict_net.pb", "predict_net.pbtxt")
 
@@ -254,7 +254,7 @@ def test_pairs_are_found_by_either_name_and_by_folder(tmp_path: Path, predict: s
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(MissingFileError, match="no such file"):
         files.read(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="holds no Caffe2 network"):
         files.read(tmp_path)
