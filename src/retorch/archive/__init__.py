@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from retorch.archive.options import Limits, Options, absolute, memory_size, text
 from retorch.archive.row import Row
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from retorch.archive.folder import OutputFolder
+    from retorch.archive.options import Target
     from retorch.archive.scheduling import Watcher
     from retorch.graph.lowering import Example
 
@@ -88,7 +89,7 @@ def batch(
         UsageError: arguments that cannot be used; another batch writes to ``out``; or dask or pyarrow are missing.
         EngineError: the cluster is gone, or the disk is full; ``resume`` goes on.
     """
-    targets = (to,) if isinstance(to, str) else tuple(to)
+    targets = tuple(cast("Iterable[Target]", [to] if isinstance(to, str) else to))
     options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}))
     limits = Limits(memory_size(max_memory) if isinstance(max_memory, str) else max_memory, time_limit)
     named = [sources] if isinstance(sources, (str, Path)) else sources

@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast, get_args
 
 from retorch.errors import UsageError
 
 if TYPE_CHECKING:
     from retorch.graph.lowering import Example
 
-TARGETS: Final = ("caffe2", "onnx")
+Target: TypeAlias = Literal["caffe2", "onnx", "pytorch"]
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -30,7 +31,7 @@ class Options:
         inputs: shapes of inputs, by path, end of a path, name, name without suffix, or SHA-256.
     """
 
-    to: tuple[str, ...] = ("caffe2",)
+    to: tuple[Target, ...] = ("caffe2",)
     verify: bool = True
     reports: bool = False
     plugins: tuple[str, ...] = ()

@@ -55,6 +55,7 @@ class Sandbox:
             {
                 "path": str(request.path),
                 "name": request.name,
+                "source": request.source,
                 "folder": str(request.folder),
                 "shape": request.shape,
                 "limits": asdict(limits),

@@ -9,14 +9,16 @@ import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from retorch.archive.options import Options
+from retorch.archive.options import Options, Target
 from retorch.archive.process import means_no_memory, peak_mb, reset_peak
 from retorch.archive.row import TargetResult
-from retorch.conversion import convert
+from retorch.caffe2.emit.net import EmitOptions
+from retorch.conversion import as_converted, convert
+from retorch.engines import real_pytorch
 from retorch.errors import ConversionError, EngineError, FormatError, RetorchError, UnsupportedError, UsageError
 from retorch.module import Module, networks, pick, weights
 from retorch.report import Subject, write_report
@@ -24,7 +26,8 @@ from retorch.report.flops import multiply_adds, with_sizes
 from retorch.torch7 import open_file
 from retorch.verification import Report, verify
 from retorch.verification.compare import example_shapes
-from retorch.verification.inputs import random_trial
+from retorch.verification.inputs import trials_at
+from retorch.verification.record import record_of
 
 if TYPE_CHECKING:
     from retorch.graph.lowering import Example
@@ -33,9 +36,11 @@ if TYPE_CHECKING:
 #: Columns of a row that became known.
 Update: TypeAlias = dict[str, Any]
 #: What is written for a target: its place inside the folder of the file.
-PLACES: Final = {"caffe2": "caffe2", "onnx": "model.onnx"}
+PLACES: Final = {"caffe2": "caffe2", "onnx": "onnx/model.onnx", "pytorch": "pytorch"}
 #: What the system says where a disk, or a user's share of it, is full.
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+#: Characters of an error.
+_LONGEST: Final = 500
 #: What a row of many thousand layers is cut to.
 _MOST_REFUSALS: Final = 1000
 
@@ -47,6 +52,7 @@ class Request:
     Attributes:
         path: where its bytes are.
         name: what it is called, which names the nets.
+        source: where it was found, for the record.
         folder: an empty folder for what is written.
         options: what is asked for.
         shape: of its input, where it was given.
@@ -54,6 +60,7 @@ class Request:
 
     path: Path
     name: str
+    source: str
     folder: Path
     options: Options = field(default_factory=Options)
     shape: Example | None = None
@@ -116,20 +123,20 @@ def _conversions(request: Request, net: Module, damage: tuple[str, ...]) -> Iter
         yield from _to_target(target, request, net, made)
 
 
-def _to_target(target: str, request: Request, net: Module, made: Network) -> Iterator[Update]:
+def _to_target(target: Target, request: Request, net: Module, made: Network) -> Iterator[Update]:
     reset_peak()
     begun = time.perf_counter()
     place = request.folder / PLACES[target]
     try:
         report = _written(target, place, request, net, made)
     except ConversionError as error:
-        result = TargetResult("refused", error=str(error).splitlines()[0])
+        result = TargetResult("refused", error=_brief(error))
         yield _refusals(error)
     except EngineError as error:
-        result = TargetResult("different", error=str(error).splitlines()[0])
+        result = TargetResult("different", error=_brief(error))
     else:
         wrong = report is not None and not report.ok
-        error = report.verdict if report is not None and wrong else ""
+        error = report.verdict[:_LONGEST] if report is not None and wrong else ""
         result = TargetResult("different" if wrong else "converted", max_error=report and report.max_error, error=error)
     if means_no_memory(result.error):
         raise MemoryError
@@ -137,21 +144,30 @@ def _to_target(target: str, request: Request, net: Module, made: Network) -> Ite
     yield {"target": target, "result": asdict(result) | {"seconds": seconds, "peak_mb": peak_mb()}}
 
 
-def _written(target: str, place: Path, request: Request, net: Module, made: Network) -> Report | None:
-    """Write and, if that is asked for, compare."""
-    made.save(place)
-    if not request.options.verify:
-        return None
-    trial = random_trial(net, example_shapes(made), made.input_nesting)
-    report = verify(net, place, trials=[trial], layers=request.options.reports)
-    if request.options.reports:
+def _written(target: Target, place: Path, request: Request, net: Module, made: Network) -> Report | None:
+    """Write, compare if that is asked for and can be done, and put the record beside it."""
+    if target == "pytorch":
+        made = convert(net, request.shape, to=target)
+    written = made.save(place)
+    notes, report = [*net.notes, *made.notes], None
+    if request.options.verify and (target != "pytorch" or any(True for _ in real_pytorch.interpreters())):
+        trials = trials_at(as_converted(net, made), made)
+        report = verify(net, place, trials=trials, layers=request.options.reports)
+    options = EmitOptions() if target == "caffe2" else None
+    record = record_of(request.path, net, made, written, options=options, report=report, notes=notes)
+    replace(record, source=request.source).write(place)
+    if request.options.reports and report is not None:
         write_report(request.folder / f"{target}.html", Subject(net, place, request.path), report)
     return report
 
 
 def _about(error: RetorchError) -> Update:
-    said: Update = {"error": str(error).splitlines()[0], "hint": error.hint or ""}
-    return said | _refusals(error)
+    return {"error": _brief(error), "hint": error.hint or "", **_refusals(error)}
+
+
+def _brief(error: RetorchError) -> str:
+    """An error in one line; of several layers the first."""
+    return ": ".join(line.strip() for line in str(error).splitlines()[:2])[:_LONGEST]
 
 
 def _refusals(error: RetorchError) -> Update:

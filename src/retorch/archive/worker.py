@@ -138,7 +138,7 @@ def _done(found: Found, local: Path, plugin: BatchPlugin, task: str) -> Result:
     known: Columns = {"outcome": "crash", "error": f"killed its worker {MOST_ATTEMPTS} times"}
     if attempts <= MOST_ATTEMPTS:
         name = found.path.replace("!", "/").rpartition("/")[2].partition(".")[0]
-        known = plugin.do(Request(local, name, staging, shape=job.options.input_of(found.path, sha256)))
+        known = plugin.do(Request(local, name, found.path, staging, shape=job.options.input_of(found.path, sha256)))
     if fetched:
         local.unlink()
     row = _row(found.path, size, sha256, known, time.perf_counter() - begun)

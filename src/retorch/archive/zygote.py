@@ -116,7 +116,7 @@ def _serve_files(requests: BinaryIO, answers: int, options: Options) -> None:
 
 def _request(asked: dict[str, Any], options: Options) -> Request:
     shape = None if asked["shape"] is None else shape_from_json(asked["shape"])
-    return Request(Path(asked["path"]), asked["name"], Path(asked["folder"]), options, shape)
+    return Request(Path(asked["path"]), asked["name"], asked["source"], Path(asked["folder"]), options, shape)
 
 
 class _Gone(Exception):  # noqa: N818 - whoever asked is gone, which is no error
@@ -205,7 +205,7 @@ def _warm_up(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.t7"
         write(path, TorchObject("nn.Linear", fields))
-        run(Request(path, "net", Path(folder), options), lambda update: None)
+        run(Request(path, "net", "net.t7", Path(folder), options), lambda update: None)
 
 
 def main() -> None:

@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 def batch(
     sources: Annotated[list[str], typer.Argument(help="Folders, globs, files, lists of paths, archives, URLs.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the table and what is written.")],
-    to: Annotated[list[str] | None, typer.Option("--to", help="caffe2 (the default), onnx; several times.")] = None,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="caffe2 (the default), onnx, pytorch; repeatable.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare what is written.")] = True,
     reports: Annotated[bool, typer.Option("--reports", help="Write a report page beside each network.")] = False,
     workers: Annotated[int | None, typer.Option(help="Files at a time; by default one for each core.")] = None,

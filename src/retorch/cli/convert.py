@@ -20,7 +20,6 @@ from retorch.files.artifacts import is_written
 from retorch.files.formats import NAMES, listed
 
 if TYPE_CHECKING:
-    from retorch.files.record import Record
     from retorch.module import Module
     from retorch.network import Network
     from retorch.verification import Report
@@ -66,6 +65,8 @@ def convert(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     _check_report(page, no_verify)
+    from retorch.verification.record import record_of
+
     printed = output == "-"
     with printed_file(to) if printed else nullcontext(output) as output:
         style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
@@ -82,7 +83,8 @@ def convert(
             notes = [*net.notes, *made.notes]
             no_verify = no_verify or (style.kind == "pytorch" and not _has_pytorch(notes))
             report = None if no_verify else _verified(net, made, place, given, layers=page is not None)
-            _record(file, net, made, style, written, report, notes).write(place)
+            record = record_of(file, net, made, written, options=style.options(), report=report, notes=notes)
+            record.write(place)
         if page is not None and report is not None:
             _write_report(page, file, net, target, report)
         raise typer.Exit(conclude(target, notes, report, as_json=as_json, page=page, error=printed))
@@ -144,32 +146,3 @@ def _write_report(page: Path, file: Path, net: Module, target: Path, report: Rep
 
     with about(page):
         write_report(page, Subject(net, target, file), report)
-
-
-def _record(
-    file: Path,
-    net: Module,
-    made: Network,
-    style: Style,
-    written: tuple[Path, ...],
-    report: Report | None,
-    notes: list[str],
-) -> Record:
-    from retorch.files.record import Record, digest, digests
-
-    inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
-    return Record(
-        source=str(file.resolve()),
-        source_sha256=digest(file),
-        at=net.at,
-        files=digests(written),
-        inputs=inputs,
-        layers=made.layer_records(style.options()),
-        tolerance=report.tolerance if report else None,
-        max_error=report.max_error if report else None,
-        engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
-        notes=tuple(notes),
-        description=made.description(),
-        parameters=dict(made.twin.parameters) if made.twin else {},
-        buffers=dict(made.twin.buffers) if made.twin else {},
-    )

@@ -1,0 +1,54 @@
+"""The record beside a conversion, from what was made and what verification found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retorch.files.record import Record, digest, digests
+
+if TYPE_CHECKING:
+    from retorch.caffe2.emit.net import EmitOptions
+    from retorch.module import Module
+    from retorch.network import Network
+    from retorch.verification.report import Report
+
+
+def record_of(
+    file: Path,
+    net: Module,
+    made: Network,
+    written: Iterable[Path],
+    *,
+    options: EmitOptions | None,
+    report: Report | None,
+    notes: Iterable[str],
+) -> Record:
+    """What ``retorch.json`` says.
+
+    Args:
+        file: the Torch7 file.
+        net: the network in it.
+        made: what it was converted to.
+        written: the files.
+        options: what Caffe2's files were emitted with; None for others.
+        report: what verification found, where it was asked.
+        notes: what a person should know.
+    """
+    inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
+    return Record(
+        source=str(file.resolve()),
+        source_sha256=digest(file),
+        at=net.at,
+        files=digests(tuple(written)),
+        inputs=inputs,
+        layers=made.layer_records(options),
+        tolerance=report.tolerance if report else None,
+        max_error=report.max_error if report else None,
+        engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
+        notes=tuple(notes),
+        description=made.description(),
+        parameters=dict(made.twin.parameters) if made.twin else {},
+        buffers=dict(made.twin.buffers) if made.twin else {},
+    )
