@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from retorch.archive.options import Limits, Options, absolute, memory_size, text
+from retorch.archive.options import Limits, Options, absolute, text
 from retorch.archive.row import Row
 from retorch.errors import UsageError
+from retorch.limits import bytes_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -91,7 +92,7 @@ def batch(
     """
     targets = tuple(cast("Iterable[Target]", [to] if isinstance(to, str) else to))
     options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}))
-    limits = Limits(memory_size(max_memory) if isinstance(max_memory, str) else max_memory, time_limit)
+    limits = Limits(bytes_of(str(max_memory)), time_limit)
     named = [sources] if isinstance(sources, (str, Path)) else sources
     try:
         from retorch.archive import scheduling

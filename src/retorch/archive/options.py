@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Target: TypeAlias = Literal["caffe2", "onnx", "pytorch"]
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +82,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         """UsageError for limits under which nothing runs."""
-        if self.memory < 64 << 20:
-            raise UsageError("--max-memory: less than 64M is not enough for the smallest network")
         if not self.seconds > 0:
             raise UsageError("--time-limit: must be more than 0")
-
-
-def memory_size(text: str) -> int:
-    """``4G``, ``512M`` or a number of bytes.
-
-    Raises:
-        UsageError: anything else.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if found is None:
-        raise UsageError(f"{text!r} is not an amount of memory", hint="for example 4G or 512M")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def shape_from_json(value: object) -> Example:

@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+from retorch.limits import limit_memory
+
 _STATUS = Path("/proc/self/status")
 _PR_SET_PDEATHSIG = 1
 #: What libraries say where memory runs out.
@@ -37,8 +39,7 @@ def limit(memory: int, seconds: float) -> None:
     What counts is memory that is written to; mapped files do not.
     """
     used = (_status("VmData") or 0) << 10
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (used + memory, hard))
+    limit_memory(used + memory)
     times = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (int(times.ru_utime + times.ru_stime + seconds) + 2, hard))

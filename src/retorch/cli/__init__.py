@@ -69,10 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _most_memory(arguments: list[str]) -> int:
     """What ``--max-memory`` allows, which is taken out of the arguments; else half of the machine's.
 
+    ``batch`` has an option of that name for each of its files.
+
     Raises:
         UsageError: no number of bytes.
     """
-    for i, argument in enumerate(arguments):
+    for i, argument in enumerate(arguments if arguments[:1] != ["batch"] else ()):
         name, _, value = argument.partition("=")
         if argument == "--":
             break
