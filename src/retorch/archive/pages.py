@@ -15,6 +15,7 @@ from retorch.archive.row import OUTCOMES
 from retorch.archive.table import Table
 from retorch.files import json_text
 from retorch.files.atomic import replacing
+from retorch.files.visible import visible
 
 _NUMBERS: Final = ("bytes", "parameters", "multiply_adds", "seconds", "peak_mb")
 _TEXTS: Final = ("outcome", "kind", "input", "error", "hint", "artifacts", "same_as")
@@ -132,7 +133,7 @@ def _refused(table: Table, ranked: Sequence[tuple[str, Blocker]]) -> str:
     for name, blocker in ranked:
         lines += [f"### {_code(name)}", "", f"In {blocker.files:,} files; alone in the way in {blocker.alone:,}.", ""]
         lines += [f"- {_plain(reason)} ({count:,})" for reason, count in blocker.reasons.most_common(5)]
-        lines += ["", *(f"    {_line(path)}" for path in blocker.named)]
+        lines += ["", *(f"    {_visible_line(path)}" for path in blocker.named)]
         lines += [f"    … {blocker.files - _NAMED:,} more"] if blocker.files > _NAMED else []
         lines += [""]
     return "\n".join([*lines, *_others(table), ""])
@@ -153,15 +154,14 @@ def _others(table: Table) -> list[str]:
     return lines if len(lines) > 2 else []
 
 
-def _line(text: str) -> str:
-    """Text on one line, with the characters that steer a terminal or turn the direction of reading spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _visible_line(text: str) -> str:
+    return visible(text).replace("\n", " ")
 
 
 def _plain(text: str) -> str:
     """Text that Markdown leaves as it is."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in _line(text))
+    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in _visible_line(text))
 
 
 def _code(text: str) -> str:
-    return f"`{_line(text).replace('`', chr(39))}`"
+    return f"`{_visible_line(text).replace('`', chr(39))}`"

@@ -8,8 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from retorch.cli.terminal import console, plain
+from retorch.cli.terminal import console
 from retorch.files import json_text
+from retorch.files.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -87,7 +88,7 @@ class _View:
         head += f", {rate:.1f} a second, {_clock(left / rate)} left" if self._done and left else ""
         outcomes = "  ".join(f"{name} {count:,}" for name, count in self._outcomes.most_common())
         bar = ProgressBar(total=max(self._total, 1), completed=self._before + self._done, width=60)
-        slow = [Text(f"{seconds:6.0f} s  {plain(name)}", style="yellow") for name, seconds in self._slowest()]
+        slow = [Text(f"{seconds:6.0f} s  {visible(name)}", style="yellow") for name, seconds in self._slowest()]
         return Group(Text(head, style="bold"), bar, Text(outcomes), *slow)
 
     def _slowest(self) -> list[tuple[str, float]]:
