@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from retorch.apply.sampling import sample
     from retorch.archive import batch
     from retorch.conversion import convert, to_pytorch
-    from retorch.layers.base.layer import Layer, layer
+    from retorch.layers.base.layer import Layer, alias, layer
     from retorch.module import Module, load
     from retorch.network import Network
     from retorch.report import verify
@@ -46,6 +46,7 @@ _HOMES = {
     "Module": "retorch.module",
     "Network": "retorch.network",
     "TorchObject": "retorch.torch7",
+    "alias": "retorch.layers.base.layer",
     "batch": "retorch.archive",
     "convert": "retorch.conversion",
     "layer": "retorch.layers.base.layer",
@@ -64,6 +65,7 @@ __all__ = [
     "Module",
     "Network",
     "TorchObject",
+    "alias",
     "batch",
     "convert",
     "layer",

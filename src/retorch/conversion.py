@@ -16,6 +16,7 @@ from retorch.graph.input_shape.tensors import example as example_of
 from retorch.graph.input_shape.tensors import with_samples
 from retorch.graph.lowering import Example, lower
 from retorch.graph.passes import simplify
+from retorch.layers.base.likeness import remedy
 from retorch.layers.recurrent.stateful import Stateful, sizes_of
 from retorch.module import Module
 from retorch.network import Format, Network
@@ -46,7 +47,7 @@ def convert(
     """
     _check_network(net)
     if net.problems:
-        raise UnsupportedError(net.problems, hint="`--plugin my_layers.py` registers classes of your own")
+        raise UnsupportedError(net.problems, hint=remedy(net.layer))
     if state:
         given = example_of(net.assumed_input().input) if example is None else example
         return _with_states(net, given, to, fold=fold)

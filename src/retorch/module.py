@@ -27,6 +27,7 @@ from retorch.layers import state
 from retorch.layers.base.binding import ObjectBinder, Unknown
 from retorch.layers.base.layer import Array, Layer, Nested, Sizes, calls
 from retorch.layers.base.layer_tree import tree
+from retorch.layers.base.likeness import remedy
 from retorch.layers.base.memory import current, forward_pass, tensors
 from retorch.layers.base.networks import networks
 from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
@@ -111,7 +112,7 @@ class Module:
     def assumed_input(self) -> Assumption:
         """The input that is assumed where nobody says it, and the reasons for it."""
         if self.problems:
-            raise UnsupportedError(self.problems, hint="`--plugin my_layers.py` registers classes of your own")
+            raise UnsupportedError(self.problems, hint=remedy(self.layer))
         return assume(self.layer, self.options)
 
     def with_states(self, sizes: SizesOf) -> Module:

@@ -42,20 +42,21 @@ def inspect(
     file: Annotated[Path, typer.Argument(parser=local, help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
     at: Annotated[str | None, typer.Option(help="What to look at, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Minimum, mean, maximum and NaN count of tensors.")] = False,
     offsets: Annotated[bool, typer.Option("--offsets", help="Where in the file each value stands.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch import module
     from retorch.cli import object_tree
-    from retorch.layers.plugins import load_plugins
+    from retorch.layers.plugins import load_plugins, parse_aliases
     from retorch.torch7 import open_file
     from retorch.torch7.paths import follow
 
     if is_written(file):
-        _inspect_written(file, unusable=bool(at or plugin or stats or offsets), as_json=as_json)
+        _inspect_written(file, unusable=bool(at or plugin or alias or stats or offsets), as_json=as_json)
         return
-    load_plugins(plugin or [])
+    load_plugins(plugin or [], parse_aliases(alias or []))
     screen = console()
     with about(file):
         document = open_file(file, offsets=offsets)
@@ -78,7 +79,7 @@ def _inspect_written(file: Path, *, unusable: bool, as_json: bool) -> None:
     from retorch.cli import inspect_network
 
     if unusable:
-        raise UsageError("--at, --plugin, --stats and --offsets are for Torch7 files")
+        raise UsageError("--at, --plugin, --alias, --stats and --offsets are for Torch7 files")
     with about(file):
         inspect_network.show(file, as_json=as_json)
 
@@ -102,6 +103,7 @@ def _show_file(screen: Console, document: Document) -> None:
 def _show_network(screen: Console, net: Module, document: Document) -> None:
     from retorch.apply.vocabulary import Vocabulary
     from retorch.graph.input_shape import first_guess
+    from retorch.layers.base.likeness import remedy
     from retorch.module import weights
 
     screen.print(_tree(net))
@@ -124,6 +126,7 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
         screen.print(f"[red]{len(net.problems)} layers would not convert:[/red]")
         for problem in net.problems:
             screen.print(f"  [red]{plain(str(problem))}[/red]")
+        screen.print(f"[yellow]hint:[/yellow] {plain(remedy(net.layer))}")
 
 
 def _tree(net: Module) -> Tree:

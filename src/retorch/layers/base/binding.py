@@ -14,7 +14,7 @@ from retorch import limits
 from retorch.errors import MAKES_NO_SENSE, MissingFieldError, Problem, Refusal, UnsupportedError, said
 from retorch.layers.base.bookkeeping import BOOKKEEPING
 from retorch.layers.base.depth import deeper
-from retorch.layers.base.layer import Array, Layer, Sizes, registered
+from retorch.layers.base.layer import Array, Layer, Sizes, aliased, registered
 from retorch.layers.base.random_source import Drawing
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
@@ -76,12 +76,15 @@ class ObjectBinder:
 
     def _bound(self, obj: TorchObject, path: str) -> Layer:
         # a loss by any name: nn.Criterion's rule says what becomes of it
-        is_loss = obj.typename.endswith("Criterion") and obj.typename not in registered()
-        cls = registered().get("nn.Criterion" if is_loss else obj.typename, Unknown)
+        typename = aliased(obj.typename)
+        is_loss = typename.endswith("Criterion") and typename not in registered()
+        cls = registered().get("nn.Criterion" if is_loss else typename, Unknown)
         reason = _why_not(obj, cls)
         made = Unknown() if reason else cls()
-        made.path, made.typename, made.raw = path, obj.typename, obj
+        made.path, made.typename, made.raw = path, typename, obj
         self.layers[id(obj)] = made
+        if typename != obj.typename:
+            self.notes.append(f"{path or '(root)'} {obj.typename}: read as {typename}")
         if isinstance(made, Unknown):
             return self._give_up(obj, path, reason)
         try:

@@ -244,6 +244,7 @@ class Layer:
 _OWN_NAMES = frozenset(Layer.__annotations__)
 L = TypeVar("L", bound=type[Layer])
 _registry: dict[str, type[Layer]] = {}
+_aliases: dict[str, str] = {}
 _described: set[type] = set()
 
 
@@ -283,3 +284,25 @@ def _takes_table(cls: type[Layer]) -> bool | None:
 def registered() -> Mapping[str, type[Layer]]:
     """Every Torch class that has a rule, by name."""
     return types.MappingProxyType(_registry)
+
+
+def alias(name: str, of: str) -> None:
+    """Read objects of one Torch class as another: a class that is one of ``nn`` under a name of its own.
+
+    Args:
+        name: the class as files name it (``"nn.CustomLinear"``).
+        of: a class that has a rule (``"nn.Linear"``).
+
+    Raises:
+        ValueError: ``name`` has a rule already, or ``of`` has none.
+    """
+    if name in _registry:
+        raise ValueError(f"{name} is known already")
+    if of not in _registry:
+        raise ValueError(f"{of} is not known")
+    _aliases[name] = of
+
+
+def aliased(name: str) -> str:
+    """The class as which objects of a class are read: by an alias another, otherwise itself."""
+    return _aliases.get(name, name)
