@@ -98,6 +98,14 @@ class Module:
         with forward_pass(listen, Given(layers, list(tensors(noise)))):
             return _settled(current(self.layer(given)))
 
+    @property
+    def taken(self) -> str:
+        """Which of a file's networks this is, where the file is more than one network."""
+        others = f"; also in the file: {', '.join(p or 'the root' for p in self.alternatives)}"
+        if self.alternatives:
+            return f"took {self.at or 'the root'}{others}"
+        return f"took {self.at}" if self.at else ""
+
     def input_shape(self) -> Shape:
         """The shape of what ``forward`` takes, worked out from the file: a tuple, or a list for a table.
 
@@ -204,12 +212,14 @@ def _settled(y: Nested) -> Nested:
 _PREFERRED = ("model", "net", "G", "netG", "modelG", "generator", "protos.rnn", "protos", "network", "best")
 
 
-def load(source: Source | LuaTable | TorchObject, *, at: str | None = None) -> Module:
+def load(source: Source | LuaTable | TorchObject, *, at: str | None = None, nn_age: str | None = None) -> Module:
     """Take the network out of a file, or out of what :func:`retorch.read` gave.
 
     Args:
         source: a path, the file's bytes, a binary file object; or an object or table.
         at: where the network stands in the file (``model.generator``); by default the only one, or the likeliest.
+        nn_age: which nn ran it, where that matters: ``old``, before August 2017, whose instance norms measure at
+            evaluation, or ``new``, whose do not; by default what the file says, and ``old`` where it says nothing.
 
     Returns:
         The network; its ``problems`` are not raised before it is run or converted.
@@ -219,19 +229,19 @@ def load(source: Source | LuaTable | TorchObject, *, at: str | None = None) -> M
         UsageError: there is no network in it, or not at that path.
     """
     if isinstance(source, (LuaTable, TorchObject)):
-        return _picked(source, "network", at)
+        return _picked(source, "network", at, nn_age)
     if not isinstance(source, (str, os.PathLike, bytes)) and not hasattr(source, "read"):
         raise UsageError(
             f"load takes a path, bytes, an open file or what retorch.read gave, not {type(source).__name__}"
         )
     document = open_file(source)
     file = Path(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else None
-    net = _picked(document.root, file.name.partition(".")[0] if file else "network", at)
+    net = _picked(document.root, file.name.partition(".")[0] if file else "network", at, nn_age)
     return replace(net, notes=(*document.damage, *net.notes), file=file)
 
 
-def _picked(root: object, name: str, at: str | None) -> Module:
-    net = pick(root, name=name, at=at)
+def _picked(root: object, name: str, at: str | None, nn_age: str | None) -> Module:
+    net = pick(root, name=name, at=at, nn_age=nn_age)
     if net is None:
         raise UsageError(
             f"there is no network {f'at {at}' if at else 'in this file'}", hint="`retorch inspect` shows what is in it"
@@ -246,29 +256,31 @@ def _load_entry_points() -> None:
         entry.load()
 
 
-def pick(root: object, *, name: str = "network", at: str | None = None) -> Module | None:
+def pick(root: object, *, name: str = "network", at: str | None = None, nn_age: str | None = None) -> Module | None:
     """The network in what a file holds: the one at a path, or the only one, or the likeliest; None where there is none.
 
     Raises:
         UsageError: the path names nothing.
     """
+    if nn_age not in (None, "old", "new"):
+        raise UsageError(f"an age of nn is old or new, not {nn_age}")
     _load_entry_points()
     found = networks(root)
     if at is not None:
         chosen = follow(root, at)
         if isinstance(chosen, TorchObject):
-            return _with_options(bind(chosen, name=name, at=at), root)
+            return _with_options(bind(chosen, name=name, at=at, nn_age=nn_age), root)
         inside = reduce(child, steps(at), "")
         found = {reduce(child, steps(path), inside): net for path, net in networks(chosen).items()}
-        return _with_options(_likeliest(found, inside, name), root)
-    return _with_options(_likeliest(found, "", name), root)
+        return _with_options(_likeliest(found, inside, name, nn_age), root)
+    return _with_options(_likeliest(found, "", name, nn_age), root)
 
 
 def _with_options(net: Module | None, root: object) -> Module | None:
     return None if net is None else replace(net, options={**settings(net.layer.raw), **settings(root)})
 
 
-def _likeliest(found: Mapping[str, TorchObject], inside: str, name: str) -> Module | None:
+def _likeliest(found: Mapping[str, TorchObject], inside: str, name: str, nn_age: str | None) -> Module | None:
     """One of several networks: where authors keep the one that one wants, by its path ``inside``, else the largest."""
     if not found:
         return None
@@ -278,7 +290,8 @@ def _likeliest(found: Mapping[str, TorchObject], inside: str, name: str) -> Modu
         left = [_MOST_COUNTED]
         best = max(found, key=lambda p: _weight(found[p], left))
     others = tuple(p for p in found if p != best)
-    return bind(found[best], name=name, at=best, alternatives=others)
+    net = bind(found[best], name=name, at=best, alternatives=others, nn_age=nn_age)
+    return replace(net, notes=(net.taken, *net.notes)) if net.taken else net
 
 
 def weights(net: Module) -> list[Array]:
@@ -311,13 +324,20 @@ def _weight(obj: TorchObject, left: list[int]) -> int:
     return count
 
 
-def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tuple[str, ...] = ()) -> Module:
+def bind(
+    obj: object,
+    *,
+    name: str = "network",
+    at: str = "",
+    alternatives: tuple[str, ...] = (),
+    nn_age: str | None = None,
+) -> Module:
     """Give stored objects their meaning.
 
     Raises:
         UsageError: the object is no module.
     """
-    binder = ObjectBinder()
+    binder = ObjectBinder(nn_age)
     try:
         layer = binder(obj, "")
     except Refusal as error:
@@ -327,10 +347,6 @@ def bind(obj: object, *, name: str = "network", at: str = "", alternatives: tupl
         notes.append("saved in training mode; it is run and converted as at evaluation")
     if not binder.problems:
         notes += _about_noise(drawing(layer))
-    if alternatives:
-        notes.insert(
-            0, f"took {at or 'the root'}; also in the file: {', '.join(p or 'the root' for p in alternatives)}"
-        )
     return Module(layer, name, at, tuple(binder.problems), tuple(notes), alternatives)
 
 

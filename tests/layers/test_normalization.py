@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import retorch
 from building import module, sequential, torch_object
 from layers.rows import Row, every, named, noise
 from retorch.engines.caffe2_runtime import Runtime
-from retorch.errors import UnsupportedError
+from retorch.errors import UnsupportedError, UsageError
 from retorch.module import Module
 from retorch.torch7 import TorchObject
 
@@ -149,6 +150,32 @@ def instance(rng: np.random.Generator) -> Rows:
         still = torch_object("nn.SpatialBatchNormalization", momentum=0.1, **told)
         stored = by_plane(x, len(shape) - 3, {**told, "bias": bias}, eps)
         yield "still", module("nn.InstanceNormalization", eps=eps, bn=still, **fields), x, stored
+
+
+def test_the_age_of_nn_decides_whether_instance_norms_measure() -> None:
+    rng = np.random.default_rng(7)
+    x, weight, bias = noise(rng, 2, 3, 4, 5), noise(rng, 3), noise(rng, 3)
+    mean, variance = noise(rng, 6), np.abs(noise(rng, 6)) + np.float32(0.5)
+    inner = torch_object("nn.SpatialBatchNormalization", running_mean=mean, running_var=variance, momentum=0.1)
+    stored = torch_object("nn.InstanceNormalization", weight=weight, bias=bias, eps=1e-5, bn=inner, prev_N=2)
+    measured = by_instance(x, weight, bias, 1e-5)
+    by_stored = np.zeros(x.shape)
+    for n, c in np.ndindex(2, 3):
+        root = math.sqrt(float(variance[3 * n + c]) + 1e-5)
+        by_stored[n, c] = (x[n, c] - float(mean[3 * n + c])) / root * float(weight[c]) + float(bias[c])
+    for age, expected in (("old", measured), ("new", by_stored), (None, measured)):
+        net = retorch.load(stored, nn_age=age)
+        Row(f"{age}", net, x, expected).agrees_by_formula()
+        Row(f"{age}", net, x, expected).agrees_converted()
+        assert [("919eeca" in note, "--nn-age new" in note) for note in net.notes] == [(True, True)] * (age is None)
+    # for one image, of which nothing is stored, the inner module is made anew
+    fresh = (x[:1].astype(float) / math.sqrt(1 + 1e-5)) * weight.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
+    Row("one", retorch.load(stored, nn_age="new"), x[:1], fresh).agrees_converted()
+
+
+def test_an_age_that_is_none() -> None:
+    with pytest.raises(UsageError, match="old or new"):
+        retorch.load(torch_object("nn.Identity"), nn_age="2017")
 
 
 def across_planes(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:

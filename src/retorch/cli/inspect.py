@@ -43,6 +43,7 @@ def inspect(
     at: Annotated[str | None, typer.Option(help="What to look at, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
+    nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Minimum, mean, maximum and NaN count of tensors.")] = False,
     offsets: Annotated[bool, typer.Option("--offsets", help="Where in the file each value stands.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -61,7 +62,7 @@ def inspect(
     with about(file):
         document = open_file(file, offsets=offsets)
         root = follow(document.root, at) if at else document.root
-        net = module.pick(document.root, name=file.stem, at=at)
+        net = module.pick(document.root, name=file.stem, at=at, nn_age=nn_age)
     if as_json:
         network = _network_json(net) if net else None
         print_json(
@@ -106,6 +107,8 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
     from retorch.layers.base.likeness import remedy
     from retorch.module import weights
 
+    if net.taken in net.notes:
+        screen.print(f"[yellow]note:[/yellow] {plain(net.taken)}")
     screen.print(_tree(net))
     stored = weights(net)
     count = sum(a.size for a in stored)
@@ -121,6 +124,8 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
     if vocabulary is not None:
         screen.print(f"vocabulary of {len(vocabulary)} tokens")
     for note in net.notes:
+        if note == net.taken:
+            continue
         screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     if net.problems:
         screen.print(f"[red]{len(net.problems)} layers would not convert:[/red]")

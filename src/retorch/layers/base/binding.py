@@ -50,7 +50,8 @@ class Unknown(Layer):
 class ObjectBinder:
     """Turns stored objects into layers: one layer for one object, however often it is used."""
 
-    def __init__(self) -> None:
+    def __init__(self, nn_age: str | None = None) -> None:
+        self.nn_age = nn_age
         self.layers: dict[int, Layer] = {}
         self.problems: list[Problem] = []
         self.notes: list[str] = []

@@ -64,6 +64,8 @@ class Binder(Protocol):
     layers: dict[int, Layer]
     problems: list[Problem]
     notes: list[str]
+    #: Which age of nn is assumed where ages differ: ``old``, ``new``, or what the file says.
+    nn_age: str | None
 
     def __call__(self, obj: object, path: str) -> Layer:
         """The layer that a stored object means; raises Refusal for what is no module."""

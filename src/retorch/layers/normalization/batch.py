@@ -102,15 +102,26 @@ class VolumetricBatchNormalization(BatchNormalization):
     dimensions = 5
 
 
+#: What is assumed of instance norms, if nothing says how old the nn is that runs them.
+MEASURING = (
+    "nn.InstanceNormalization: measures at evaluation too, as on nn before its commit 919eeca of August 2017, where"
+    " nothing in the file says otherwise; on younger ones it takes what is stored (--nn-age new)"
+)
+STORED = (
+    "nn.InstanceNormalization: takes its stored mean and variance, as on nn from its commit 919eeca of August 2017 on"
+)
+
+
 @layer("nn.InstanceNormalization", kind="in")
 class InstanceNormalization(Layer):
     """(x − mean) / √(var + eps) · weight + bias, with the mean and variance of each plane of each image
 
-    Of fast-neural-style, texture_nets, CycleGAN and others; all measure at evaluation too. ``disabled`` copies x.
+    Of fast-neural-style, texture_nets, CycleGAN and others. ``disabled`` copies x.
 
-    They run an inner batch normalization, which keeps a running average of what it measures. A file in which that
-    average has never moved, although it was told to, was written where the inner module does not measure but takes what
-    it has: mean 0 and variance 1.
+    They run an inner batch normalization over one image of N·C planes, which keeps a running average of what it
+    measures. On nn before August 2017 it measures, at evaluation too. Since then it takes its averages, those of a file
+    for batches of the size that it was last given, else mean 0 and variance 1. A file in which the average has never
+    moved, although it was told to, was written on such an nn.
     """
 
     weight: Array | None = None
@@ -120,31 +131,52 @@ class InstanceNormalization(Layer):
     bn: object = None
     ignored = frozenset({"nOutput", "prev_N", "prev_batch_size", "affine", "momentum", "running_mean", "running_var"})
 
+    def setup(self, bind: Binder) -> None:
+        self._measures = bind.nn_age == "old" or (bind.nn_age is None and not self._written_by_new_nn())
+        said = MEASURING if self._measures else STORED
+        if not self.disabled and bind.nn_age is None and said not in bind.notes:
+            bind.notes.append(said)
+
     def measures(self) -> bool:
-        """Whether it takes the statistics of its input, and not mean 0 and variance 1."""
+        """Whether it takes the statistics of its input, and not those that are stored."""
+        return self._measures
+
+    def _written_by_new_nn(self) -> bool:
         if not isinstance(self.bn, TorchObject) or not self.bn.get("momentum", 0.1):
-            return True
+            return False
         mean, variance = self.bn.get("running_mean"), self.bn.get("running_var")
         still = mean is not None and variance is not None and not np.any(mean) and bool(np.all(variance == 1))
         repeated, weight = self.bn.get("weight"), self.weight
-        ran = (
-            weight is not None and repeated is not None and np.array_equal(np.resize(weight, repeated.shape), repeated)
+        return (
+            still
+            and weight is not None
+            and repeated is not None
+            and np.array_equal(np.resize(weight, repeated.shape), repeated)
         )
-        return not (still and ran)
 
-    def _statistics(self, x: Array) -> tuple[Array, Array]:
-        if not self.measures():
-            return np.zeros((), x.dtype), np.ones((), x.dtype)
-        mean = x.mean((-2, -1), keepdims=True)
-        return mean, np.square(x - mean).mean((-2, -1), keepdims=True)
+    def stored(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """The averages of the inner module: (N, C, 1, 1) where they have moved for batches of N, else one for all."""
+        held = self.bn if isinstance(self.bn, TorchObject) else TorchObject("")
+        mean, variance = (cast("Array | None", held.get(name)) for name in ("running_mean", "running_var"))
+        planes = shape if len(shape) == 4 else (1, *shape)
+        if mean is None or variance is None or mean.size != planes[0] * planes[1]:
+            return np.zeros(()), np.ones(())
+        if not np.any(mean) and bool(np.all(variance == 1)):
+            return np.zeros(()), np.ones(())
+        return mean.reshape(*planes[:2], 1, 1), variance.reshape(*planes[:2], 1, 1)
 
     def forward(self, x: Array) -> Array:
         if self.disabled:
             return x.copy()
-        mean, variance = self._statistics(x)
+        if self._measures:
+            mean = x.mean((-2, -1), keepdims=True)
+            variance = np.square(x - mean).mean((-2, -1), keepdims=True)
+        else:
+            mean, variance = (s.astype(x.dtype) for s in self.stored(x.shape))
         y = (x - mean) / np.sqrt(variance + self.eps)
         y = y if self.weight is None else y * self.weight.reshape(-1, 1, 1)
-        return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
+        y = y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
+        return y.reshape(x.shape)
 
     def lower(self, op: Builder, x: Value) -> Value:
         if self.disabled:
@@ -153,9 +185,13 @@ class InstanceNormalization(Layer):
         scale = op.weight(ones if self.weight is None else self.weight, "s")
         bias = op.weight(zeros if self.bias is None else self.bias, "b")
         batch = op.unsqueeze(x, 0) if x.rank == 3 else x
-        if self.measures():
+        if self._measures:
             y = op.InstanceNormalization(batch, scale, bias, epsilon=self.eps)
         else:
+            mean, variance = self.stored(x.shape)
+            # each image of the batch by averages of its own, then all by those that never moved
+            if mean.ndim:
+                batch = op.Mul(op.Sub(batch, mean), np.sqrt((1 + self.eps) / (variance + self.eps)))
             still = op.weight(zeros, "rm"), op.weight(ones, "riv")
             y = op.BatchNormalization(batch, scale, bias, *still, epsilon=self.eps)
         return op.Squeeze(y, [0]) if x.rank == 3 else y
