@@ -113,15 +113,21 @@ def _nested(text: str) -> list[Any]:
     return cast("list[Any]", found)
 
 
-def load_module(file: Path, at: str | None, plugins: list[Path] | None = None) -> Module:
+def load_module(
+    file: Path,
+    at: str | None,
+    plugins: list[Path] | None = None,
+    aliases: list[str] | None = None,
+    nn_age: str | None = None,
+) -> Module:
     """The network in a file, with everything in the way of errors said about that file."""
     from retorch.cli.exit_codes import about
-    from retorch.layers.plugins import load_plugins
+    from retorch.layers.plugins import load_plugins, parse_aliases
     from retorch.module import load
 
-    load_plugins(plugins or [])
+    load_plugins(plugins or [], parse_aliases(aliases or []))
     with about(file):
-        return load(file, at=at)
+        return load(file, at=at, nn_age=nn_age)
 
 
 def arrays(file: Path) -> list[Any]:

@@ -14,6 +14,7 @@ from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Given, Input
 from retorch.cli.output_format import Caffe2Style, Style
 from retorch.cli.progress import progress
+from retorch.cli.terminal import console, plain
 from retorch.cli.verify import conclude
 from retorch.errors import UnsupportedError, UsageError
 from retorch.files.artifacts import is_written
@@ -51,6 +52,8 @@ def convert(
     input: Input = None,
     at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
+    nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Recurrent states as inputs and outputs.")] = False,
@@ -73,10 +76,12 @@ def convert(
         target = style.target
         given = Given.of(input)
         if is_written(file):
-            _refuse_for_written(file, at, plugin, page)
+            _refuse_for_written(file, at, [*(plugin or []), *(alias or [])], page)
             code = convert_again(file, style, given, check=not no_verify, as_json=as_json, error=printed)
             raise typer.Exit(code)
-        net = load_module(file, at, plugin)
+        net = load_module(file, at, plugin, alias, nn_age)
+        if net.taken in net.notes and not (as_json or printed):
+            console().print(f"[yellow]note:[/yellow] {plain(net.taken)}")
         made = _converted(file, net, given, style, fold=not (no_fold or brew), state=state)
         with about(output), style.replacing() as place:
             written = style.save(made, place)
@@ -87,12 +92,14 @@ def convert(
             record.write(place)
         if page is not None and report is not None:
             _write_report(page, file, net, target, report)
-        raise typer.Exit(conclude(target, notes, report, as_json=as_json, page=page, error=printed))
+        shown = notes if as_json or printed else [note for note in notes if note != net.taken]
+        raise typer.Exit(conclude(target, shown, report, as_json=as_json, page=page, error=printed))
 
 
-def _refuse_for_written(file: Path, at: str | None, plugin: list[Path] | None, page: Path | None) -> None:
-    if at is not None or plugin or page is not None:
-        raise UsageError("--at, --plugin and --report are for Torch7 files", hint=f"{file} was written already")
+def _refuse_for_written(file: Path, at: str | None, rules: list[Path | str], page: Path | None) -> None:
+    if at is not None or rules or page is not None:
+        unfit = "--at, --plugin, --alias and --report are for Torch7 files"
+        raise UsageError(unfit, hint=f"{file} was written already")
 
 
 def _converted(file: Path, net: Module, given: Given, style: Style, *, fold: bool, state: bool) -> Network:

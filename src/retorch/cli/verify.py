@@ -54,6 +54,8 @@ def verify(
     trials: Annotated[str, typer.Option(help="random; or all: zeros, a constant, large values, batches too.")] = "",
     at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
+    nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
     no_recorded: Annotated[bool, typer.Option("--no-recorded", help="Leave out what the file recorded.")] = False,
@@ -62,7 +64,7 @@ def verify(
 ) -> None:
     _check_page(page)
     source, target, place = (file, output, at) if output else _recorded(file, at)
-    net = load_module(source, place, plugin)
+    net = load_module(source, place, plugin, alias, nn_age)
     given = Given.of(input, image, mean, std, bgr, top)
     thorough = layers or page is not None
     unkind = _all_trials(trials, thorough)
