@@ -41,8 +41,16 @@ def _is_single(layer: batch.BatchNormalization, at: Run) -> bool:
 
 @rule(batch.InstanceNormalization)
 def instance_normalization(layer: batch.InstanceNormalization, at: Run) -> Part | None:
-    if layer.disabled or at.rank != 4 or not layer.measures():
+    if layer.disabled or at.rank != 4:
         return None
+    if not layer.measures():
+        if layer.weight is None or layer.bias is None:
+            return None
+        frozen = {
+            "weight": trained(layer.weight.reshape(-1), "weight"),
+            "bias": trained(layer.bias.reshape(-1), "bias"),
+        }
+        return at.module("UnmeasuredNorm2d", at.shape()[1], float(layer.eps), states=frozen)
     named: dict[str, Any] = {} if abs(layer.eps - 1e-5) < 1e-12 else {"eps": layer.eps}
     if layer.weight is None and layer.bias is None:
         return at.module("nn.InstanceNorm2d", at.shape()[1], **named)
