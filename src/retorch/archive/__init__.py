@@ -1,4 +1,8 @@
-"""Thousands of files: one task a file, on local cores or a Dask cluster; a table of what became of each."""
+"""Thousands of files: one task a file, on local cores or a Dask cluster; a table of what became of each.
+
+Comes in: folders, globs, URLs, lists and archives. Goes out: a folder with a row for each file, pages about them, and
+what was written. Open first: ``scheduling.py``, then ``steps.py``.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 Exit codes: 0 done (and verified, unless told not to); 1 converted, but the numbers differ; 2 unusable arguments; 3 the
 file cannot be read or converted.
+
+Comes in: the words of a command line. Goes out: text or JSON, and an exit code. Open first: ``convert.py``; every
+command is a file like it.
 """
 
 from __future__ import annotations

@@ -4,4 +4,6 @@
 their class (``rules/FAMILY.py``), else by the torch expressions of their ONNX operators (``flow``, ``operators``);
 ``model_file`` prints the parts, ``twin`` holds the result and writes it. ``library/`` holds Python source, read as
 text, of the classes that PyTorch does not have. Nothing here imports torch.
+
+Comes in: a network and an example of its input. Goes out: ``model.py`` and its weights. Open first: ``planning.py``.
 """

@@ -1,4 +1,8 @@
-"""The verdict as one self-contained page, as Markdown, or as JSON."""
+"""The verdict as one self-contained page, as Markdown, or as JSON.
+
+Comes in: a network, its conversion and the report of a verification. Goes out: one page with drawings and numbers.
+Open first: ``summary.py``.
+"""
 
 from retorch.report.proof import Proof, verify
 from retorch.report.render import check, write_report

@@ -1,4 +1,8 @@
-"""The ``.t7`` format: read any, write any."""
+"""The ``.t7`` format: read any, write any.
+
+Comes in: a path, bytes or an open file. Goes out: tables, tensors and objects as stored, or the bytes of a new file.
+Open first: ``reader.py``, whose docstring is the format.
+"""
 
 from retorch.torch7.files import Document, open_file, read
 from retorch.torch7.objects import (

@@ -3,6 +3,8 @@
 The evidence, in this order: what Torch's last forward left in the file (``recorded``), what its author wrote beside the
 network (``options``), what the layers say (``walk`` and ``rules``, which follow shapes through the network, both ways),
 and what is usual (``draft``). What is likely is then tried by lowering the network (``search``), in bounded time.
+
+Comes in: a network as it was read. Goes out: the shape of its input, and what told it. Open first: ``walk.py``.
 """
 
 from __future__ import annotations

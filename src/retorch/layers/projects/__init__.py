@@ -1,4 +1,8 @@
-"""Classes that published projects brought along, one field a file."""
+"""Classes that published projects brought along, one field a file.
+
+Comes in: a stored module of a class that Torch's own packages do not have. Goes out: a layer like any other. Open
+first: the file of the field; ``atari.py`` is the shortest example.
+"""
 
 from retorch.layers.projects import (
     atari,

@@ -1,4 +1,8 @@
-"""What layers say about the shapes of what they take and give, by family."""
+"""What layers say about the shapes of what they take and give, by family.
+
+Comes in: a layer and what is known of its shapes. Goes out: what follows for its input or output. Open first:
+``registry.py``, then ``images.py``.
+"""
 
 from __future__ import annotations
 
