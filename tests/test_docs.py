@@ -153,6 +153,22 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
 
 
+def test_the_architecture_names_files_and_tests_that_exist() -> None:
+    """A path is meant from the root, from ``src/retorch``, or, in the table of rooms, from its room."""
+    missing = []
+    for line in (DOCS / "architecture.md").read_text(encoding="utf-8").splitlines():
+        spans = re.findall(r"`([\w/.]+(?:\.py|/))(?:::(\w+))?`", line)
+        rooms = (
+            [ROOT / "src/retorch" / name for name, _ in spans if name.endswith("/")] if line.startswith("| `") else []
+        )
+        for name, test in spans:
+            places = [folder / name for folder in (ROOT, ROOT / "src/retorch", *rooms)]
+            found = [place for place in places if place.exists()]
+            if not found or (test and f"def {test}(" not in found[0].read_text(encoding="utf-8")):
+                missing.append(f"{name}::{test}" if test else name)
+    assert missing == ["model.py"]  # what a conversion to PyTorch writes
+
+
 def test_the_navigation_names_every_page(reference: Path) -> None:
     listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
     made = {str(page.relative_to(DOCS)) for page in PAGES if DOCS in page.parents}
