@@ -1,4 +1,4 @@
-"""Weights as operators: ``GivenTensorFill`` and its kin, streamed straight from the arrays.
+"""Weights as operators: ``GivenTensorFill`` and the like, streamed straight from the arrays.
 
 An init net is a NetDef whose operators make one blob each from their arguments ``shape`` (ints) and ``values``. The
 numbers of float tensors are written packed, which every Caffe2 reads, though its own files hold them unpacked.

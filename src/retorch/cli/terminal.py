@@ -26,14 +26,14 @@ def console(*, error: bool = False) -> Console:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    class Careful(Console):
+    class EscapingConsole(Console):
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else visible(text), style, control)
 
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH
-    return Careful(stderr=error, highlight=False, width=width, soft_wrap=False)
+    return EscapingConsole(stderr=error, highlight=False, width=width, soft_wrap=False)
 
 
 def plain(text: str) -> str:
