@@ -1,4 +1,4 @@
-"""What networks are tried on: pictures, unkind values, other batches; and what they are spared."""
+"""What networks are tried on: pictures, adversarial values, other batches; and what they are spared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def out_of(net: retorch.Module, shape: tuple[int, ...], folder: Path) -> Path:
 
 def test_unkind_trials_are_run_and_named(tmp_path: Path) -> None:
     net = sequential(torch_object("nn.Tanh"))
-    report = verify(net, out_of(net, (2, 3), tmp_path), unkind=True)
+    report = verify(net, out_of(net, (2, 3), tmp_path), adversarial=True)
     assert [w.trial for w in report.witnesses] == [
         "random, seed 0",
         "zeros",
@@ -57,7 +57,7 @@ def test_unkind_trials_are_run_and_named(tmp_path: Path) -> None:
 
 def test_a_trial_that_float32_itself_cannot_bear_is_left_out_and_said_so(tmp_path: Path) -> None:
     net = sequential(torch_object("nn.Exp"))
-    report = verify(net, out_of(net, (40, 3), tmp_path), unkind=True)
+    report = verify(net, out_of(net, (40, 3), tmp_path), adversarial=True)
     assert "large (×100)" not in [w.trial for w in report.witnesses]
     assert any(note.startswith("not tried on large (×100): the formulas themselves") for note in report.notes)
 

@@ -67,8 +67,8 @@ def verify(
     net = load_module(source, place, plugin, alias, nn_age)
     given = Given.of(input, image, mean, std, bgr, top)
     thorough = layers or page is not None
-    unkind = _all_trials(trials, thorough)
-    report = _compared(net, source, target, given, engine, thorough, unkind, seed, recordings=not no_recorded)
+    adversarial = _all_trials(trials, thorough)
+    report = _compared(net, source, target, given, engine, thorough, adversarial, seed, recordings=not no_recorded)
     if page is not None:
         _write_page(page, net, source, target, report, {"Seed": str(seed)})
     if as_json:
@@ -102,7 +102,7 @@ def _compared(
     given: Given,
     engines: list[str] | None,
     layers: bool,
-    unkind: bool,
+    adversarial: bool,
     seed: int,
     *,
     recordings: bool,
@@ -119,7 +119,7 @@ def _compared(
             layers=layers,
             seed=seed,
             source=source,
-            unkind=unkind,
+            adversarial=adversarial,
             ask_recordings=recordings,
             watch=watch,
         )

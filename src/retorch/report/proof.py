@@ -64,7 +64,7 @@ def verify(
     seed: int = 0,
     tolerance: float = TOLERANCE,
     source: str | os.PathLike[str] | None = None,
-    unkind: bool = False,
+    adversarial: bool = False,
     watch: Watch = unwatched,
 ) -> Proof:
     """Compare what was written with the network it was made from; the report's ``ok`` says whether all agree.
@@ -82,7 +82,7 @@ def verify(
         seed: of the random input.
         tolerance: the error allowed, relative to max(1, max|y|) of the reference.
         source: the Torch7 file, for ``torch7``; known where ``net`` came from one.
-        unkind: try zeros, a constant, large values and other batches too.
+        adversarial: try zeros, a constant, large values and other batches too.
         watch: told what is being done, how much of it is done and how much there is.
 
     Returns:
@@ -114,7 +114,7 @@ def verify(
         seed=seed,
         tolerance=tolerance,
         source=file,
-        unkind=unkind,
+        adversarial=adversarial,
         watch=watch,
     )
     same = {one.name: getattr(report, one.name) for one in fields(Report)}

@@ -53,7 +53,7 @@ def verify(
     seed: int = 0,
     tolerance: float = TOLERANCE,
     source: str | os.PathLike[str] | None = None,
-    unkind: bool = False,
+    adversarial: bool = False,
     ask_recordings: bool = True,
     watch: Watch = unwatched,
 ) -> Report:
@@ -70,7 +70,7 @@ def verify(
         seed: of the random input.
         tolerance: the error allowed, relative to max(1, max|y|) of the reference.
         source: the Torch7 file, for ``lua``.
-        unkind: try zeros, a constant, large values and other batches too.
+        adversarial: try zeros, a constant, large values and other batches too.
         ask_recordings: ask the outputs that the file itself recorded too, where it has any.
         watch: told what is being done, how much of it is done and how much there is.
 
@@ -82,7 +82,7 @@ def verify(
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
-    more, notes = further_trials(case, target, asked[0], seed, tolerance) if unkind else ([], [])
+    more, notes = further_trials(case, target, asked[0], seed, tolerance) if adversarial else ([], [])
     hear = _Hearing(case, layers, tolerance, watch)
     engines = engines or ["embedded" if python_file(target) is None else "pytorch"]
     heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), [*asked, *more])]

@@ -1,4 +1,4 @@
-"""What networks are tried on: random tensors that the network accepts, and unkind ones."""
+"""What networks are tried on: random tensors that the network accepts, and adversarial ones."""
 
 from __future__ import annotations
 
