@@ -206,3 +206,33 @@ def _result(node: Node, inputs: list[object], flow: Flow) -> object:
     if node.split is not None and len(flow.table(y, node.split) or ()) != node.split:
         raise Refusal(f"splits into {node.split} what is not a table of {node.split}")
     return y
+
+
+@layer("nngraph.JustElement", kind="identity")
+class JustElement(Layer):
+    """x of a table {x}"""
+
+    container = True
+
+    def forward(self, x: list[Nested]) -> Nested:
+        if len(x) != 1:
+            raise Refusal(f"takes a table of one, not of {len(x)}")
+        return x[0]
+
+    def lower(self, op: Builder, x: list[Values]) -> Values:
+        if len(x) != 1:
+            raise Refusal(f"takes a table of one, not of {len(x)}")
+        return x[0]
+
+
+@layer("nngraph.JustTable", kind="identity")
+class JustTable(Layer):
+    """The table {x}"""
+
+    container = True
+
+    def forward(self, x: Nested) -> list[Nested]:
+        return [x]
+
+    def lower(self, op: Builder, x: Values) -> list[Values]:
+        return [x]

@@ -1,4 +1,4 @@
-"""Networks that choose where to look next (packages rnn and dpnn), and nngraph's own modules."""
+"""Networks that choose where to look next (packages rnn and dpnn)."""
 
 from __future__ import annotations
 
@@ -128,33 +128,3 @@ class ExpandAs(Layer):
             raise Refusal(f"expands {small.rank} dimensions to {like.rank}")
         # a sum with zeros of the wanted sizes, so that the graph does not contain the batch
         return [like, op.Add(op.Clip(like, 0.0, 0.0), small)]
-
-
-@layer("nngraph.JustElement", kind="identity")
-class JustElement(Layer):
-    """x of a table {x}"""
-
-    container = True
-
-    def forward(self, x: list[Nested]) -> Nested:
-        if len(x) != 1:
-            raise Refusal(f"takes a table of one, not of {len(x)}")
-        return x[0]
-
-    def lower(self, op: Builder, x: list[Values]) -> Values:
-        if len(x) != 1:
-            raise Refusal(f"takes a table of one, not of {len(x)}")
-        return x[0]
-
-
-@layer("nngraph.JustTable", kind="identity")
-class JustTable(Layer):
-    """The table {x}"""
-
-    container = True
-
-    def forward(self, x: Nested) -> list[Nested]:
-        return [x]
-
-    def lower(self, op: Builder, x: Values) -> list[Values]:
-        return [x]
