@@ -14,9 +14,11 @@ from collections.abc import Sequence
 
 import typer
 
+import retorch
 from retorch.cli import batch, check, clean, convert, export, inspect, install, sample, verify, view
 from retorch.cli import run as run_command
-from retorch.cli.exit_codes import explain
+from retorch.cli.exit_codes import INTERRUPTED, explain, worded_by_parser
+from retorch.cli.terminal import reporting
 from retorch.limits import bytes_of, limit_memory, memory
 
 EXAMPLES = """
@@ -28,8 +30,8 @@ Examples:
 
   retorch verify model.t7 out --layers
 
---debug, with any command, shows the traceback of an error. --max-memory 4G allows so much memory (by default half of
-the machine's).
+With any command: -q prints errors only, -v how long it took and with what, --debug the traceback of an error;
+--max-memory 4G allows so much memory (by default half of the machine's). retorch --version says which one this is.
 """
 
 app = typer.Typer(
@@ -57,16 +59,38 @@ batch.register(app)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
+    if arguments[:1] in (["--version"], ["-V"]):
+        print(f"retorch {retorch.__version__}")
+        return 0
+    debug, quiet, verbose = (
+        _taken(arguments, *names) for names in (("--debug",), ("-q", "--quiet"), ("-v", "--verbose"))
+    )
+    with reporting(quiet=quiet, verbose=verbose):
+        return _run(arguments, debug=debug)
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    as_json = "--json" in arguments
     try:
         limit_memory(_most_memory(arguments))
-        app(arguments, prog_name="retorch")
+        code = app(arguments, prog_name="retorch", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
-        return explain(error, debug=debug)
-    return 0
+        return explain(worded_by_parser(error), debug=debug, as_json=as_json)
+
+
+def _taken(arguments: list[str], *names: str) -> bool:
+    """Whether one of these options is given, before any ``--``; it is taken out of the arguments."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    found = [i for i in range(end) if arguments[i] in names]
+    for i in reversed(found):
+        del arguments[i]
+    return bool(found)
 
 
 def _most_memory(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import glob
 import io
 import json
 import re
@@ -12,13 +13,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from retorch.errors import MissingFileError, UsageError
+from retorch.errors import MissingFileError, RetorchError, UsageError
 from retorch.files.formats import named
 
 if TYPE_CHECKING:
@@ -49,6 +50,38 @@ Source = Annotated[
     Path,
     typer.Argument(parser=local, metavar="FILE", help="A Torch7 file, or a network for Caffe2 or ONNX; - reads it."),
 ]
+
+
+def places(context: typer.Context, incomplete: str) -> list[str]:
+    """The networks in the file that is named already, for the shell that completes ``--at``."""
+    from retorch.layers.base.networks import networks
+    from retorch.torch7 import read
+
+    words = [*context.args, *(word for value in context.params.values() if value for word in _words(value))]
+    file = next((word for word in words if Path(word).is_file()), "")
+    with suppress(RetorchError, OSError, TypeError):
+        return [path for path in networks(read(file)) if path and path.startswith(incomplete)]
+    return []
+
+
+def _words(value: object) -> list[str]:
+    return list(map(str, cast("list[object]", value))) if isinstance(value, (list, tuple)) else [str(value)]
+
+
+At = Annotated[
+    str | None, typer.Option(autocompletion=places, help="Where the network is in the file, as model.generator.")
+]
+
+
+def expanded(files: list[Path]) -> list[Path]:
+    """Patterns that the shell left as they are, as the files that they stand for."""
+    found: list[Path] = []
+    for file in files:
+        is_pattern = not file.exists() and set("*?[") & set(str(file))
+        found += sorted(map(Path, glob.glob(str(file), recursive=True))) if is_pattern else [file]  # noqa: PTH207
+    if not found:
+        raise MissingFileError(files[0])
+    return found
 
 
 @contextmanager

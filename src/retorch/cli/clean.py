@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from retorch.cli.arguments import local
+from retorch.cli.arguments import At, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
@@ -33,7 +33,7 @@ def clean(
     file: Annotated[Path, typer.Argument(parser=local, help="A Torch7 file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
     dtype: Annotated[str, typer.Option(help="float or half: of all floating point tensors.")] = "",
-    at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
+    at: At = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="Write the text form.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import Source, load_module, printed_file
+from retorch.cli.arguments import At, Source, load_module, printed_file
 from retorch.cli.convert_network import convert_again
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Given, Input
@@ -45,12 +45,19 @@ def register(app: typer.Typer) -> None:
     )
 
 
+def formats(incomplete: str) -> list[str]:
+    """The names that begin so, for the shell."""
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
 def convert(
     file: Source,
     output: Annotated[str, typer.Option("-o", "--output", help="A folder; .onnx, .pb, .py, .minidb; - prints it.")],
-    to: Annotated[str, typer.Option("--to", "--format", help=f"{listed(NAMES)}; by default by OUTPUT.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", "--format", autocompletion=formats, help=f"{listed(NAMES)}; by default by OUTPUT.")
+    ] = "",
     input: Input = None,
-    at: Annotated[str | None, typer.Option(help="Where the network is in the file, as model.generator.")] = None,
+    at: At = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
     nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from retorch.errors import RetorchError, UsageError
+from retorch.files import json_text
 from retorch.files.visible import visible
 from retorch.limits import memory, size
 
@@ -14,6 +17,8 @@ DONE = 0
 DIFFERS = 1
 UNUSABLE = 2
 UNREADABLE = 3
+#: What a shell says of a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 @contextmanager
@@ -27,8 +32,8 @@ def about(subject: object) -> Generator[None]:
         raise
 
 
-def explain(error: Exception, *, debug: bool) -> int:
-    """Print an error as ``error:`` and ``hint:``; returns the exit code.
+def explain(error: Exception, *, debug: bool, as_json: bool = False) -> int:
+    """Print an error as ``error:`` and ``hint:``, and as JSON where that is asked for; returns the exit code.
 
     Raises:
         Exception: with ``debug`` everything.
@@ -39,10 +44,30 @@ def explain(error: Exception, *, debug: bool) -> int:
     message, hint = _worded(error)
     # what was looked at inside a folder names itself, with the folder
     named = subject is None or message.startswith(subject)
-    print(visible(f"error: {message}" if named else f"error: {subject}: {message}"), file=sys.stderr)
+    whole = message if named else f"{subject}: {message}"
+    code = UNUSABLE if isinstance(error, UsageError) else UNREADABLE
+    print(_coloured("error:", 31), visible(whole), file=sys.stderr)
     if hint:
-        print(visible(f"hint: {hint}"), file=sys.stderr)
-    return UNUSABLE if isinstance(error, UsageError) else UNREADABLE
+        print(_coloured("hint:", 36), visible(hint), file=sys.stderr)
+    if as_json:
+        print(json_text.dumps({"error": whole, "hint": hint, "exit_code": code}, indent=2))
+    return code
+
+
+def _coloured(word: str, colour: int) -> str:
+    """The word in colour where a person reads it."""
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return word if plain else f"\x1b[1;{colour}m{word}\x1b[0m"
+
+
+def worded_by_parser(error: Exception) -> Exception:
+    """What the parser of arguments says, in the form of ours; other errors as they are."""
+    said: Any = getattr(error, "format_message", None)
+    if said is None:
+        return error
+    message = str(said())
+    command = getattr(getattr(error, "ctx", None), "command_path", "retorch")
+    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help")
 
 
 def _worded(error: Exception) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import Source, check_apart, load_module
+from retorch.cli.arguments import At, Source, check_apart, load_module
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, counted, plain, print_json, size
 
@@ -39,7 +39,7 @@ def export(
         bool, typer.Option("--weights", help="Only weights and statistics, by PyTorch's names.")
     ] = False,
     like: Annotated[Path | None, typer.Option(help="Names to give them: .safetensors, or text or JSON.")] = None,
-    at: Annotated[str | None, typer.Option(help="Only this part of the file, as model.generator.")] = None,
+    at: At = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

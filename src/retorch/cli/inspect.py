@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import local
+from retorch.cli.arguments import At, expanded, local
 from retorch.cli.exit_codes import about
-from retorch.cli.terminal import console, plain, print_json, size
+from retorch.cli.terminal import console, counted, plain, print_json, size
 from retorch.errors import UsageError
 from retorch.files.artifacts import is_written
 
@@ -39,8 +40,8 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(parser=local, help="A Torch7 file; or a Caffe2 network, or an .onnx file.")],
-    at: Annotated[str | None, typer.Option(help="What to look at, as model.generator.")] = None,
+    files: Annotated[list[Path], typer.Argument(parser=local, help="Torch7 files; or networks for Caffe2 or ONNX.")],
+    at: At = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
     nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
@@ -49,11 +50,17 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch import module
-    from retorch.cli import object_tree
+    from retorch.cli import inspect_several, object_tree
     from retorch.layers.plugins import load_plugins, parse_aliases
     from retorch.torch7 import open_file
     from retorch.torch7.paths import follow
 
+    found = expanded(files)
+    if len(found) > 1:
+        if at or plugin or stats or offsets:
+            raise UsageError("--at, --plugin, --stats and --offsets are for one file")
+        raise typer.Exit(inspect_several.show(found, as_json=as_json))
+    (file,) = found
     if is_written(file):
         _inspect_written(file, unusable=bool(at or plugin or alias or stats or offsets), as_json=as_json)
         return
@@ -114,7 +121,7 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
     count = sum(a.size for a in stored)
     held = sum(a.nbytes for a in stored)
     classes = Counter(layer.typename for layer in net.layers())
-    screen.print(f"{sum(classes.values())} modules, {count:,} parameters")
+    screen.print(f"{counted(sum(classes.values()), 'module')}, {counted(count, 'parameter')}")
     rest = max(document.size - held, 0)
     screen.print(f"weights {size(held)}, the rest of the file {size(rest)} (gradients, buffers, other values)")
     likely = None if net.problems else first_guess(net.layer, net.options)
@@ -123,14 +130,14 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
     vocabulary = Vocabulary.from_checkpoint(document.root)
     if vocabulary is not None:
         screen.print(f"vocabulary of {len(vocabulary)} tokens")
-    for note in net.notes:
+    for note in dict.fromkeys(net.notes):
         if note == net.taken:
             continue
         screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     if net.problems:
-        screen.print(f"[red]{len(net.problems)} layers would not convert:[/red]")
+        screen.print(f"[red]{counted(len(net.problems), 'layer')} would not convert:[/red]")
         for problem in net.problems:
-            screen.print(f"  [red]{plain(str(problem))}[/red]")
+            screen.print(f"  [red]{plain(str(replace(problem, path=joined(net.at, problem.path))))}[/red]")
         screen.print(f"[yellow]hint:[/yellow] {plain(remedy(net.layer))}")
 
 
@@ -138,7 +145,8 @@ def _tree(net: Module) -> Tree:
     from retorch.cli.tree import Tree
 
     bad = {problem.path for problem in net.problems}
-    root = Tree(_line(net.layer, bad))
+    at = f"[dim]{plain(net.at)}[/dim]  " if net.at else ""
+    root = Tree(at + _line(net.layer, bad))
     seen: set[int] = {id(net.layer)}
     stack: list[tuple[Tree, Layer]] = [(root, net.layer)]
     while stack:
@@ -175,18 +183,23 @@ def _short(value: object) -> str:
     return str(value)
 
 
+def joined(at: str, path: str) -> str:
+    """A layer's path from the root of the file, as ``--at`` takes it."""
+    return f"{at}.{path}" if at and path else at or path
+
+
 def _network_json(net: Module) -> dict[str, Any]:
     from retorch.graph.input_shape import first_guess
 
     layers = [
         {
-            "path": layer.path,
+            "path": joined(net.at, layer.path),
             "class": layer.typename,
             "settings": layer.settings(),
             "parameters": {name: list(a.shape) for name, a in layer.parameters().items()},
         }
         for layer in net.layers()
     ]
-    problems = [{"path": p.path, "class": p.typename, "reason": p.reason} for p in net.problems]
+    problems = [{"path": joined(net.at, p.path), "class": p.typename, "reason": p.reason} for p in net.problems]
     likely = None if net.problems else first_guess(net.layer, net.options)
     return {"at": net.at, "input": likely, "layers": layers, "notes": list(net.notes), "problems": problems}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import Source, check_apart, load_module
+from retorch.cli.arguments import At, Source, check_apart, load_module
 from retorch.cli.engine_names import NAMES, complete
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Bgr, Given, Input, Mean, Std, Top
@@ -57,7 +57,7 @@ def run(
     tile: Annotated[int | None, typer.Option(help="Run large pictures in tiles of so many pixels; 0: whole.")] = None,
     labels: Annotated[Path | None, typer.Option(help="A text file that names the classes, one a line.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random input, where only its shape is known.")] = 0,
-    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
+    at: At = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

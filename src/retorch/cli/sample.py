@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from retorch.cli.arguments import At
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import print_json
 from retorch.errors import UsageError
@@ -37,7 +38,7 @@ def sample(
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest token.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
     engine: Annotated[str, typer.Option(help="reference (NumPy) or embedded (onnxruntime).")] = "reference",
-    at: Annotated[str | None, typer.Option(help="Where the network stands in the file, as protos.rnn.")] = None,
+    at: At = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from retorch.apply.sampling import language_model, tokens

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import retorch
 from retorch.files import json_text
 from retorch.files.visible import visible
 
@@ -16,6 +22,24 @@ if TYPE_CHECKING:
 
 #: Columns where nobody watches: nothing is broken there.
 _WIDTH = 10_000
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def reporting(*, quiet: bool, verbose: bool) -> Generator[None]:
+    """How much is said inside: ``quiet`` nothing but errors, ``verbose`` also by what it was done and in what time."""
+    before, began = _quiet.set(quiet), time.monotonic()
+    if verbose:
+        named = ", ".join(f"{name} {version(name)}" for name in ("numpy", "onnx", "onnxruntime"))
+        print(f"retorch {retorch.__version__} (Python {platform.python_version()}, {named})", file=sys.stderr)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
+        if verbose:
+            print(f"took {time.monotonic() - began:.2f} s", file=sys.stderr)
 
 
 def console(*, error: bool = False) -> Console:
@@ -33,7 +57,9 @@ def console(*, error: bool = False) -> Console:
 
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH
-    return EscapingConsole(stderr=error, highlight=False, width=width, soft_wrap=False)
+    return EscapingConsole(
+        stderr=error, highlight=False, width=width, soft_wrap=False, quiet=_quiet.get() and not error
+    )
 
 
 def plain(text: str) -> str:

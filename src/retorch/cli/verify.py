@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import load_module, local
+from retorch.cli.arguments import At, load_module, local
 from retorch.cli.engine_names import Engines
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.given_input import Bgr, Given, Image, Input, Mean, Std, Top
@@ -52,7 +52,7 @@ def verify(
     bgr: Bgr = False,
     top: Top = 1.0,
     trials: Annotated[str, typer.Option(help="random; or all: zeros, a constant, large values, batches too.")] = "",
-    at: Annotated[str | None, typer.Option(help="Where the network is in the file.")] = None,
+    at: At = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
     nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,

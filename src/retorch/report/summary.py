@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from retorch.torch7 import open_file
 from retorch.verification import LayerRow, Report
 from retorch.verification.layer_outputs import layer_entries
 
+_MERGED = "merged into a neighbour"
 _COMPONENTS = ("numpy", "onnx", "onnx-ir", "onnxruntime", "protobuf")
 
 
@@ -110,7 +111,7 @@ def gather(about: Subject, report: Report) -> Facts:
     written_claims = ownership.claim(written, owned)
     rows = _rows_by_path(report)
     by_path = {layer.path: layer for layer in about.net.layers()}
-    layers = tuple(
+    layers = _paired(
         _layer(
             by_path[path],
             names,
@@ -126,6 +127,19 @@ def gather(about: Subject, report: Report) -> Facts:
     flows = ownership.flows(operations, claimed, begin, end)
     ports = tuple(map(str, shaped.inputs)), tuple(f"{name} {_sizes(shapes.get(name))}" for name in end)
     return Facts(report, _converted(about, network, ports, layers), _notes(about, report), layers, *ports, tuple(flows))
+
+
+def _paired(layers: Iterable[LayerFacts]) -> tuple[LayerFacts, ...]:
+    """The layers, where one that was folded into a neighbour names it and their operators, and the neighbour it."""
+    made = list(layers)
+    for i, layer in enumerate(made):
+        after = next((j for j in range(i + 1, len(made)) if made[j].operators), None)
+        if layer.operators or not layer.parameters or layer.why != _MERGED or after is None:
+            continue
+        other = made[after]
+        made[i] = replace(layer, why=f"{', '.join(other.operators)} with {other.path} {other.typename}")
+        made[after] = replace(other, why=f"with {layer.path} {layer.typename}")
+    return tuple(made)
 
 
 def _sizes(shape: tuple[int, ...] | None) -> str:
@@ -213,7 +227,7 @@ def _layer(
 
 
 def _absent(parameters: Mapping[str, object]) -> str:
-    return "merged into a neighbour" if parameters else "needs no operator"
+    return _MERGED if parameters else "needs no operator"
 
 
 def _settings(layer: Layer) -> str:

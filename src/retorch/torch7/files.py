@@ -212,7 +212,9 @@ def fetch(url: str) -> bytes:
     try:
         with fsspec.open(url, "rb") as file:
             return file.read()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if error.__cause__ is not None:
+            raise FormatError(f"{url}: cannot be fetched: {error.__cause__}") from error
         status = " (404)" if url.startswith("http") else ""
         raise MissingFileError(f"{url}{status}") from None
     except Exception as error:

@@ -1,0 +1,5 @@
+"""``python -m retorch``: the program ``retorch``."""
+
+from retorch.cli import run
+
+run()
