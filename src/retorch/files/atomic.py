@@ -85,9 +85,23 @@ def put(part: Path, target: Path) -> None:
     if kind not in {0, stat.S_IFREG}:
         _write_into(part, target)
         return
-    if kind:
-        part.chmod(stat.S_IMODE(target.stat().st_mode))
+    part.chmod(stat.S_IMODE(target.stat().st_mode) if kind else _mode_of_new_files(part.parent))
     part.replace(resolved(target))
+
+
+def _mode_of_new_files(folder: Path) -> int:
+    """What a new file may be by the process's mask, which can only be read by changing it: so a file is made.
+
+    Libraries that write for us may have given theirs another.
+    """
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    os.close(descriptor)
+    probe = Path(name)
+    probe.unlink()
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    return mode
 
 
 def _write_into(part: Path, target: Path) -> None:

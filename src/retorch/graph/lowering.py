@@ -238,8 +238,13 @@ def _once_each(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _batch_axes(root: Layer) -> tuple[int, ...]:
-    """Where the inputs' batch may be: in front, or behind the time that some recurrent modules take first."""
-    return (0, 1) if any(made.batch_axis() == 1 for made in root.every()) else (0,)
+    """Where the inputs' batch may be, the likelier first: in front, or behind the time that recurrent modules take."""
+    if all(made.batch_axis() == 0 for made in root.every()):
+        return (0,)
+    first: Layer | None = root
+    while first is not None and first.batch_axis() == 0:
+        first = next(iter(first.children()), None)
+    return (0, 1) if first is None else (1, 0)
 
 
 def _assemble(lowered: _Lowered, name: str) -> ir.Model:
