@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from retorch.cli.arguments import At, local
+from retorch.cli.arguments import At, check_apart, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
@@ -43,6 +43,7 @@ def clean(
 
     if dtype not in {"", "float", "half"}:
         raise UsageError(f"--dtype {dtype}: there are float and half")
+    check_apart(output, file)
     with about(file):
         root = read(file)
         done = cleaning.clean(follow(root, at) if at else root, cast("cleaning.Precision", dtype))
