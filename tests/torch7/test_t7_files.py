@@ -97,7 +97,7 @@ def test_a_url_with_fsspec() -> None:
     fsspec = pytest.importorskip("fsspec")
     fsspec.filesystem("memory").pipe_file("/model.t7", RAW)
     assert read("memory://model.t7").tolist() == [1, 2]
-    with pytest.raises(FormatError, match="cannot be fetched"):
+    with pytest.raises(FormatError, match="no such file or folder"):
         read("memory://missing.t7")
 
 

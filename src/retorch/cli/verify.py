@@ -14,7 +14,7 @@ from retorch.cli.given_input import Bgr, Given, Image, Input, Mean, Std, Top
 from retorch.cli.progress import progress
 from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import UsageError
-from retorch.files.artifacts import is_written
+from retorch.files.artifacts import is_written, python_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,7 @@ def verify(
 def _recorded(target: Path, at: str | None) -> tuple[Path, Path, str | None]:
     from retorch.files import record
 
-    if target.exists() and not is_written(target):
+    if target.exists() and not is_written(target) and python_file(target) is None:
         raise UsageError(
             f"{target}: what was written of it is missing",
             hint=f"retorch verify {target} OUT, with the folder or file that convert wrote",

@@ -24,6 +24,8 @@ if sys.platform != "win32":
     import fcntl
 
 PREFIX = ".retorch-"
+#: The mode of a file that a library made for its owner alone, before it knew where it goes.
+_PRIVATE = 0o600
 _ATTEMPTS = 50 if sys.platform != "win32" else 0
 #: The hidden folders in use, and the folders in which their contents will stand.
 _in_use: dict[Path, Path] = {}
@@ -85,15 +87,15 @@ def put(part: Path, target: Path) -> None:
     if kind not in {0, stat.S_IFREG}:
         _write_into(part, target)
         return
-    part.chmod(stat.S_IMODE(target.stat().st_mode) if kind else _mode_of_new_files(part.parent))
+    if kind:
+        part.chmod(stat.S_IMODE(target.stat().st_mode))
+    elif stat.S_IMODE(part.stat().st_mode) == _PRIVATE:
+        part.chmod(_mode_of_new_files(part.parent))
     part.replace(resolved(target))
 
 
 def _mode_of_new_files(folder: Path) -> int:
-    """What a new file may be by the process's mask, which can only be read by changing it: so a file is made.
-
-    Libraries that write for us may have given theirs another.
-    """
+    """What a new file may be by the process's mask, which can only be read by changing it: so a file is made."""
     descriptor, name = tempfile.mkstemp(dir=folder)
     os.close(descriptor)
     probe = Path(name)

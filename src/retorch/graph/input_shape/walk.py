@@ -16,6 +16,7 @@ from retorch.graph.input_shape.rules import rule_of
 from retorch.graph.input_shape.rules.registry import GUESS, SURE, USUAL, Rule, assumption_of
 from retorch.graph.input_shape.structure import structure_of
 from retorch.graph.input_shape.terms import Conflict, Facts, Term
+from retorch.layers.base.depth import deeper
 from retorch.layers.base.layer import Layer
 
 #: Passes over all that layers say, of which each brings something new.
@@ -58,6 +59,9 @@ class Walk:
     # -- the walk
     def call(self, layer: Layer, x: Term) -> Term:
         """What a layer gives."""
+        return deeper(self._call, layer, x)
+
+    def _call(self, layer: Layer, x: Term) -> Term:
         self._runs[id(layer)] += 1
         first = len(self._pending)
         y = self._structure(layer, x)
