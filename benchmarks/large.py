@@ -17,7 +17,7 @@ import numpy as np
 
 import retorch
 from benchmarks.measuring import machine, self_run, show, watch
-from retorch.engines.caffe2_runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import VERSIONS, Runtime
 
 WIDTH, LAYERS = 12_000, 4
 
@@ -68,8 +68,8 @@ def main() -> None:
         rows: list[tuple[object, ...]] = [(*step, "")]
         x = np.random.default_rng(LAYERS).standard_normal((1, WIDTH), np.float32)
         exact = expected(x[0].astype(np.float64))
-        for age in AGES:
-            runtime = Runtime.find(age)
+        for version in VERSIONS:
+            runtime = Runtime.find(version)
             if runtime is None:
                 continue
             with runtime:
@@ -77,7 +77,7 @@ def main() -> None:
                 (found,) = runtime.run(out, {"data": x})
             error = float(abs(found[0] - exact).max() / abs(exact).max())
             seconds = time.perf_counter() - started
-            rows.append((f"loaded and run by Caffe2 {age}", seconds, "", "", f"{error:.1e}"))
+            rows.append((f"loaded and run by Caffe2 {version}", seconds, "", "", f"{error:.1e}"))
         show(("step", "seconds", "CPU seconds", "own memory, MB", "error against float64"), rows)
 
 

@@ -21,7 +21,7 @@ from examples.spynet.pyramid import Array
 
 import retorch
 from retorch.caffe2.emit.net import EmitOptions
-from retorch.engines.caffe2_runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import VERSIONS, Runtime
 
 CHANNELS = (8, 32, 64, 32, 16, 2)
 KERNEL = 7
@@ -130,7 +130,7 @@ def main() -> None:
     made.add_argument("--times", type=int, default=3, help="how often each route runs after warming up")
     asked = made.parse_args()
     width, height = map(int, asked.size.split("x"))
-    found = [runtime for age in AGES if (runtime := Runtime.find(age)) is not None]
+    found = [runtime for version in VERSIONS if (runtime := Runtime.find(version)) is not None]
     engines = ["embedded", *(f"caffe2-{runtime.version}" for runtime in found)]
     for runtime in found:
         runtime.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from retorch.engines.caffe2_runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import VERSIONS, Runtime
 
 # how long an example takes says how busy the machine is
 hypothesis.settings.register_profile("retorch", deadline=None)
@@ -23,13 +23,13 @@ REAL = Path(__file__).parents[2] / "shared" / "real"
 
 
 @cache
-def _runtime(age: str) -> Runtime | None:
-    return Runtime.find(age)
+def _runtime(version: str) -> Runtime | None:
+    return Runtime.find(version)
 
 
-@pytest.fixture(scope="session", params=AGES)
+@pytest.fixture(scope="session", params=VERSIONS)
 def caffe2(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """The real Caffe2 of each age."""
+    """The real Caffe2 of each version."""
     runtime = _runtime(request.param)
     if runtime is None:
         pytest.skip(f"the Caffe2 of torch {request.param} is not installed (make caffe2)")

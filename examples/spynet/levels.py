@@ -112,9 +112,9 @@ class Embedded:
 class RealCaffe2:
     """The real Caffe2, in the interpreter that has it."""
 
-    def __init__(self, age: str | None = None) -> None:
-        """``age`` is "1.0.0", "1.10.2" or None for the first there is. UsageError where there is none."""
-        self._runtime = Runtime.require(age)
+    def __init__(self, version: str | None = None) -> None:
+        """``version`` is "1.0.0", "1.10.2" or None for the first there is. UsageError where there is none."""
+        self._runtime = Runtime.require(version)
 
     def run(self, path: Path, *inputs: Floats) -> Floats:
         """The one output of the network at ``path``."""
@@ -126,10 +126,10 @@ class RealCaffe2:
 
 
 def engine(name: str) -> Engine:
-    """The engine of that name: ``embedded``, ``caffe2``, or ``caffe2-1.0.0`` for one age. UsageError for others."""
-    kind, _, age = name.partition("-")
+    """The engine of that name: ``embedded``, ``caffe2``, or ``caffe2-1.0.0`` for one version. UsageError for others."""
+    kind, _, version = name.partition("-")
     if name == "embedded":
         return Embedded()
     if kind == "caffe2":
-        return RealCaffe2(age or None)
+        return RealCaffe2(version or None)
     raise UsageError(f"there is no engine {name!r}", hint="embedded, caffe2, caffe2-1.0.0, caffe2-1.10.2")

@@ -263,7 +263,7 @@ def pick(root: object, *, name: str = "network", at: str | None = None, nn_age: 
         UsageError: the path names nothing.
     """
     if nn_age not in (None, "old", "new"):
-        raise UsageError(f"an age of nn is old or new, not {nn_age}")
+        raise UsageError(f"nn_age is old or new, not {nn_age}")
     _load_entry_points()
     found = networks(root)
     if at is not None:

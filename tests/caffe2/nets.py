@@ -59,7 +59,7 @@ class Row:
     text: str
     blobs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     outputs: Sequence[str] = ()
-    ages: Sequence[str] = ("1.0.0", "1.10.2")
+    versions: Sequence[str] = ("1.0.0", "1.10.2")
 
     def __str__(self) -> str:
         return " ".join(self.text.split())
@@ -92,6 +92,6 @@ class Row:
         return {name: array for name, array in self.arrays().items() if name[0].isupper()}
 
 
-def row(text: str, /, *outputs: str, ages: Sequence[str] = ("1.0.0", "1.10.2"), **blobs: Any) -> Row:
+def row(text: str, /, *outputs: str, versions: Sequence[str] = ("1.0.0", "1.10.2"), **blobs: Any) -> Row:
     """A row of a table."""
-    return Row(text, blobs, outputs, ages)
+    return Row(text, blobs, outputs, versions)

@@ -35,7 +35,7 @@ LOSSES: list[Row] = [
 
 NUMERIC: list[Row] = [
     *(row(f"Bitwise{name} A B -> Y", A=BITS, B=BITS[:, ::-1].copy()) for name in ("And", "Or", "Xor")),
-    row("BitwiseAnd A B -> Y", A=BITS, B=BITS[0], ages=NEW),
+    row("BitwiseAnd A B -> Y", A=BITS, B=BITS[0], versions=NEW),
     row("BitwiseXor A B -> Y", A=BITS > 0, B=BITS > 20),
     row(
         "BatchBoxCox X A B -> Y",
@@ -47,16 +47,26 @@ NUMERIC: list[Row] = [
     row("IntegralImage X -> Y", X=(2, 3, 4, 5)),
     row("SquareRootDivide X S -> Y", X=(3, 2), S=np.array([4, 0, 2], np.float32)),
     row("Conditional C A B -> Y", C=np.array([True, False, True]), A=(3, 2), B=(3, 2)),
-    row("WeightScale X I -> Y | stepsize=4 upper_bound_iter=20 scale=0.5", X=(3,), I=np.array([7], np.int64), ages=NEW),
-    row("WeightScale X I -> Y | stepsize=4 upper_bound_iter=20 scale=0.5", X=(3,), I=np.array([8], np.int64), ages=NEW),
+    row(
+        "WeightScale X I -> Y | stepsize=4 upper_bound_iter=20 scale=0.5",
+        X=(3,),
+        I=np.array([7], np.int64),
+        versions=NEW,
+    ),
+    row(
+        "WeightScale X I -> Y | stepsize=4 upper_bound_iter=20 scale=0.5",
+        X=(3,),
+        I=np.array([8], np.int64),
+        versions=NEW,
+    ),
     row("NanCheck X -> Y", X=(3, 2)),
     row("EnforceFinite X -> ; Relu X -> Y", X=(3, 2)),
     row("DiagonalFill -> Y | shape=3,4 value=2.5", X=(1,)),
     row("DiagonalFill X -> Y | value=2.5", X=(3, 3)),
     row("ChannelStats X -> A B", "A", "B", X=(2, 3, 4, 5)),
-    row("BatchMoments X -> A B", "A", "B", X=(2, 3, 4, 5), ages=NEW),
-    row("BatchMoments X -> A B | order=NHWC", "A", "B", X=(2, 4, 5, 3), ages=NEW),
-    row("RMSNorm X g b -> Y R | eps=0.1", "Y", "R", X=(3, 4), g=(4,), b=(4,), ages=NEW),
+    row("BatchMoments X -> A B", "A", "B", X=(2, 3, 4, 5), versions=NEW),
+    row("BatchMoments X -> A B | order=NHWC", "A", "B", X=(2, 4, 5, 3), versions=NEW),
+    row("RMSNorm X g b -> Y R | eps=0.1", "Y", "R", X=(3, 4), g=(4,), b=(4,), versions=NEW),
     row("SumReduceLike A B -> Y | broadcast=1", A=(2, 3, 4), B=(3, 4)),
     row("SumReduceLike A B -> Y | broadcast=1 axis=1", A=(2, 3, 4), B=(3,)),
     row("Add A B -> Y | axis=1", A=(2, 3), B=(2, 3)),
@@ -67,28 +77,28 @@ NUMERIC: list[Row] = [
     row("ReduceFrontSum X L -> Y", X=(4, 3, 2), L=[1, 2, 3, 4, 2, 1]),
     row("ReduceFrontMean X L -> Y", X=(4, 3, 2), L=[1, 2, 3, 4, 2, 1]),
     row("Slice X S E -> Y", X=(4, 5, 3), S=[0, -3, 0], E=[-1, -2, -1]),
-    row("Tile X T A -> Y", X=(2, 3), T=[3], A=[1], ages=NEW),
+    row("Tile X T A -> Y", X=(2, 3), T=[3], A=[1], versions=NEW),
     row("LRN X -> Y S | size=3 alpha=0.1 beta=0.5", "Y", "S", X=(2, 6, 3, 3)),
     row("InstanceNorm X s b -> Y M V", "Y", "M", "V", X=(2, 3, 4, 4), s=(3,), b=(3,)),
-    row("AsyncNetBarrier A B -> A B; Relu A -> Y", "Y", "B", A=(3,), B=(2,), ages=NEW),
+    row("AsyncNetBarrier A B -> A B; Relu A -> Y", "Y", "B", A=(3,), B=(2,), versions=NEW),
     row("ZeroGradient X -> ; Relu X -> Y", X=(3,)),
     row("Dropout X -> Y M | ratio=0.0 is_test=0", "Y", X=(3,)),
-    row("GivenTensorFill -> Y | dtype=2 shape=3, values=4,5,6", X=(1,), ages=NEW),
-    row("GivenTensorInt16Fill -> Y | shape=3, values=4,5,6", X=(1,), ages=NEW),
+    row("GivenTensorFill -> Y | dtype=2 shape=3, values=4,5,6", X=(1,), versions=NEW),
+    row("GivenTensorInt16Fill -> Y | shape=3, values=4,5,6", X=(1,), versions=NEW),
 ]
 
 PICTURES: list[Row] = [
-    row("ConvRelu X w b -> Y | kernel=2 pad=1", X=(1, 2, 4, 4), w=(3, 2, 2, 2), b=(3,), ages=NEW),
+    row("ConvRelu X w b -> Y | kernel=2 pad=1", X=(1, 2, 4, 4), w=(3, 2, 2, 2), b=(3,), versions=NEW),
     row("LC X w b -> Y | kernels=2, ", X=(2, 3, 5), w=(4, 4, 3, 2), b=(4, 4)),
     row("LC1D X w -> Y | kernels=2, strides=2,", X=(2, 3, 6), w=(3, 4, 3, 2)),
     row("LC X w b -> Y | kernel=2 order=NHWC", X=(2, 3, 4, 3), w=(2, 3, 4, 2, 2, 3), b=(2, 3, 4)),
-    row("LC3D X w -> Y | kernels=2,1,2", X=(2, 3, 3, 2, 3), w=(2, 2, 2, 4, 3, 2, 1, 2), ages=NEW),
+    row("LC3D X w -> Y | kernels=2,1,2", X=(2, 3, 3, 2, 3), w=(2, 2, 2, 4, 3, 2, 1, 2), versions=NEW),
     row("Im2Col X -> Y | kernel=2 stride=1", X=(2, 3, 4, 5)),
     row("Im2Col X -> Y | kernel_h=2 kernel_w=3 stride=2 pad=1 dilation=2", X=(2, 3, 6, 7)),
     row("Im2Col X -> Y | kernel=2 order=NHWC", X=(2, 4, 5, 3)),
-    row("UpsampleBilinear X S -> Y", X=(1, 2, 4, 5), S=np.array([1.5, 2], np.float32), ages=NEW),
+    row("UpsampleBilinear X S -> Y", X=(1, 2, 4, 5), S=np.array([1.5, 2], np.float32), versions=NEW),
     row("UpsampleBilinear X -> Y | order=NHWC width_scale=2.0", X=(1, 2, 4, 5)),
-    row("ResizeNearest X S -> Y", X=(1, 2, 4, 5), S=np.array([1.5, 2], np.float32), ages=NEW),
+    row("ResizeNearest X S -> Y", X=(1, 2, 4, 5), S=np.array([1.5, 2], np.float32), versions=NEW),
 ]
 
 _ROIS = np.array([[0, 1, 2, 9, 7], [1, 0, 0, 3, 4], [1, 5, 1, 6, 8]], np.float32)
@@ -102,18 +112,18 @@ DETECTION: list[Row] = [
         X=(3, 4),
         I=_INFO[:1],
     ),
-    row("BBoxTransform R X I -> Y | legacy_plus_one=0", R=_ROIS, X=(3, 4), I=_INFO, ages=NEW),
-    row("BBoxTransform R X I -> Y | rotated=1", R=_ROTATED, X=(3, 10), I=_INFO, ages=NEW),
+    row("BBoxTransform R X I -> Y | legacy_plus_one=0", R=_ROIS, X=(3, 4), I=_INFO, versions=NEW),
+    row("BBoxTransform R X I -> Y | rotated=1", R=_ROTATED, X=(3, 10), I=_INFO, versions=NEW),
     row(
         "BBoxTransform R X I -> Y | rotated=1 clip_angle_thresh=180.0 angle_bound_on=0",
         R=_ROTATED,
         X=(3, 5),
         I=_INFO,
-        ages=NEW,
+        versions=NEW,
     ),
     row("RoIAlign X R -> Y | pooled_h=2 pooled_w=3 spatial_scale=0.5 sampling_ratio=2", X=(2, 3, 8, 9), R=_ROIS),
     row("RoIAlign X R -> Y | pooled_h=2 pooled_w=3 sampling_ratio=0", X=(1, 3, 8, 9), R=_ROIS[:, 1:].copy()),
-    row("RoIAlign X R -> Y | pooled_h=2 pooled_w=2 sampling_ratio=0 aligned=1", X=(2, 3, 8, 9), R=_ROIS, ages=NEW),
+    row("RoIAlign X R -> Y | pooled_h=2 pooled_w=2 sampling_ratio=0 aligned=1", X=(2, 3, 8, 9), R=_ROIS, versions=NEW),
     row(
         "RoIAlignRotated X R -> Y | pooled_h=2 pooled_w=3 sampling_ratio=2 spatial_scale=0.5",
         X=(2, 3, 8, 9),
@@ -124,7 +134,7 @@ DETECTION: list[Row] = [
         "RoIAlignRotated X R -> Y | pooled_h=2 pooled_w=2 sampling_ratio=1 aligned=1",
         X=(2, 3, 8, 9),
         R=_ROTATED,
-        ages=NEW,
+        versions=NEW,
     ),
 ]
 
@@ -141,7 +151,7 @@ PROPOSALS: list[Row] = [
         S=RANDOM.uniform(0, 1, (2, 2, 5, 6)).astype(np.float32),
         X=(2, 8, 5, 6),
         a=_ANCHORS,
-        ages=NEW,
+        versions=NEW,
         I=np.array([[20, 24, 1], [18, 20, 1.5]], np.float32),
     ),
     row(
@@ -172,7 +182,7 @@ PROPOSALS: list[Row] = [
         *_SIX[:3],
         X=_SCORES,
         Z=_BOXES[:, 0].copy(),
-        ages=NEW,
+        versions=NEW,
     ),
 ]
 
@@ -191,22 +201,22 @@ STYLIZER: list[Row] = [
         "PackedInt8BGRANHWCToNCHWCStylizerPreprocess X m -> Y | noise_std=5.0 noise_size=47 random_seed=3",
         X=RANDOM.integers(0, 256, (2, 20, 9, 4)).astype(np.uint8),
         m=np.array([100, 110, 120], np.float32),
-        ages=NEW,
+        versions=NEW,
     ),
 ]
 
 DRAWN: list[Row] = [
-    row("GaussianFill -> Y | shape=3,5 mean=1.0 std=2.0 random_seed=7", X=(1,), ages=NEW),
-    row("GaussianFill X -> Y | random_seed=0", X=(3, 2), ages=NEW),
+    row("GaussianFill -> Y | shape=3,5 mean=1.0 std=2.0 random_seed=7", X=(1,), versions=NEW),
+    row("GaussianFill X -> Y | random_seed=0", X=(3, 2), versions=NEW),
     row(
         "UniformFill s -> Y | input_as_shape=1 min=-3.0 max=10.0 random_seed=7",
         X=(1,),
         s=np.array([2, 3], np.int64),
-        ages=NEW,
+        versions=NEW,
     ),
-    row("UniformIntFill -> Y | shape=9, min=2 max=9 random_seed=5", X=(1,), ages=NEW),
-    row("XavierFill -> Y | shape=4,3,2 random_seed=5", X=(1,), ages=NEW),
-    row("MSRAFill -> Y | shape=4,3,2 random_seed=5", X=(1,), ages=NEW),
+    row("UniformIntFill -> Y | shape=9, min=2 max=9 random_seed=5", X=(1,), versions=NEW),
+    row("XavierFill -> Y | shape=4,3,2 random_seed=5", X=(1,), versions=NEW),
+    row("MSRAFill -> Y | shape=4,3,2 random_seed=5", X=(1,), versions=NEW),
 ]
 
 MORE: list[Row] = [*LOSSES, *NUMERIC, *PICTURES, *DETECTION, *PROPOSALS, *STYLIZER, *DRAWN]

@@ -30,7 +30,7 @@ SEGMENTS: list[Row] = [
     row("LengthsSum X L -> Y", X=(6,), L=LENGTHS),
     row("LengthsWeightedSum X W L -> Y", X=D, W=(6,), L=LENGTHS),
     *(row(f"SparseLengths{kind} X I L -> Y", X=(5, 3), I=PICKED, L=LENGTHS) for kind in ("Sum", "Mean")),
-    row("SparseLengthsSum X I L -> Y", X=np.ones((5, 3), np.float16), I=PICKED, L=LENGTHS, ages=NEW),
+    row("SparseLengthsSum X I L -> Y", X=np.ones((5, 3), np.float16), I=PICKED, L=LENGTHS, versions=NEW),
     row("SparseLengthsWeightedSum X W I L -> Y", X=(5, 3), W=(6,), I=PICKED, L=LENGTHS),
     row("SparseLengthsPositionalWeightedSum X W I L -> Y", X=(5, 3), W=(4,), I=PICKED, L=LENGTHS),
     *(row(f"SortedSegment{kind} X S -> Y", X=D, S=IDS) for kind in ("Sum", "Mean")),
@@ -52,22 +52,22 @@ SEGMENTS: list[Row] = [
 LENGTH_ROWS: list[Row] = [
     row("LengthsToSegmentIds L -> Y", L=LENGTHS),
     row("LengthsToRanges L -> Y", L=LENGTHS),
-    row("LengthsToOffsets L -> Y", L=LENGTHS, ages=NEW),
-    row("LengthsToOffsets L -> Y | include_last_offset=1", L=LENGTHS, ages=NEW),
+    row("LengthsToOffsets L -> Y", L=LENGTHS, versions=NEW),
+    row("LengthsToOffsets L -> Y | include_last_offset=1", L=LENGTHS, versions=NEW),
     row("LengthsToWeights L -> Y", L=LENGTHS),
     row("LengthsToWeights L -> Y | power=1.5", L=LENGTHS),
     row("LengthsRangeFill L -> Y", L=LENGTHS),
     row("LengthsTile X L -> Y", X=(4, 3), L=LENGTHS),
     row("LengthsGather X L I -> Y", X=D, L=LENGTHS, I=[2, 0, 2, 1]),
-    row("LengthsSplit L -> Y | n_split=3", L=[7, 0, 2, 6], ages=NEW),
-    row("LengthsSplit L N -> Y", L=[7, 0, 2, 6], N=[2], ages=NEW),
-    row("LengthsPad X L -> Y | target_length=4 padding_value=-2.5", X=D, L=LENGTHS, ages=NEW),
-    row("LengthsPad X L -> Y | target_length=3", X=(6,), L=LENGTHS, ages=NEW),
+    row("LengthsSplit L -> Y | n_split=3", L=[7, 0, 2, 6], versions=NEW),
+    row("LengthsSplit L N -> Y", L=[7, 0, 2, 6], N=[2], versions=NEW),
+    row("LengthsPad X L -> Y | target_length=4 padding_value=-2.5", X=D, L=LENGTHS, versions=NEW),
+    row("LengthsPad X L -> Y | target_length=3", X=(6,), L=LENGTHS, versions=NEW),
     row("PackSegments L X -> Y", L=LENGTHS, X=D),
     row("PackSegments L X -> Y | pad_minf=1", L=LENGTHS, X=D),
     row("PackSegments L X -> Y P | return_presence_mask=1", "Y", "P", L=LENGTHS, X=D),
-    row("PackSegments L X -> Y | max_length=2", L=LENGTHS, X=D, ages=NEW),
-    row("PackSegments L X -> Y | max_length=5", L=LENGTHS, X=D, ages=NEW),
+    row("PackSegments L X -> Y | max_length=2", L=LENGTHS, X=D, versions=NEW),
+    row("PackSegments L X -> Y | max_length=5", L=LENGTHS, X=D, versions=NEW),
     row("UnpackSegments L X -> Y", L=LENGTHS, X=(4, 3, 2)),
     row("AddPadding X L -> Y N | padding_width=2 end_padding_width=1", "Y", "N", X=D, L=LENGTHS),
     row("AddPadding X L S -> Y N", "Y", "N", X=D, L=LENGTHS, S=(3,)),
@@ -78,8 +78,8 @@ LENGTH_ROWS: list[Row] = [
     row("GatherPadding X L -> S E | padding_width=1 end_padding_width=2", "S", "E", X=D, L=[2, 4]),
     row("GatherPadding X L -> S | padding_width=1", X=D, L=[2, 4]),
     row("ReversePackedSegs X L -> Y", X=(4, 3, 2), L=[2, 0, 4]),
-    row("SplitByLengths X L -> A B | axis=1", "A", "B", X=(2, 6), L=[1, 0, 3, 2], ages=NEW),
-    row("SplitByLengths X L -> A B | axis=0 use_scaling_lengths=1", "A", "B", X=(6, 2), L=[1, 2], ages=NEW),
+    row("SplitByLengths X L -> A B | axis=1", "A", "B", X=(2, 6), L=[1, 0, 3, 2], versions=NEW),
+    row("SplitByLengths X L -> A B | axis=0 use_scaling_lengths=1", "A", "B", X=(6, 2), L=[1, 2], versions=NEW),
     row(
         "GatherRangesToDense X R -> A B | lengths=1,2",
         "A",
@@ -100,16 +100,16 @@ LENGTH_ROWS: list[Row] = [
 SPARSE: list[Row] = [
     row("SparseToDense I X -> Y", I=[2, 0, 2], X=(3, 2)),
     row("SparseToDense I X F -> Y", I=[2, 0, 2], X=(3, 2), F=(5, 1)),
-    row("SparseToDense I X -> Y | output_first_dim=6", I=[2, 0, 2], X=(3, 2), ages=NEW),
+    row("SparseToDense I X -> Y | output_first_dim=6", I=[2, 0, 2], X=(3, 2), versions=NEW),
     row(
         "BatchSparseToDense L I V -> Y | dense_last_dim=4 default_value=2.5",
         L=[2, 1],
         I=np.array([3, 0, 2], np.int64),
         V=(3,),
-        ages=NEW,
+        versions=NEW,
     ),
-    row("BatchSparseToDense L I V F -> Y", L=[2, 1], I=np.array([3, 0, 2], np.int64), V=(3,), F=(2, 4), ages=NEW),
-    row("BatchDenseToSparse L I X -> Y", L=[2, 1], I=np.array([3, 0, 2], np.int64), X=(2, 4), ages=NEW),
+    row("BatchSparseToDense L I V F -> Y", L=[2, 1], I=np.array([3, 0, 2], np.int64), V=(3,), F=(2, 4), versions=NEW),
+    row("BatchDenseToSparse L I X -> Y", L=[2, 1], I=np.array([3, 0, 2], np.int64), X=(2, 4), versions=NEW),
     row("SparseToDenseMask I X E -> Y | mask=7,2,5", I=[2, 9, 7], X=(3, 2), E=(2,)),
     row(
         "SparseToDenseMask I X E L -> Y P | mask=7,2,5 return_presence_mask=1",
@@ -131,17 +131,19 @@ SPARSE: list[Row] = [
     ),
     row("RemoveDataBlocks X I -> Y", X=(5, 3), I=[3, 0, 3]),
     row("FindDuplicateElements X -> Y", X=[5, 2, 5, 2, 9, 5]),
-    row("Gather X I -> Y | axis=1 match_outer=1", X=(2, 5, 3), I=[[4, 0], [2, 2]], ages=NEW),
-    row("BatchGather X I -> Y | match_outer=1", X=(2, 5, 3), I=[[4, 0, 1], [2, 2, 3]], ages=NEW),
+    row("Gather X I -> Y | axis=1 match_outer=1", X=(2, 5, 3), I=[[4, 0], [2, 2]], versions=NEW),
+    row("BatchGather X I -> Y | match_outer=1", X=(2, 5, 3), I=[[4, 0, 1], [2, 2, 3]], versions=NEW),
     row("BooleanMask X M -> Y I", "Y", "I", X=(5,), M=np.array([True, False, True, True, False])),
     row("TopK X -> V I F | k=2", "V", "I", "F", X=(3, 5)),
     row("TopK X -> V I F | k=2 axis=0", "V", "I", "F", X=(5, 3)),
-    row("TopK X -> V I F | k=7", "V", "I", "F", X=(3, 5), ages=NEW),
+    row("TopK X -> V I F | k=7", "V", "I", "F", X=(3, 5), versions=NEW),
 ]
 
 BUCKETS: list[Row] = [
     row(
-        "Bucketize X -> Y | boundaries=-0.5,0.0,0.5,", X=np.array([[-1, -0.5, 0], [0.2, 0.5, 9]], np.float32), ages=NEW
+        "Bucketize X -> Y | boundaries=-0.5,0.0,0.5,",
+        X=np.array([[-1, -0.5, 0], [0.2, 0.5, 9]], np.float32),
+        versions=NEW,
     ),
     row("BatchBucketize X I B L -> Y", X=(4, 3), I=[2, 0], B=np.array([-0.5, 0.5, 0], np.float32), L=[2, 1]),
     row("OneHot I N -> Y", I=np.array([2, 0, 3], np.int64), N=np.array([4], np.int64)),
@@ -159,15 +161,15 @@ ROWWISE: list[Row] = [
     row("SparseLengthsWeightedSum8BitsRowwise X W I L S -> Y", X=TABLE, S=SCALES, I=PICKED, L=LENGTHS, W=(6,)),
     row("SparseLengthsWeightedMean8BitsRowwise X W I L S -> Y", X=TABLE, S=SCALES, I=PICKED, L=LENGTHS, W=(6,)),
     row("Fused8BitRowwiseQuantizedToFloat X -> Y", X=fused(8, half=False)),
-    row("Fused8BitRowwiseQuantizedHalfScaleBiasToFloat X -> Y", X=fused(8), ages=NEW),
-    *(row(f"Fused{bits}BitRowwiseQuantizedToFloat X -> Y", X=fused(bits), ages=NEW) for bits in (4, 2)),
+    row("Fused8BitRowwiseQuantizedHalfScaleBiasToFloat X -> Y", X=fused(8), versions=NEW),
+    *(row(f"Fused{bits}BitRowwiseQuantizedToFloat X -> Y", X=fused(bits), versions=NEW) for bits in (4, 2)),
     *(
         row(
             f"SparseLengths{kind}Fused{bits}BitRowwise X I L -> Y",
             X=fused(bits, half=bits < 8),
             I=PICKED,
             L=LENGTHS,
-            ages=NEW if bits < 8 else _OLD_AND_NEW,
+            versions=NEW if bits < 8 else _OLD_AND_NEW,
         )
         for kind in ("Sum", "Mean")
         for bits in (8, 4, 2)
@@ -179,7 +181,7 @@ ROWWISE: list[Row] = [
             I=PICKED,
             L=LENGTHS,
             W=(6,),
-            ages=NEW if bits < 8 else _OLD_AND_NEW,
+            versions=NEW if bits < 8 else _OLD_AND_NEW,
         )
         for bits in (8, 4, 2)
     ),

@@ -212,9 +212,9 @@ def ours(build: Callable[[Weights], Module], folder: Path) -> Module:
     inputs, shapes = ROWS[build]
     net = replace(build(weights(shapes)), name=build.__name__)
     made = retorch.convert(net, list(inputs) if len(inputs) > 1 else inputs[0], fold=False)
-    # The old Caffe2 has no batch normalization of vectors, so that what is right on both ages is another net.
-    age = "1.10" if build is perceptron else "1.0"
-    made.save(folder, options=EmitOptions(age, in_place=build is in_place, brew=True))
+    # The old Caffe2 has no batch normalization of vectors, so that what is right on both releases is another net.
+    release = "1.10" if build is perceptron else "1.0"
+    made.save(folder, options=EmitOptions(release, in_place=build is in_place, brew=True))
     return net
 
 

@@ -1,4 +1,4 @@
-"""Every rule of the emission, against onnxruntime, in the real Caffe2 of both ages."""
+"""Every rule of the emission, against onnxruntime, in the real Caffe2 of both releases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_numbers(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     right = wanted(row, proto, feeds)
     assert_close(actual(caffe2, tmp_path / "default", proto, feeds), right)
     if caffe2.version.startswith("1.10"):
-        assert_close(actual(caffe2, tmp_path / "new", proto, feeds, EmitOptions(age="1.10")), right)
+        assert_close(actual(caffe2, tmp_path / "new", proto, feeds, EmitOptions(release="1.10")), right)
 
 
 @pytest.mark.caffe2

@@ -1,4 +1,4 @@
-"""Random settings, seeded, against onnxruntime in the real Caffe2 of both ages."""
+"""Random settings, seeded, against onnxruntime in the real Caffe2 of both versions."""
 
 from __future__ import annotations
 

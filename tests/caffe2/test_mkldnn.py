@@ -141,7 +141,7 @@ def behind_conv(kind: str, **attrs: Any) -> list[Node]:
 
 CONV = {"w1": (16, 16, 1, 1)}
 POOL = {"kernel_shape": [3, 3], "strides": [2, 2]}
-# What stands behind a convolution of so many planes, the age, and whether it goes to the device.
+# What stands behind a convolution of so many planes, the release, and whether it goes to the device.
 BEHIND = [
     ("MaxPool", 16, POOL, "1.0", True),
     ("MaxPool", 16, POOL | {"pads": [0, 1, 1, 0]}, "1.0", True),
@@ -159,10 +159,12 @@ BEHIND = [
 
 
 @pytest.mark.usefixtures("small_pays")
-@pytest.mark.parametrize(("kind", "planes", "attrs", "age", "placed"), BEHIND)
-def test_what_goes_behind_a_convolution(kind: str, planes: int, attrs: dict[str, Any], age: Any, placed: bool) -> None:
+@pytest.mark.parametrize(("kind", "planes", "attrs", "release", "placed"), BEHIND)
+def test_what_goes_behind_a_convolution(
+    kind: str, planes: int, attrs: dict[str, Any], release: Any, placed: bool
+) -> None:
     nodes = [node("Conv", "data w1", "conv1"), node(kind, "conv1", "y", **attrs)]
-    made = net(network(nodes, {"w1": (planes, 16, 1, 1)}, "y"), EmitOptions(age, mkldnn=True))
+    made = net(network(nodes, {"w1": (planes, 16, 1, 1)}, "y"), EmitOptions(release, mkldnn=True))
     assert len(on_device(made.predict)) == 1 + placed
 
 
@@ -174,7 +176,7 @@ def test_whole_blocks_of_planes_are_concatenated_there(planes: int, axis: int, p
     assert ("Concat" in on_device(made)) is placed
 
 
-# A convolution of 16x12x10: its weights, its settings, the age, and whether it goes to the device.
+# A convolution of 16x12x10: its weights, its settings, the release, and whether it goes to the device.
 SAME = {"pads": [1, 1, 1, 1]}
 CONVOLUTIONS = [
     ((16, 16, 3, 3), SAME, "1.0", True),
@@ -190,9 +192,11 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.usefixtures("small_pays")
-@pytest.mark.parametrize(("weights", "attrs", "age", "placed"), CONVOLUTIONS)
-def test_convolutions(weights: tuple[int, ...], attrs: dict[str, Any], age: Any, placed: bool) -> None:
-    made = net(network([node("Conv", "data w1", "y", **attrs)], {"w1": weights}, "y"), EmitOptions(age, mkldnn=True))
+@pytest.mark.parametrize(("weights", "attrs", "release", "placed"), CONVOLUTIONS)
+def test_convolutions(weights: tuple[int, ...], attrs: dict[str, Any], release: Any, placed: bool) -> None:
+    made = net(
+        network([node("Conv", "data w1", "y", **attrs)], {"w1": weights}, "y"), EmitOptions(release, mkldnn=True)
+    )
     assert bool(on_device(made.predict)) is placed
 
 
@@ -359,8 +363,8 @@ def wild(seed: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
 @pytest.mark.parametrize("seed", range(40))
 def test_random_convolutions(seed: int, caffe2: Runtime, tmp_path: Path) -> None:
     proto, given = wild(seed)
-    for age in ("1.0", "1.10") if caffe2.version.startswith("1.10") else ("1.0",):
-        got = actual(caffe2, tmp_path / age, proto, given, EmitOptions(age, mkldnn=True))
+    for release in ("1.0", "1.10") if caffe2.version.startswith("1.10") else ("1.0",):
+        got = actual(caffe2, tmp_path / release, proto, given, EmitOptions(release, mkldnn=True))
         assert_close(got, expected(proto, given))
 
 

@@ -186,7 +186,7 @@ def test_what_no_network_for_evaluation_has_is_refused_by_its_reason(text: str, 
         Network.load(stored(tmp_path, row(text, X=(3,)), ""))
 
 
-AGES = [
+DIFFERENCES = [
     (row("ResizeNearest X -> Y | order=NHWC width_scale=2.0", X=(1, 2, 3, 4)), "order=NHWC"),
     (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=(1, 1, 5, 5)), "count_include_pad"),
     (row("BBoxTransform R X I -> Y | apply_scale=0", R=[[0.0]], X=(1, 4), I=[[1]]), "a pixel larger"),
@@ -196,22 +196,22 @@ AGES = [
 ]
 
 
-@pytest.mark.parametrize(("case", "said"), AGES, ids=str)
+@pytest.mark.parametrize(("case", "said"), DIFFERENCES, ids=str)
 def test_where_the_ages_differ_is_said(case: Row, said: str) -> None:
-    notes = versions.different_ages(case.net())
+    notes = versions.release_differences(case.net())
     assert len(notes) == bool(said)
     assert all(said in note for note in notes)
 
 
 @pytest.mark.caffe2
 def test_the_ages_do_differ_there(tmp_path: Path) -> None:
-    case = AGES[0][0]
+    case = DIFFERENCES[0][0]
     files.write(tmp_path, case.net())
     shapes = set[tuple[int, ...]]()
-    for age in ("1.10.2", "1.0.0"):
-        runtime = Runtime.find(age)
+    for version in ("1.10.2", "1.0.0"):
+        runtime = Runtime.find(version)
         if runtime is None:
-            pytest.skip(f"Caffe2 {age} is not installed")
+            pytest.skip(f"Caffe2 {version} is not installed")
         with runtime:
             shapes.add(runtime.run(tmp_path, case.feeds())[0].shape)
     assert shapes == {(1, 2, 6, 4), (1, 2, 3, 8)}

@@ -1,4 +1,4 @@
-"""What the parser makes of Caffe2 operators, against the real Caffe2 of both ages."""
+"""What the parser makes of Caffe2 operators, against the real Caffe2 of both versions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def at_sizes(case: Row) -> Network:
 @pytest.mark.caffe2
 @pytest.mark.parametrize("case", ROWS, ids=str)
 def test_means_what_caffe2_calculates(case: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    if caffe2.version not in case.ages:
+    if caffe2.version not in case.versions:
         pytest.skip(f"Caffe2 {caffe2.version} does not run this")
     net = case.net()
     files.write(tmp_path, net)

@@ -1,4 +1,4 @@
-"""Random nets of many operators, blobs reused and written in place, against the real Caffe2 of both ages."""
+"""Random nets of many operators, blobs reused and written in place, against the real Caffe2 of both versions."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ walk(caffe2_pb2.DESCRIPTOR.message_types_by_name)
 walk(metanet_pb2.DESCRIPTOR.message_types_by_name)
 print(json.dumps(messages))
 """
-# What came between the two ages.
+# What came between the two versions.
 LATER = {"TensorProto.data_format", "ZERO_COLLISION_HASH", "REBATCHING_BUFFER"}
 # protobuf calls the labels of a field by other names in every generation; the numbers are those of the format.
 OPTIONAL, REQUIRED, REPEATED = 1, 2, 3

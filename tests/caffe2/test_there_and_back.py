@@ -14,11 +14,11 @@ from retorch.network import Network
 ROWS = [*emit_rows_layers.ROWS, *emit_rows_pointwise.ROWS, *emit_rows_shapes.ROWS]
 
 
-@pytest.mark.parametrize("age", ["1.0", "1.10"])
+@pytest.mark.parametrize("release", ["1.0", "1.10"])
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_there_and_back(row: Row, age: str) -> None:
+def test_there_and_back(row: Row, release: str) -> None:
     proto, feeds = model(row)
-    written = net(proto, EmitOptions(age="1.0" if age == "1.0" else "1.10"))
+    written = net(proto, EmitOptions(release="1.0" if release == "1.0" else "1.10"))
     back = Network(None, source=written)
     assert_close(back.run(feeds), wanted(row, proto, feeds))
 

@@ -150,6 +150,6 @@ def test_unusable(options: list[str], message: str, tmp_path: Path, capsys: pyte
     assert not target.exists()
 
 
-@pytest.mark.parametrize("age", ["1.0", "1.0.0", "1.10", "1.10.2"])
-def test_ages(age: str, tmp_path: Path) -> None:
-    assert converted(tmp_path, "--caffe2", age).predict.op
+@pytest.mark.parametrize("release", ["1.0", "1.0.0", "1.10", "1.10.2"])
+def test_releases(release: str, tmp_path: Path) -> None:
+    assert converted(tmp_path, "--caffe2", release).predict.op

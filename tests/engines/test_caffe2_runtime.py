@@ -229,11 +229,13 @@ def test_none_is_found_where_none_is(nowhere: pytest.MonkeyPatch, tmp_path: Path
 OLD = HELLO.replace("1.10.2", "1.0.0") + "time.sleep(60)"
 
 
-@pytest.mark.parametrize(("age", "version"), [(None, "1.10.2"), ("1.10", "1.10.2"), ("1.0", "1.0.0"), ("1.1", None)])
-def test_ages_are_told_apart(nowhere: pytest.MonkeyPatch, tmp_path: Path, age: str | None, version: str | None) -> None:
+@pytest.mark.parametrize(("wanted", "version"), [(None, "1.10.2"), ("1.10", "1.10.2"), ("1.0", "1.0.0"), ("1.1", None)])
+def test_versions_are_told_apart(
+    nowhere: pytest.MonkeyPatch, tmp_path: Path, wanted: str | None, version: str | None
+) -> None:
     install(tmp_path / "home" / "caffe2-1.10.2", DEAF)
     install(tmp_path / "home" / "caffe2-1.0.0", OLD)
-    found = Runtime.find(age)
+    found = Runtime.find(wanted)
     assert (found and found.version) == version
     if found is not None:
         found.close()

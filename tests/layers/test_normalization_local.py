@@ -47,7 +47,7 @@ def divided(x: np.ndarray, kernel: np.ndarray, threshold: float, value: float) -
     return (batch / bounded).reshape(x.shape)
 
 
-def estimator(kernel: np.ndarray, planes: int, age: str) -> TorchObject:
+def estimator(kernel: np.ndarray, planes: int, estimator_kind: str) -> TorchObject:
     """What the modules hold: in 2012 a map per plane and a sum, later one convolution; two for kernels of a vector."""
     flat = kernel if kernel.ndim == 2 else kernel[None]
     kinds = {"map": "nn.SpatialConvolutionMap", "conv": "nn.SpatialConvolution"}
@@ -60,9 +60,9 @@ def estimator(kernel: np.ndarray, planes: int, age: str) -> TorchObject:
 
     inside = [torch_object("nn.SpatialZeroPadding")]
     if kernel.ndim == 2:
-        inside.append(convolution(age, flat))
+        inside.append(convolution(estimator_kind, flat))
     else:
-        inside += [convolution("map", flat), convolution(age, flat.T)]
+        inside += [convolution("map", flat), convolution(estimator_kind, flat.T)]
     return torch_object("nn.Sequential", modules=[*inside, torch_object("nn.Replicate")])
 
 
@@ -81,20 +81,20 @@ def local(rng: np.random.Generator) -> Rows:
         for size in ((3, 3), (5, 3), (1, 5), (3,), (5,)):
             planes = shape[-3]
             kernel, x = taps(rng, size, planes), noise(rng, *shape)
-            for age in ("map", "conv"):
-                made = estimator(kernel, planes, age)
+            for estimator_kind in ("map", "conv"):
+                made = estimator(kernel, planes, estimator_kind)
                 fields = {"nInputPlane": planes, "kernel": kernel, "meanestimator": made}
                 subtractive = torch_object("nn.SpatialSubtractiveNormalization", **fields)
                 mean = subtracted(x, full(kernel))
-                yield f"sub-{age}-{size}", module("nn.Sequential", modules=[subtractive]), x, mean
+                yield f"sub-{estimator_kind}-{size}", module("nn.Sequential", modules=[subtractive]), x, mean
                 for threshold, value in ((1e-4, 1e-4), (0.8, 0.8), (0.8, 2.0)):
                     bounds = {"threshold": threshold, "thresval": value, "stdestimator": made}
                     divisive = torch_object("nn.SpatialDivisiveNormalization", **fields, **bounds)
                     alone = divided(x, full(kernel), threshold, value)
-                    yield f"div-{age}-{size}", module("nn.Sequential", modules=[divisive]), x, alone
+                    yield f"div-{estimator_kind}-{size}", module("nn.Sequential", modules=[divisive]), x, alone
                 both = torch_object("nn.Sequential", modules=[subtractive, divisive])
                 net = module("nn.SpatialContrastiveNormalization", normalizer=both)
-                yield f"both-{age}-{size}", net, x, divided(mean, full(kernel), threshold, value)
+                yield f"both-{estimator_kind}-{size}", net, x, divided(mean, full(kernel), threshold, value)
 
 
 def without_estimator(rng: np.random.Generator) -> Rows:

@@ -18,20 +18,20 @@ Judge = Callable[[Path, Path, Path | None], list[str]]
 
 
 @cache
-def interpreter(age: str) -> Path | None:
-    """The first interpreter whose torch is of that age."""
+def interpreter(version: str) -> Path | None:
+    """The first interpreter whose torch is of that version."""
     for python in real_pytorch.interpreters():
         done = subprocess.run(
             [str(python), "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True, check=False
         )
-        if done.returncode == 0 and done.stdout.startswith(age):
+        if done.returncode == 0 and done.stdout.startswith(version):
             return python
     return None
 
 
 @pytest.fixture(scope="session", params=["2", "1.10"])
 def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
-    """What differs from Torch7, of a ``model.py``, a case's input and output and its truth of training; by age."""
+    """What differs from Torch7, of a ``model.py``, a case's input and output and its truth of training; by version."""
     python = interpreter(request.param)
     if python is None:
         pytest.skip(f"PyTorch {request.param} is not installed (make pytorch)")

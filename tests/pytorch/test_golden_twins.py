@@ -1,4 +1,4 @@
-"""Every golden case as a twin: the outputs and the training steps of the real Torch7, in two ages of PyTorch."""
+"""Every golden case as a twin: the outputs and the training steps of the real Torch7, in two versions of PyTorch."""
 
 from __future__ import annotations
 

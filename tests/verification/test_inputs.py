@@ -11,7 +11,7 @@ import pytest
 import retorch
 from building import module, sequential, torch_object
 from retorch.cli import main
-from retorch.engines.caffe2_runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import VERSIONS, Runtime
 from retorch.errors import UsageError
 from retorch.files.image import Preparation, picture_tensor
 from retorch.verification import verify
@@ -145,15 +145,15 @@ def test_the_command_takes_pictures_arrays_and_all_trials(tmp_path: Path, capsys
 @pytest.mark.caffe2
 def test_every_installed_caffe2_testifies(tmp_path: Path) -> None:
     installed: list[str] = []
-    for age in AGES:
-        runtime = Runtime.find(age)
+    for version in VERSIONS:
+        runtime = Runtime.find(version)
         if runtime is not None:
-            installed.append(age)
+            installed.append(version)
             runtime.close()
     if not installed:
         pytest.skip("no Caffe2 is installed (make caffe2)")
     net = sequential(torch_object("nn.Tanh"))
     retorch.convert(net, (2, 3), fold=False).save(tmp_path, format="caffe2")
     report = verify(net, tmp_path, engines=["caffe2-all"])
-    assert [w.engine for w in report.witnesses] == [f"Caffe2 {age}" for age in installed]
+    assert [w.engine for w in report.witnesses] == [f"Caffe2 {version}" for version in installed]
     assert report.ok

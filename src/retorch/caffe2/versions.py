@@ -57,14 +57,16 @@ _BROADCASTING = frozenset(("Add", "And", "Div", "EQ", "GE", "GT", "LE", "LT", "M
 _LARGEST_INIT = 1 << 30  # bytes that this protobuf was set to read
 
 
-def different_ages(net: Caffe2Net) -> list[str]:
+def release_differences(net: Caffe2Net) -> list[str]:
     """What the operators of a net mean to the Caffe2 in torch 1.0, where that is something else than in torch 1.10."""
     return [
-        f"{op.output[0] if op.output else op.type}: {op.type}: {said}" for op in net.predict.op for said in _ages(op)
+        f"{op.output[0] if op.output else op.type}: {op.type}: {said}"
+        for op in net.predict.op
+        for said in _differences(op)
     ]
 
 
-def _ages(op: OperatorDef) -> Iterator[str]:
+def _differences(op: OperatorDef) -> Iterator[str]:
     args = {arg.name: arg for arg in op.arg}
     if op.type == "ResizeNearest" and "order" in args and args["order"].s == b"NHWC":
         yield "the Caffe2 of torch 1.0 passes over order=NHWC and takes the picture for NCHW"

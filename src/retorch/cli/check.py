@@ -59,7 +59,7 @@ def _lacks(path: Path) -> tuple[list[Lack], list[str], int]:
     kinds = {name: fill_encoding.operator(array.dtype) for name, array in net.params.items()}
     size = 0 if init == predict else init.stat().st_size
     lacks = versions.lacks(net, _shapes(predict), kinds, size)
-    return lacks, versions.different_ages(net), len(net.predict.op)
+    return lacks, versions.release_differences(net), len(net.predict.op)
 
 
 def _shapes(path: Path) -> Shapes:

@@ -75,7 +75,7 @@ def _of_caffe2(path: Path) -> Contents:
         sum(array.size for array in arrays.values()),
         sum(array.nbytes for array in arrays.values()),
         problems,
-        (*notes, *versions.different_ages(net)),
+        (*notes, *versions.release_differences(net)),
     )
 
 

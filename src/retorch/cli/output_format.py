@@ -24,7 +24,7 @@ class Caffe2Style:
 
     init: str = "pb"
     unpacked: bool = False
-    age: str = "1.0"
+    release: str = "1.0"
     nnpack: bool = False
     in_place: bool = False
     brew: bool = False
@@ -52,8 +52,8 @@ class Style:
         kind = where.format.name
         if caffe2.init not in get_args(Init):
             raise UsageError(f"--init {caffe2.init}: there are pb and minidb")
-        if _age(caffe2.age) is None:
-            raise UsageError(f"--caffe2 {caffe2.age}: there are 1.0 and 1.10")
+        if _release(caffe2.release) is None:
+            raise UsageError(f"--caffe2 {caffe2.release}: there are 1.0 and 1.10")
         if kind not in {"caffe2", "predictor"} and caffe2 != Caffe2Style():
             raise UsageError(f"{where.format.title} takes none of the options that say how Caffe2 files look")
         if kind == "predictor" and (caffe2.init, caffe2.unpacked) != ("pb", False):
@@ -121,10 +121,10 @@ class Style:
         if self.kind in ("onnx", "pytorch"):
             return None
         given = self.caffe2
-        return EmitOptions(_age(given.age) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)
+        return EmitOptions(_release(given.release) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)
 
 
-def _age(text: str) -> Literal["1.0", "1.10"] | None:
-    """The age that a version of torch names: 1.0, 1.0.0, 1.10, 1.10.2."""
-    ages: dict[str, Literal["1.0", "1.10"]] = {"1.0": "1.0", "1.10": "1.10"}
-    return ages.get(".".join(text.split(".")[:2]))
+def _release(text: str) -> Literal["1.0", "1.10"] | None:
+    """The release that a version of torch names: 1.0, 1.0.0, 1.10, 1.10.2."""
+    releases: dict[str, Literal["1.0", "1.10"]] = {"1.0": "1.0", "1.10": "1.10"}
+    return releases.get(".".join(text.split(".")[:2]))

@@ -30,7 +30,7 @@ from retorch.engines import environments
 from retorch.errors import EngineError, UsageError
 
 WORKER = Path(__file__).with_name("caffe2_worker.py")
-AGES = tuple(one.version for one in environments.environments("caffe2"))
+VERSIONS = tuple(one.version for one in environments.environments("caffe2"))
 _TAIL = 2000  # bytes of standard error that an EngineError carries
 
 
@@ -143,37 +143,37 @@ class Runtime:
         self._worker: _Worker | None = None
 
     @classmethod
-    def find(cls, age: str | None = None) -> Runtime | None:
-        """The first runtime there is, or the first whose version begins with ``age`` ("1.10", "1.0.0"); else None.
+    def find(cls, version: str | None = None) -> Runtime | None:
+        """The first runtime there is, or the first whose version begins with ``version`` ("1.10", "1.0.0"); else None.
 
         Those that ``RETORCH_CAFFE2_PYTHON`` names are tried first, and raise EngineError where they cannot be used.
         An installed one that cannot be used is one that is not there: its installation was cut off.
         """
         for python in environments.named_interpreters("caffe2"):
             runtime = cls(python)
-            if runtime._is(age):
+            if runtime._is(version):
                 return runtime
         for python in environments.installed_interpreters("caffe2"):
             with contextlib.suppress(EngineError):
                 runtime = cls(python)
-                if runtime._is(age):
+                if runtime._is(version):
                     return runtime
         return None
 
-    def _is(self, age: str | None) -> bool:
-        """Whether this one works and is of that age; a worker of another age is stopped."""
-        fits = f"{self.version}.".startswith("" if age is None else f"{age}.")
+    def _is(self, version: str | None) -> bool:
+        """Whether this one works and is of that version; a worker of another one is stopped."""
+        fits = f"{self.version}.".startswith("" if version is None else f"{version}.")
         if not fits:
             self.close()
         return fits
 
     @classmethod
-    def require(cls, age: str | None = None) -> Runtime:
+    def require(cls, version: str | None = None) -> Runtime:
         """Like ``find``; UsageError with a hint where there is none."""
-        runtime = cls.find(age)
+        runtime = cls.find(version)
         if runtime is None:
             raise UsageError(
-                f"the real Caffe2{f' {age}' if age else ''} is not installed", hint=environments.hint("caffe2")
+                f"the real Caffe2{f' {version}' if version else ''} is not installed", hint=environments.hint("caffe2")
             )
         return runtime
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from retorch.engines.caffe2_runtime import AGES, Runtime
+from retorch.engines.caffe2_runtime import VERSIONS, Runtime
 from retorch.engines.embedded import Embedded
 from retorch.engines.interface import Case, Engine
 from retorch.engines.real_caffe2 import RealCaffe2
@@ -17,15 +17,15 @@ from retorch.errors import UsageError
 from retorch.files.artifacts import onnx_file, python_file
 
 
-def _installed(age: str) -> bool:
-    runtime = Runtime.find(age)
+def _installed(version: str) -> bool:
+    runtime = Runtime.find(version)
     if runtime is not None:
         runtime.close()
     return runtime is not None
 
 
 def each_engine(names: str | Sequence[str]) -> list[str]:
-    """The names, or the only one, with ``caffe2-all`` replaced by every age that is installed.
+    """The names, or the only one, with ``caffe2-all`` replaced by every version that is installed.
 
     Raises:
         UsageError: none is.
@@ -33,10 +33,10 @@ def each_engine(names: str | Sequence[str]) -> list[str]:
     names = [names] if isinstance(names, str) else names
     if "caffe2-all" not in names:
         return list(names)
-    ages = [age for age in AGES if _installed(age)]
-    if not ages:
-        Runtime.require(AGES[0])
-    found = [one for name in names for one in ([f"caffe2-{a}" for a in ages] if name == "caffe2-all" else [name])]
+    versions = [version for version in VERSIONS if _installed(version)]
+    if not versions:
+        Runtime.require(VERSIONS[0])
+    found = [one for name in names for one in ([f"caffe2-{a}" for a in versions] if name == "caffe2-all" else [name])]
     return list(dict.fromkeys(found))
 
 
@@ -44,7 +44,7 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
     """The engine of that name on the files at ``path``.
 
     Args:
-        name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one age, ``pytorch`` and
+        name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one version, ``pytorch`` and
             ``pytorch-1.10`` likewise, ``reference``, ``torch7`` (or ``lua``).
         path: a folder of Caffe2 files, or an ``.onnx`` file, or PyTorch source, or a folder with one.
         case: the Torch network, for the last three.

@@ -25,7 +25,7 @@ _SECONDS = 600
 
 
 def interpreters() -> Iterator[Path]:
-    """Those that have torch: named, installed for PyTorch, installed for Caffe2 (an older age of it)."""
+    """Those that have torch: named, installed for PyTorch, installed for Caffe2 (an older version of it)."""
     yield from environments.named_interpreters("pytorch")
     yield from environments.installed_interpreters("pytorch")
     yield from environments.installed_interpreters("caffe2")
@@ -36,13 +36,13 @@ class RealPyTorch:
 
     runs_files = False  # its values are those of modules, not of a graph's nodes
 
-    def __init__(self, path: Path, case: Case, age: str = "") -> None:
-        """``age`` is how its version begins; the first there is without."""
+    def __init__(self, path: Path, case: Case, wanted: str = "") -> None:
+        """``wanted`` is how its version begins; the first there is without."""
         source = python_file(path)
         if source is None:
             raise UsageError(f"{path}: PyTorch runs model.py, which is not there", hint="convert with --to pytorch")
         self.source, self.case = source, case
-        self._process, version = _started(age)
+        self._process, version = _started(wanted)
         self.name = f"PyTorch {version}"
 
     def run(self, tensors: Sequence[Array]) -> list[Array]:
@@ -78,8 +78,8 @@ class RealPyTorch:
         _stop(self._process)
 
 
-def _started(age: str) -> tuple[subprocess.Popen[str], str]:
-    """A worker of the first interpreter whose torch is of that age, and its version."""
+def _started(wanted: str) -> tuple[subprocess.Popen[str], str]:
+    """A worker of the first interpreter whose torch has that version, and its version."""
     tried: list[str] = []
     for python in interpreters():
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -94,11 +94,11 @@ def _started(age: str) -> tuple[subprocess.Popen[str], str]:
             version = str(_answer(process)["version"]).partition("+")[0]
         except EngineError:
             version = ""
-        if version and version.startswith(age):
+        if version and version.startswith(wanted):
             return process, version
         tried.append(version)
         _stop(process)
-    what = f"PyTorch {age}" if age else "PyTorch"
+    what = f"PyTorch {wanted}" if wanted else "PyTorch"
     others = f"; there are {', '.join(filter(None, tried))}" if any(tried) else ""
     raise UsageError(f"{what} is not installed for the engine{others}", hint=environments.hint("pytorch"))
 

@@ -99,7 +99,7 @@ def erf(op: Op, x: Blob) -> Blob:
 
     erf |x| = 1 - (a1 t + ... + a5 t^5) exp(-x^2), t = 1 / (1 + p |x|).
     """
-    if op.options.age == "1.10":
+    if op.options.release == "1.10":
         return op.map("Erf", x)
     magnitude = op.map("Abs", x)
     t = op.map("Reciprocal", shift(op, scale(op, magnitude, 0.3275911), 1.0))

@@ -98,7 +98,7 @@ def _planar(
         _transposed(x.dims[2 + i], kernel.shape[2 + i], strides[i], pads[i] + pads[2 + i], adjs[i], op)
         for i in range(2)
     )
-    if group == 1 or op.options.age == "1.10":
+    if group == 1 or op.options.release == "1.10":
         weight = op.blob(1) if kernel is op.constant(1) else op.weight(1, kernel, "wide")
         extra = {} if group == 1 else {"group": group}
         dims = (x.dims[0], kernel.shape[1] * group, tall, wide)

@@ -132,7 +132,7 @@ def on_mkldnn(draft: Draft, inputs: Mapping[str, Dims], outputs: Collection[str]
 
 def _placed(draft: Draft, dims: Mapping[str, Dims]) -> set[int]:
     """The operators that may go to the device, by their place in the list."""
-    rules = {**_RULES, **_SINCE_1_10} if draft.options.age == "1.10" else _RULES
+    rules = {**_RULES, **_SINCE_1_10} if draft.options.release == "1.10" else _RULES
     there: set[str] = set()
     found: set[int] = set()
     for index, op in enumerate(draft.ops):

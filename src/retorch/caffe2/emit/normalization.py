@@ -20,7 +20,7 @@ def batch_norm(op: Op) -> Result:
         raise RefusalError("a batch normalisation that is training")
     if epsilon <= 0:
         return _folded(op, x)
-    image = expand_dims(op, x, [2]) if x.rank == 2 and op.options.age == "1.0" else x
+    image = expand_dims(op, x, [2]) if x.rank == 2 and op.options.release == "1.0" else x
     made = op.make("SpatialBN", [image, *op.blobs()[1:]], image.dims, is_test=1, epsilon=epsilon)
     return squeeze(op, made, [2]) if image is not x else made
 

@@ -9,7 +9,7 @@ from math import prod
 
 from retorch.caffe2.emit.op import Dims, Pending
 
-# They write where they read, on every age, and nothing else in them looks at the input afterwards.
+# They write where they read, on every release, and nothing else in them looks at the input afterwards.
 _IN_PLACE = frozenset(("Clip", "Elu", "LeakyRelu", "PRelu", "Relu", "Scale", "Sigmoid", "Tanh"))
 
 

@@ -64,7 +64,7 @@ class Binder(Protocol):
     layers: dict[int, Layer]
     problems: list[Problem]
     notes: list[str]
-    #: Which age of nn is assumed where ages differ: ``old``, ``new``, or what the file says.
+    #: Which version of nn is assumed where versions differ: ``old``, ``new``, or what the file says.
     nn_age: str | None
 
     def __call__(self, obj: object, path: str) -> Layer:

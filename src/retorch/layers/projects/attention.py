@@ -40,7 +40,7 @@ class SpatialGlimpse(Layer):
         self._averages = inside == "nn.SpatialAveragePooling"
         old = not self._averages and "modules" not in self.raw
         if old and self.depth > (3 if self.scale == 2 else 2):
-            raise Refusal(f"is of an age of which it is not known how large its {self.depth} patches are")
+            raise Refusal(f"is of a version of which it is not known how large its {self.depth} patches are")
         sizes = [self.size * self.scale**i for i in range(self.depth)]
         if any(size != int(size) for size in sizes):
             raise Refusal(f"takes patches of {self.scale} times {self.size} pixels")

@@ -1,4 +1,4 @@
-"""What only training changes: dropout of both ages, noise, reversed gradients."""
+"""What only training changes: old and new dropout, noise, reversed gradients."""
 
 from __future__ import annotations
 
