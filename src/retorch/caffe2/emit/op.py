@@ -40,10 +40,10 @@ class SizeRefusalError(RefusalError):
 class EmitOptions:
     """How Caffe2 nets are written.
 
-    ``release``: "1.0" writes what is right on the Caffe2 of torch 1.0.0 and of 1.10.2 alike, "1.10" may use operators that
-    only the latter has. ``nnpack`` picks the NNPACK engine where it is right, ``mkldnn`` the device of MKL-DNN where it
-    is right and no operator has that engine. ``in_place`` reuses blobs where safe. ``brew`` writes operators as
-    ``brew`` and ``mobile_exporter`` would (see ``brew.py``): UsageError together with ``mkldnn``.
+    ``release``: "1.0" writes what is right on the Caffe2 of torch 1.0.0 and of 1.10.2 alike, "1.10" may use operators
+    that only the latter has. ``nnpack`` picks the NNPACK engine where it is right, ``mkldnn`` the device of MKL-DNN
+    where it is right and no operator has that engine. ``in_place`` reuses blobs where safe. ``brew`` writes operators
+    as ``brew`` and ``mobile_exporter`` would (see ``brew.py``): UsageError together with ``mkldnn``.
     """
 
     release: Literal["1.0", "1.10"] = "1.0"
