@@ -3,8 +3,8 @@
 Exit codes: 0 done (and verified, unless told not to); 1 converted, but the numbers differ; 2 unusable arguments; 3 the
 file cannot be read or converted.
 
-Comes in: the words of a command line. Goes out: text or JSON, and an exit code. Open first: ``convert.py``; every
-command is a file like it.
+Comes in: the words of a command line. Goes out: text or JSON, and an exit code. Open first:
+``commands.py``; every command is a file of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from collections.abc import Sequence
 import typer
 
 import retorch
-from retorch.cli import batch, check, clean, convert, export, inspect, install, sample, verify, view
-from retorch.cli import run as run_command
+from retorch.cli.commands import Commands
 from retorch.cli.exit_codes import INTERRUPTED, explain, worded_by_parser
 from retorch.cli.terminal import reporting
 from retorch.limits import bytes_of, limit_memory, memory
@@ -36,6 +35,7 @@ With any command: -q prints errors only, -v how long it took and with what, --de
 
 app = typer.Typer(
     name="retorch",
+    cls=Commands,
     help="Open Torch7 models (.t7), look inside, run them, and turn them into Caffe2 or ONNX, with proof.",
     epilog=EXAMPLES,
     no_args_is_help=True,
@@ -43,17 +43,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-inspect.register(app)
-convert.register(app)
-verify.register(app)
-check.register(app)
-clean.register(app)
-export.register(app)
-run_command.register(app)
-sample.register(app)
-view.register(app)
-install.register(app)
-batch.register(app)
+
+
+@app.callback()
+def program() -> None:
+    """Takes no options of its own: those that any command has are taken out before the parser sees them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,11 +29,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Convert every Torch7 file of folders, archives and URLs.", epilog=EXAMPLES)(batch)
-
-
 def batch(
     sources: Annotated[list[str], typer.Argument(help="Folders, globs, files, lists of paths, archives, URLs.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the table and what is written.")],

@@ -26,11 +26,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="List what an older Caffe2 lacks of a written network.", epilog=EXAMPLES)(check)
-
-
 def check(
     network: Annotated[Path, typer.Argument(parser=local, help="A folder of Caffe2 files, or one of them.")],
     ops: Annotated[str, typer.Option(help="The release: 0.8.1, the mobile builds of 2017.")] = RELEASE,

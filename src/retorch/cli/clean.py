@@ -24,11 +24,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Write a .t7 without GPU types, gradients and buffers.", epilog=EXAMPLES)(clean)
-
-
 def clean(
     file: Annotated[Path, typer.Argument(parser=local, help="A Torch7 file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],

@@ -38,13 +38,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Convert a network to Caffe2, ONNX or PyTorch and verify what was written.", epilog=EXAMPLES)(
-        convert
-    )
-
-
 def formats(incomplete: str) -> list[str]:
     """The names that begin so, for the shell."""
     return [name for name in NAMES if name.startswith(incomplete)]

@@ -26,11 +26,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Write a file's tensors as npz, safetensors, json or hdf5.", epilog=EXAMPLES)(export)
-
-
 def export(
     file: Source,
     to: Annotated[str, typer.Option(help="npz, safetensors, json or hdf5; by default by OUTPUT's name.")] = "",

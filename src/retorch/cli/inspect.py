@@ -34,11 +34,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Show what is in a file: layers, settings, parameters, sizes.", epilog=EXAMPLES)(inspect)
-
-
 def inspect(
     files: Annotated[list[Path], typer.Argument(parser=local, help="Torch7 files; or networks for Caffe2 or ONNX.")],
     at: At = None,

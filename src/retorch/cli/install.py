@@ -30,12 +30,6 @@ Index = Annotated[str, typer.Option("--index", help="The package index that pip 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the two commands."""
-    app.command("caffe2", help="Install the real Caffe2, as an engine.", epilog=CAFFE2_EXAMPLES)(caffe2)
-    app.command("pytorch", help="Install PyTorch, as an engine.", epilog=PYTORCH_EXAMPLES)(pytorch)
-
-
 def caffe2(
     action: Action,
     versions: Annotated[list[str] | None, typer.Argument(help="1.10.2, 1.0.0; by default both.")] = None,

@@ -36,11 +36,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Run a network on an input.", epilog=EXAMPLES)(run)
-
-
 def run(
     network: Source,
     input: Input = None,

@@ -25,11 +25,6 @@ Examples:
 ENGINES = ("reference", "embedded")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Write text with a language model of torch-rnn or char-rnn.", epilog=EXAMPLES)(sample)
-
-
 def sample(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint with a network and its vocabulary.")],
     start: Annotated[str, typer.Option(help="What the text begins with.")] = "",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import retorch
@@ -32,6 +30,9 @@ def reporting(*, quiet: bool, verbose: bool) -> Generator[None]:
     """How much is said inside: ``quiet`` nothing but errors, ``verbose`` also by what it was done and in what time."""
     before, began = _quiet.set(quiet), time.monotonic()
     if verbose:
+        import platform
+        from importlib.metadata import version  # reads how packages are installed: costs more than the help itself
+
         named = ", ".join(f"{name} {version(name)}" for name in ("numpy", "onnx", "onnxruntime"))
         print(f"retorch {retorch.__version__} (Python {platform.python_version()}, {named})", file=sys.stderr)
     try:

@@ -36,11 +36,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Compare written files with the network they were made from.", epilog=EXAMPLES)(verify)
-
-
 def verify(
     file: Annotated[Path, typer.Argument(parser=local, help="The Torch7 file; or what was written, which names it.")],
     output: Annotated[Path | None, typer.Argument(help="What was written: a folder, or a file.")] = None,

@@ -24,11 +24,6 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(help="Look at a network in Netron, in the browser.", epilog=EXAMPLES)(view)
-
-
 def view(
     network: Annotated[
         Path, typer.Argument(parser=local, help="A Torch7 file, a folder of Caffe2 files, or an .onnx file.")
