@@ -6,7 +6,7 @@ It stands in the metadata of an ONNX model, and in arguments of a Caffe2 net tha
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import onnx_ir as ir
@@ -31,14 +31,22 @@ def emit_described(model: ir.Model, options: EmitOptions) -> tuple[Caffe2Net, di
     expressed.
     """
     whole = inferred(model)
-    choices = [whole, fix_sizes(whole, batch=False), fix_sizes(whole)]
-    *open_ones, last = [choice for choice in choices if choice is not None]
-    for tried in open_ones:
+    errors: list[ConversionError] = []
+    for tried in _ever_more_fixed(whole):
         try:
             return _described(emit(tried, options), model, options), _fixed(whole, tried)
-        except ConversionError:
-            continue
-    return _described(emit(last, options), model, options), _fixed(whole, last)
+        except ConversionError as error:
+            errors.append(error)
+    raise errors[-1]
+
+
+def _ever_more_fixed(model: ir.Model) -> Iterator[ir.Model]:
+    """The model with its free sizes, then with the number of samples alone, then with none."""
+    yield model
+    for batch in (False, True):
+        fixed = fix_sizes(model, batch=batch)
+        if fixed is not None:
+            yield fixed
 
 
 def _fixed(model: ir.Model, tried: ir.Model) -> dict[str, int]:

@@ -41,6 +41,8 @@ class Recorder:
         #: what was made from weights that are not finite, or by operators that give NaN outside their domain
         self._may_be_nan: set[ir.Value] = set()
         self._used: set[str] = set()
+        #: the last number given to a name
+        self._last: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._prefix: str | None = None
         self._layer: Layer | None = None
@@ -165,10 +167,12 @@ class Recorder:
         return self._unique(f"{self._prefix}_{suffix}")
 
     def _unique(self, name: str) -> str:
-        candidate, n = name, 1
+        n = self._last.get(name, 1)
+        candidate = name if n == 1 else f"{name}_{n}"
         while candidate in self._used:
             n += 1
             candidate = f"{name}_{n}"
+        self._last[name] = n
         self._used.add(candidate)
         return candidate
 
@@ -180,6 +184,7 @@ class Recorder:
             if content in made and self._prefix is not None:
                 made.discard(content)
                 self._used.discard(str(content.name))
+                self._last.clear()  # a number is free again
                 content.name = self._unique(self._prefix if isinstance(y, Value) else f"{self._prefix}_{i}")
 
 

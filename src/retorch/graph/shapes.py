@@ -47,9 +47,12 @@ def fix_sizes(model: ir.Model, *, batch: bool = True) -> ir.Model | None:
         value.shape = ir.Shape([_fixed(dim, known, n) for dim, n in zip(value.shape, shape, strict=True)])
     if not known:
         return None
-    for value in [output for node in fixed.graph for output in node.outputs]:
+    values = [output for node in fixed.graph for output in node.outputs]
+    for value in values:
         if value.shape is not None and not value.shape.is_static():
             value.shape = ir.Shape([_fixed(dim, known) for dim in value.shape])
+    if all(value.type is not None and value.shape is not None and value.shape.is_static() for value in values):
+        return fixed
     return ShapeInferencePass(check_type=False)(fixed).model
 
 
