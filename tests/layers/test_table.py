@@ -161,6 +161,7 @@ def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
         (module("nn.CMulTable"), [np.zeros((2, 3)), np.zeros((1, 3))]),
         (module("nn.SelectTable", index=3), [np.zeros((2, 3)), np.zeros((2, 4))]),
         (module("nn.MixtureTable"), [np.zeros((2, 3)), [np.zeros((2, 4))]]),
+        (module("nn.MixtureTable", dim=1), [np.zeros((3, 3)), np.zeros((3, 3))]),
     ],
 )
 def test_what_torch_refuses_is_refused(net: Module, x: Any) -> None:

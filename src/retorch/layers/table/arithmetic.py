@@ -301,7 +301,10 @@ class MixtureTable(Layer):
         return reduce(np.add, [gate * expert for gate, expert in zip(gates, table, strict=True)])
 
     def _axis(self, gater_rank: int, rank: int) -> int:
-        return axis_of(gater_rank if self.dim is None else self.dim, rank)
+        axis = axis_of(gater_rank if self.dim is None else self.dim, rank)
+        if gater_rank > 1 and axis == 0:
+            raise Refusal("mixes experts along the dimension of the batch, for which each sample has gates of its own")
+        return axis
 
     def _slices(self, gater: Array, experts: Array) -> list[Array]:
         return list(np.moveaxis(experts, self._axis(gater.ndim, experts.ndim), 0))
