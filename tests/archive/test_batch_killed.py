@@ -1,4 +1,4 @@
-"""Nothing is lost: workers and the client of a cluster are killed while a batch runs."""
+"""Nothing is lost: workers, the client and the scheduler of a cluster are killed while a batch runs."""
 
 from __future__ import annotations
 
@@ -36,16 +36,21 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[str]:
-    """The address of a scheduler."""
-    file = tmp_path / "scheduler.json"
+def begin_scheduler(file: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A scheduler, which writes ``file``, and its address."""
     process = start("distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
     while not file.exists():
         assert process.poll() is None
         time.sleep(0.1)
     time.sleep(0.5)
-    yield pd.read_json(file, typ="series")["address"]
+    return process, pd.read_json(file, typ="series")["address"]
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """The address of a scheduler."""
+    process, address = begin_scheduler(tmp_path / "scheduler.json")
+    yield address
     kill(process)
 
 
@@ -93,3 +98,45 @@ def test_killed_workers_and_clients_lose_nothing(tmp_path: Path, scheduler: str)
         np.testing.assert_allclose(y, np.full((1, 2), 3 * made[row.path]))
     assert {p.name for p in out.iterdir() if p.is_dir() and p.suffix == ""} == {".batch", *table["artifacts"]}
     assert [p.name for p in (out / ".batch").iterdir() if p.is_dir()] == []
+
+
+def test_a_killed_scheduler_ends_the_batch_and_another_goes_on(tmp_path: Path) -> None:
+    made = networks(tmp_path / "in")
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "retorch",
+        "batch",
+        str(tmp_path / "in"),
+        "-o",
+        str(out),
+        "--resume",
+        "--scheduler",
+    ]
+    process, address = begin_scheduler(tmp_path / "first.json")
+    worker = start(f"distributed.cli.{WORKER[0]}", address, *WORKER[1:])
+    client = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("*/row.json"))) < FILES // 4:
+        assert time.monotonic() < deadline
+        assert client.poll() is None
+        time.sleep(0.02)
+    kill(process)
+    said = client.communicate(timeout=120)[1]
+    kill(worker)
+    assert client.returncode == 3
+    assert "error: the scheduler is gone" in said
+    assert "Traceback" not in said
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/row.json")}
+    assert len(before) < FILES
+
+    process, address = begin_scheduler(tmp_path / "second.json")
+    worker = start(f"distributed.cli.{WORKER[0]}", address, *WORKER[1:])
+    subprocess.run([*command, address], stdout=subprocess.DEVNULL, check=True, timeout=120)
+    kill(worker)
+    kill(process)
+    table = pd.read_parquet(out / "index.parquet")
+    assert sorted(table["path"]) == sorted(made)
+    assert set(table["outcome"]) == {"converted"}
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in before.items())
