@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import retorch
 from golden_cases import GOLDEN
+from retorch.archive import Row
+from retorch.archive.folder import OutputFolder
 from retorch.cli import main
+from retorch.cli.batch_progress import View
 
 distributed = pytest.importorskip("distributed")
 
@@ -313,3 +317,28 @@ def test_a_batch_on_this_machine_alone(tmp_path: Path) -> None:
     assert "converted" in done.stdout
     assert "3 files, 3 of them now" in done.stdout
     assert set(rows(tmp_path / "out")) == {"0.t7", "1.t7", "2.t7"}
+
+
+def test_a_batch_that_is_over_has_nothing_under_way(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    folder.begin("{}", resume=False)
+    folder.staging("ab" * 32, "task")
+    folder.end()
+    assert folder.under_way() == []
+
+
+def test_the_live_view_fits_a_terminal(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    folder.begin("{}", resume=False)
+    screen = Console(width=80, height=24, force_terminal=True, color_system=None)
+    view = View()
+    view.begun(folder, 9, 2)
+    for outcome in ("converted", "converted", "needs input"):
+        view.recorded(Row(path="net.t7", outcome=outcome))
+    with screen.capture() as shown:
+        screen.print(view.draw())
+    head, bar, outcomes = shown.get().splitlines()
+    assert head.startswith("5 of 9 files, ")
+    assert head.endswith(" left")
+    assert set(bar.strip()) <= set("━╺╸")
+    assert outcomes.split("  ") == ["converted 2", "needs input 1"]

@@ -111,7 +111,11 @@ class OutputFolder:
     def under_way(self) -> list[tuple[str, float]]:
         """What is being done: the file and for how many seconds, the longest first."""
         found: list[tuple[str, float]] = []
-        for staging in (self._inside / "work").iterdir():
+        try:
+            begun = list((self._inside / "work").iterdir())
+        except FileNotFoundError:  # the batch is over
+            return []
+        for staging in begun:
             claims = list((self._inside / "claims").glob(f"{staging.name[:_DIGITS]}*"))
             with contextlib.suppress(OSError):  # it is done by now
                 age = time.time() - staging.stat().st_mtime

@@ -32,7 +32,7 @@ def watching(*, as_json: bool) -> Generator[Watcher]:
         yield _Lines()
         return
     screen = console(error=True)
-    view = _View()
+    view = View()
     if not screen.is_terminal:
         yield view
         return
@@ -41,7 +41,7 @@ def watching(*, as_json: bool) -> Generator[Watcher]:
 
 
 @contextmanager
-def _shown(view: _View, screen: Console) -> Generator[None]:
+def _shown(view: View, screen: Console) -> Generator[None]:
     from rich.live import Live
 
     with Live(get_renderable=view.draw, console=screen, refresh_per_second=2, transient=True):
@@ -58,7 +58,7 @@ class _Lines:
         print(json_text.dumps(row.as_dict(), indent=None), flush=True)
 
 
-class _View:
+class View:
     """The numbers behind the live view."""
 
     def __init__(self) -> None:
@@ -78,6 +78,7 @@ class _View:
     def draw(self) -> RenderableType:
         """The view of this moment."""
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
@@ -89,7 +90,7 @@ class _View:
         outcomes = "  ".join(f"{name} {count:,}" for name, count in self._outcomes.most_common())
         bar = ProgressBar(total=max(self._total, 1), completed=self._before + self._done, width=60)
         slow = [Text(f"{seconds:6.0f} s  {visible(name)}", style="yellow") for name, seconds in self._slowest()]
-        return Group(Text(head, style="bold"), bar, Text(outcomes), *slow)
+        return Group(Text(head, style="bold"), Padding(bar, 0), Text(outcomes), *slow)
 
     def _slowest(self) -> list[tuple[str, float]]:
         """What is under way for longest."""
