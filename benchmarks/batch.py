@@ -93,7 +93,11 @@ def main() -> None:
         for way in ("plain", "batch", "shell"):
             done = min(arguments.files, SHELL_FILES) if way == "shell" else arguments.files
             command = [str(part) for part in self_run(__file__, way, models, Path(scratch, way))]
-            said = json.loads(subprocess.check_output(command, env=environment(), text=True).splitlines()[-1])
+            said = json.loads(
+                subprocess.check_output(command, env=environment(), text=True, stderr=subprocess.DEVNULL).splitlines()[
+                    -1
+                ]
+            )
             rows.append((way, done, said["seconds"] / done * 1000, said["cpu"] / done * 1000))
     plain = rows[0][3]
     show(

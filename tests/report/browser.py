@@ -55,7 +55,7 @@ def use(page: Path, script: str, *, width: int = 1280) -> Any:
     found = re.search(r'<pre id="told">(.*?)</pre>', dom, re.DOTALL)
     assert found, "the page did not load"
     answer = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert answer["problems"] == []
+    assert answer["problems"] == [], answer["problems"]
     return answer["told"]
 
 
