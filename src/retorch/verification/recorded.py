@@ -2,8 +2,9 @@
 
 Where a module's recorded input and output can be lined up, its formula runs on the one and must give the other. A
 module's input is what the module before it gave, as long as nobody has written into that tensor since; dropout,
-batch normalization and noise count only where the file says that it was saved at evaluation. A training step changes
-the weights after the forward, so a module with weights testifies only where it agrees, or where it was at evaluation.
+batch normalization and noise count only where the file says that it was saved at evaluation. Weights may have been
+changed since (a training step does that after each forward), so a module with weights is told of in a note where it
+does not give again what was recorded, and so are all others then: that recording is of other weights than the file's.
 """
 
 from __future__ import annotations
@@ -67,28 +68,39 @@ def recordings(net: Module) -> tuple[list[Witness], tuple[str, ...]]:
         return [], ()
     doubts: list[str] = []
     rows: list[LayerRow] = []
-    retrained = foreign = 0
+    changed: list[Layer] = []
+    foreign = 0
     for pair in _pairs(net):
         measures = _compare(pair)
         foreign += not measures
-        if _retrained(pair.layer, measures):
-            retrained += 1
+        if pair.layer.parameters() and not all(m.within(TOLERANCE) for m in measures):
+            changed.append(pair.layer)
         elif pair.masked:
             doubts.append(f"{_named(pair.layer)}: what Torch recorded was set to 0 afterwards here and there")
         else:
             rows += [LayerRow(pair.layer.path, pair.layer.typename, "", None, m) for m in measures]
     rows, contradicted = _in_doubt(rows)
     doubts += [f"{row.path or '(root)'} {row.typename}: {_CONTRADICTED}" for row in contradicted]
+    if changed:
+        doubts.append(_changed(changed))
+        rows = [row for row in rows if not row.guilty(TOLERANCE)]
     if not rows:
         return [], tuple(doubts)
     trial = f"{len({row.path for row in rows})} layers, on what they were given then"
-    trial += f"; {retrained} trained on since" if retrained else ""
+    trial += f"; {len(changed)} changed since" if changed else ""
     trial += f"; {foreign} of another size than their input asks for" if foreign else ""
     return [Witness(ENGINE, trial, (), layers=tuple(rows))], tuple(doubts)
 
 
 def _named(layer: Layer) -> str:
     return f"{layer.path or '(root)'} {layer.typename}"
+
+
+def _changed(layers: Sequence[Layer]) -> str:
+    """What to say of layers with weights that do not give what was recorded."""
+    one = len(layers) == 1
+    who = f"{_named(layers[0])} does" if one else f"{_named(layers[0])} and {len(layers) - 1} more do"
+    return f"{who} not give what Torch recorded; {'its' if one else 'their'} weights may have been changed since"
 
 
 def _in_doubt(rows: list[LayerRow]) -> tuple[list[LayerRow], list[LayerRow]]:
@@ -113,12 +125,6 @@ def _compare(pair: _Pair) -> list[Measure]:
     if [t.shape for t in made] != [t.shape for t in wanted]:
         return []
     return [measure(w, m) for w, m in zip(wanted, made, strict=True)]
-
-
-def _retrained(layer: Layer, measures: Sequence[Measure]) -> bool:
-    """Whether other weights than these may have given the recorded output."""
-    weighted = bool(layer.parameters()) and layer.raw.get("train") is not False
-    return weighted and not all(m.within(TOLERANCE) for m in measures)
 
 
 def _pairs(net: Module) -> Iterator[_Pair]:
