@@ -10,7 +10,7 @@ from typing import Any
 
 from retorch.caffe2.description import STATE
 from retorch.errors import UnsupportedError, UsageError
-from retorch.files.record import digest
+from retorch.files.digests import digest
 from retorch.graph.input_shape import Assumption
 from retorch.graph.input_shape.tensors import example as example_of
 from retorch.graph.input_shape.tensors import with_samples
@@ -20,7 +20,6 @@ from retorch.layers.base.likeness import remedy
 from retorch.layers.recurrent.stateful import Stateful, sizes_of
 from retorch.module import Module
 from retorch.network import Format, Network
-from retorch.pytorch.twin import twin
 
 
 def convert(
@@ -73,6 +72,8 @@ def _converted(net: Module, example: Example, to: Format, *, fold: bool, vary: b
     model = lower(net.layer, example, net.name, vary=vary)
     made = Network(simplify(model, fold=fold), format=to)
     if to == "pytorch":
+        from retorch.pytorch.twin import twin
+
         made.twin = twin(net.layer, _for_twin(example, made), origin(net), [str(port) for port in made.inputs])
     return made
 

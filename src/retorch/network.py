@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -20,15 +20,18 @@ from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModel, SizedModels
 from retorch.errors import MissingFileError, UsageError
 from retorch.files import artifacts
+from retorch.files.digests import digests
 from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
-from retorch.files.record import LayerRecord, Record, digests, passed_over
+from retorch.files.record import LayerRecord, Record, passed_over
 from retorch.graph import onnx_file
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, names_or_count, outputs_of
 from retorch.graph.session import values
 from retorch.graph.shapes import BATCH, fix_sizes
-from retorch.pytorch.twin import MODEL, Twin
+
+if TYPE_CHECKING:
+    from retorch.pytorch.twin import Twin
 
 #: What a network can be written as.
 Format: TypeAlias = Literal["caffe2", "onnx", "pytorch", "predictor"]
@@ -231,6 +234,8 @@ class Network:
         return done.files
 
     def _save_twin(self, target: Destination) -> tuple[Path, ...]:
+        from retorch.pytorch.twin import MODEL
+
         if self.twin is None:
             raise UsageError("this network was not converted to PyTorch", hint="convert(net, to='pytorch')")
         made = self.twin.write(target.path / MODEL if target.is_folder else target.path)

@@ -30,7 +30,8 @@ from retorch import limits
 from retorch.cli import inspect_network
 from retorch.errors import RetorchError
 from retorch.files import record
-from retorch.files.record import Record, digests
+from retorch.files.digests import digests
+from retorch.files.record import Record
 
 SLOWEST = 2.0
 """Seconds that one input may take."""

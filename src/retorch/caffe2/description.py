@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.emit.net import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
-from retorch.caffe2.parse.net import NeedsShapeError, parse
+from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.errors import ConversionError
 from retorch.graph.metadata import checked
 from retorch.graph.shapes import fix_sizes, inferred
@@ -73,6 +73,8 @@ def parse_described(
     types: Mapping[str, ir.DataType] | None = None,
 ) -> ir.Model:
     """The net as a model, with what it says of itself; for the rest, as :func:`retorch.caffe2.parse.net.parse`."""
+    from retorch.caffe2.parse.net import parse  # all operators that are read; writing needs none of them
+
     said = checked({arg.name: arg.s.decode(errors="replace") for arg in net.predict.arg if arg.name in DESCRIPTION})
     model = parse(net, shapes, types)
     model.metadata_props.update(said)

@@ -22,7 +22,7 @@ from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, mi
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.errors import ConversionError, FormatError, UsageError
-from retorch.files import atomic, file_set, protobuf
+from retorch.files import atomic, digests, file_set, protobuf
 from retorch.files.protobuf import Array
 from retorch.files.regular import content
 
@@ -166,14 +166,14 @@ def write(
     written = [name for name in known if database is not None or name != names.minidb]
     try:
         with _hidden(target, names, apart=apart) as staging:
-            _write_chunks(staging / names.init, chunks)
+            digests.write(staging / names.init, chunks)
             if database is not None:
                 blobs = (minidb.encode(name, array) for name, array in net.params.items())
-                _write_chunks(staging / names.minidb, itertools.chain.from_iterable(blobs))
-            (staging / names.predict).write_bytes(net.predict.SerializeToString(deterministic=True))
+                digests.write(staging / names.minidb, itertools.chain.from_iterable(blobs))
+            digests.write(staging / names.predict, [net.predict.SerializeToString(deterministic=True)])
             if names.text:
                 text = text_format.MessageToString(net.predict)
-                (staging / names.text).write_text(text, encoding="utf-8", newline="\n")
+                digests.write(staging / names.text, [text.encode()])
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
     return Written(tuple(target / name for name in written), tuple(warnings))
@@ -196,13 +196,8 @@ def write_container(path: str | Path, net: Caffe2Net, shapes: Mapping[str, tuple
     """
     target = Path(path)
     with file_set.replacing_file(target) as part:
-        _write_chunks(part, container.encode(net.predict, net.params, net.inputs, shapes or {}))
+        digests.write(part, container.encode(net.predict, net.params, net.inputs, shapes or {}))
     return Written((target,), ())
-
-
-def _write_chunks(path: Path, chunks: Chunks) -> None:
-    with path.open("wb", buffering=1 << 20) as stream:
-        stream.writelines(chunks)
 
 
 def read(path: str | Path) -> Caffe2Net:

@@ -17,6 +17,7 @@ from retorch.cli.progress import progress
 from retorch.cli.terminal import console, plain
 from retorch.cli.verify import conclude
 from retorch.errors import UnsupportedError, UsageError
+from retorch.files import digests
 from retorch.files.artifacts import is_written
 from retorch.files.formats import NAMES, listed
 
@@ -79,6 +80,7 @@ def convert(
             _refuse_for_written(file, at, [*(plugin or []), *(alias or [])], page)
             code = convert_again(file, style, given, check=not no_verify, as_json=as_json, error=printed)
             raise typer.Exit(code)
+        digests.begin(file)
         net = load_module(file, at, plugin, alias, nn_age)
         if net.taken in net.notes and not (as_json or printed):
             console().print(f"[yellow]note:[/yellow] {plain(net.taken)}")

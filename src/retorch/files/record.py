@@ -7,12 +7,8 @@ true about it: it is passed over, and the reader is told.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import stat
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
@@ -22,6 +18,7 @@ from retorch.errors import FormatError, MissingFileError, UsageError
 from retorch.files import json_text
 from retorch.files.artifacts import MINIDB, ONNX, is_container_name, onnx_file
 from retorch.files.atomic import replacing
+from retorch.files.digests import digest_if_file
 
 NAME = "retorch.json"
 #: More than any record: what is larger is none.
@@ -222,32 +219,3 @@ def source_of(target: Path) -> tuple[Path, str | None]:
     if digest_if_file(source) != record.source_sha256:
         raise UsageError(f"{target}: {source} is not the file that was converted", hint=hint)
     return source, record.at or None
-
-
-_known: dict[tuple[int, int, int, int], str] = {}
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        facts = os.fstat(file.fileno())
-        key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-        if key in _known:
-            return _known[key]
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - facts.st_mtime_ns > 2_000_000_000:  # else it may still change within a tick of its clock
-            _known[key] = found
-        return found
-
-
-def digest_if_file(path: Path) -> str | None:
-    """The SHA-256 of a regular file; None for what is none, or cannot be read."""
-    try:
-        return digest(path) if stat.S_ISREG(path.stat().st_mode) else None
-    except (OSError, ValueError):
-        return None
-
-
-def digests(files: Iterable[Path]) -> dict[str, str]:
-    """The SHA-256 of files by their names."""
-    return {path.name: digest(path) for path in files}

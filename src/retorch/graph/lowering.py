@@ -156,7 +156,7 @@ def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = 
     given = tuple(spec.shape for spec in wanted)
 
     def again(sizes: Shapes) -> _Lowered | None:
-        return _at_sizes(root, wanted, nesting, sizes)
+        return _at_sizes(root, wanted, nesting, sizes, lowered)
 
     batch = free_batch(lowered, given, again, _batch_axes(root))
     sizes = free_sizes(lowered, given, again, _size_names(wanted, batch)) if vary else None
@@ -172,8 +172,13 @@ def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = 
     return model
 
 
-def _lower_once(root: Layer, wanted: Sequence[InputSpec], nesting: object, *, strict: bool = False) -> _Lowered:
-    op = Builder(strict=strict)
+def _lower_once(
+    root: Layer, wanted: Sequence[InputSpec], nesting: object, *, after: _Lowered | None = None
+) -> _Lowered:
+    """The network for one example; strictly where it was lowered before, at other sizes."""
+    op = Builder(strict=after is not None)
+    if after is not None:
+        op.finite = after.op.finite
     x, inputs = lower_inputs(op, root, wanted, nesting)
     outputs = op.current(op.call(root, x))
     if problems := op.problems or idle(drawing(root), op.noise):
@@ -209,11 +214,13 @@ def _check_noise(root: Layer, lowered: _Lowered, noise: list[Example]) -> None:
             raise UsageError(f"{made.path or '(root)'} {made.typename}: draws a tensor of {drawn}, not {what}")
 
 
-def _at_sizes(root: Layer, wanted: Sequence[InputSpec], nesting: object, sizes: Shapes) -> _Lowered | None:
+def _at_sizes(
+    root: Layer, wanted: Sequence[InputSpec], nesting: object, sizes: Shapes, before: _Lowered
+) -> _Lowered | None:
     """The network at other sizes, or nothing where it does not allow them."""
     other = [InputSpec(shape, spec.integer) for shape, spec in zip(sizes, wanted, strict=True)]
     try:
-        return _lower_once(root, other, nesting, strict=True)
+        return _lower_once(root, other, nesting, after=before)
     except (RetorchError, ValueError, IndexError, ZeroDivisionError):
         # a network for one size only: three-dimensional images, sequences of a given length
         return None

@@ -12,6 +12,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import shape_inference
 
+from retorch.files.mapped import populate
+
 OPSET = 21
 
 #: Constants up to this many elements are shown to shape inference (shapes, axes, pads, scales).
@@ -194,5 +196,6 @@ def hands_on_nan(node: ir.Node) -> bool:
 
 def all_finite(array: NDArray[Any]) -> bool:
     """In one pass without a copy: what is not finite shows in the sum, which may overflow besides."""
+    populate(array)
     with np.errstate(all="ignore"):
-        return bool(np.isfinite(array.sum(dtype=np.float64)))
+        return bool(np.isfinite(array.sum()) or np.isfinite(array.sum(dtype=np.float64)))

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from retorch.errors import FormatError, RetorchError, UsageError
-from retorch.files import atomic, file_set, protobuf
+from retorch.files import atomic, digests, file_set, protobuf
 from retorch.files.artifacts import any_external_data, external_data
 from retorch.files.regular import check_regular
 from retorch.graph.metadata import checked
@@ -96,8 +96,7 @@ def save(model: ir.Model, path: Path) -> tuple[Path, ...]:
             )
             weights = {}
             files += (path.with_name(data.name),)
-        with part.open("wb") as stream:
-            stream.writelines(_message(proto, weights))
+        digests.write(part, _message(proto, weights))
     return files
 
 

@@ -40,6 +40,8 @@ class Recorder:
         self._keep: list[Array] = []
         #: what was made from weights that are not finite, or by operators that give NaN outside their domain
         self._may_be_nan: set[ir.Value] = set()
+        #: whether weights are finite, as far as somebody looked: the same network may be lowered again
+        self.finite: dict[tuple[object, ...], bool] = {}
         self._used: set[str] = set()
         #: the last number given to a name
         self._last: dict[str, int] = {}
@@ -135,9 +137,14 @@ class Recorder:
             value.type = ir.TensorType(value.const_value.dtype)
             self._known[key] = value
             self.initializers[str(value.name)] = value
-            if array.dtype.kind == "f" and not nodes.all_finite(array):
+            if array.dtype.kind == "f" and not self._is_finite(key, array):
                 self._may_be_nan.add(value)
         return Value(self._known[key])
+
+    def _is_finite(self, key: tuple[object, ...], array: NDArray[Any]) -> bool:
+        if key not in self.finite:
+            self.finite[key] = nodes.all_finite(array)
+        return self.finite[key]
 
     def initializer_keys(self) -> list[tuple[object, ir.Value]]:
         """What each initializer is made of: equal keys are equal arrays."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from retorch.errors import EngineError, UsageError
@@ -26,6 +25,8 @@ class Session:
     """A model ready to run."""
 
     def __init__(self, model: ir.Model) -> None:
+        import onnxruntime as ort  # converting needs none of it
+
         options = ort.SessionOptions()
         options.log_severity_level = _SILENT
         # Threads that wait for work must not take the processor from other programs.

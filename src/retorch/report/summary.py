@@ -12,7 +12,8 @@ from pathlib import Path
 import retorch
 from retorch.engines.interface import LayerEntry
 from retorch.files.artifacts import onnx_file
-from retorch.files.record import Record, digest
+from retorch.files.digests import digest
+from retorch.files.record import Record
 from retorch.layers.base.layer import Layer
 from retorch.module import Module
 from retorch.network import Network

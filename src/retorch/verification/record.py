@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retorch.files.record import Record, digest, digests
+from retorch.files.digests import digest, digests
+from retorch.files.record import Record
 
 if TYPE_CHECKING:
     from retorch.caffe2.emit.net import EmitOptions
