@@ -94,6 +94,42 @@ def test_old_statistics_become_variances() -> None:
     assert "running_std" not in state
 
 
+LAID_OUT = """
+    TemporalConvolution_1 SpatialDepthWiseConvolution_1 SpatialConvolutionMap_1 SpatialFullConvolution_1
+    BatchNormalization_legacy_std SharedWeights_1 net_siamese WeightNorm_1 SeqLSTM_1 Sequencer_LSTM nngraph_lstm
+    net_resnet net_crnn_like LookupTable_1
+""".split()
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_weights_go_back_into_torch_s_layouts(name: str, tmp_path: Path) -> None:
+    """Weights by PyTorch's names, written into what was read and from there into a file, come out as they went in."""
+    obj = retorch.read(GOLDEN / f"{name}.t7", writable=True)
+    net = retorch.load(obj)
+    changed = {
+        key: (array * 1.25).astype(array.dtype)
+        for key, array in net.state_dict().items()
+        if key.rpartition(".")[2] in {"weight", "bias", "g", "running_mean", "running_var"}
+    }
+    assert changed
+    net.load_state_dict({**net.state_dict(), **changed})
+    retorch.write(tmp_path / "new.t7", obj)
+    state = retorch.load(tmp_path / "new.t7").state_dict()
+    for key, array in changed.items():
+        np.testing.assert_allclose(state[key], array, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_weights_that_do_not_fit_are_refused(net: retorch.Module) -> None:
+    state = net.state_dict()
+    with pytest.raises(UsageError, match="the weights are read-only"):
+        net.load_state_dict(state)
+    fresh = retorch.load(retorch.read(DIGITS, writable=True))
+    with pytest.raises(UsageError, match=r"0\.bias is missing among the weights"):
+        fresh.load_state_dict({"0.weight": state["0.weight"]})
+    with pytest.raises(UsageError, match=r"0\.weight is .* and not 3"):
+        fresh.load_state_dict({**state, "0.weight": np.zeros(3, np.float32)})
+
+
 MISUSE = [
     (lambda n: retorch.convert(cast("Any", "model.t7")), "convert takes a network, not a string"),
     (lambda n: retorch.convert(n, cast("Any", [1, 1, 32, 32])), r"a list is a table of inputs"),

@@ -156,6 +156,19 @@ class Module:
         """Parameters and running statistics as PyTorch names and lays them out: ``0.weight``, ``3.1.running_var``."""
         return state.state_dict(self.layer)
 
+    def load_state_dict(self, weights: Mapping[str, Array]) -> None:
+        """Write weights by PyTorch's names, as its twin was trained to, into what the network was loaded from.
+
+        That is the way back to Torch: ``obj = retorch.read(file, writable=True)``, ``retorch.load(obj)
+        .load_state_dict(weights)``, ``retorch.write(new, obj)``. Load what was read once more to run it with its new
+        weights: layers work things out of them when they are loaded. Names that the network does not have are the
+        twin's own (``num_batches_tracked``) and are left out.
+
+        Raises:
+            UsageError: a tensor is missing or of another shape, or the arrays are read-only.
+        """
+        state.load_state_dict(self.layer, weights)
+
     def __repr__(self) -> str:
         """The layers as a tree."""
         return tree(self.layer, {problem.path for problem in self.problems})

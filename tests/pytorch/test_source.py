@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import retorch
+from building import sequential, torch_object
 from golden_cases import GOLDEN, Case
 from retorch.pytorch.source import call, laid_out, literal, number, parsed
 from retorch.pytorch.statements import tidied
+from retorch.torch7 import TorchObject
 
 
 def written(name: str, folder: Path) -> str:
@@ -42,6 +44,27 @@ def test_a_residual_block_is_one_class_used_many_times(tmp_path: Path) -> None:
     assert source.count("            BasicBlock(") == 3
     assert "retorch" not in source.split("from pathlib", 1)[1]
     assert len(source.splitlines()) <= 100
+
+
+def test_a_block_names_the_classes_inside_it_as_they_are_written(tmp_path: Path) -> None:
+    """Two paddings have classes of one name but for a number; the blocks hold the second."""
+
+    def padding(size: int) -> TorchObject:
+        sides = dict.fromkeys(("pad_l", "pad_r", "pad_t", "pad_b"), size)
+        return torch_object("nn.SpatialReflectionPadding", **sides)
+
+    def block(seed: int) -> TorchObject:
+        weight = np.random.default_rng(seed).normal(size=(2, 2, 3, 3)).astype(np.float32)
+        sizes = {"nInputPlane": 2, "nOutputPlane": 2, "kW": 3, "kH": 3}
+        convolution = torch_object("nn.SpatialConvolution", weight=weight, **sizes)
+        activation = torch_object("nn.Tanh")
+        return torch_object("nn.Sequential", modules=[padding(1), convolution, activation, activation])
+
+    net = sequential(padding(2), *(block(seed) for seed in range(5)))
+    retorch.convert(net, (1, 2, 6, 6), to="pytorch").save(tmp_path)
+    classes = (tmp_path / "model.py").read_text(encoding="utf-8").split("class ")
+    name = next(text.partition("(")[0] for text in classes if "(1, 1, 1, 1)" in text)
+    assert f"{name}()" in next(text for text in classes if "nn.Conv2d" in text)
 
 
 def test_a_graph_is_straight_lines(tmp_path: Path) -> None:

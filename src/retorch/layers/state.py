@@ -6,11 +6,13 @@ The names follow Torch's own tree, counted from 0: ``modules[1].modules[3].weigh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
+from retorch.errors import UsageError
 from retorch.layers.base.layer import Array, Layer
 from retorch.layers.convolution.spatial import SpatialDepthWiseConvolution
 from retorch.layers.convolution.temporal import TemporalConvolution
@@ -81,3 +83,50 @@ def _laid_out(layer: Layer, name: str, array: Array) -> tuple[Array, Array | Non
         made = dense if name == "weight" else array if bias is None else bias
         return np.ascontiguousarray(made, array.dtype), array
     return array, None
+
+
+def load_state_dict(root: Layer, weights: Mapping[str, Array]) -> None:
+    """Write tensors by PyTorch's names and in its layouts into the arrays that the network was made of.
+
+    Raises:
+        UsageError: a tensor is missing or of another shape, or the arrays are read-only.
+    """
+    written: list[Array] = []
+    for layer in root.every():
+        prefix = dotted(layer.path)
+        for field, laid_out in _fields(layer).items():
+            stored = layer.raw.get(field)
+            if not isinstance(stored, np.ndarray):
+                continue
+            target = cast("Array", stored)
+            name = ".".join(filter(None, (prefix, "running_var" if field == "running_std" else field)))
+            if name not in weights:
+                if any(np.shares_memory(target, other) for other in written):
+                    continue  # shared in Torch: one parameter in PyTorch
+                raise UsageError(f"{name} is missing among the weights")
+            given = np.asarray(weights[name])
+            if given.shape != laid_out.shape:
+                sizes = " and not ".join("x".join(map(str, a.shape)) or "a number" for a in (laid_out, given))
+                raise UsageError(f"{name} is {sizes}")
+            if not target.flags.writeable:
+                raise UsageError("the weights are read-only", hint="retorch.read(file, writable=True), and load that")
+            target[...] = _as_stored(layer, field, given).reshape(target.shape)
+            written.append(target)
+
+
+def _fields(layer: Layer) -> dict[str, Array]:
+    """The fields that hold a layer's tensors, each with the tensor as PyTorch's module holds it."""
+    held = {name: array for name, array in layer.parameters().items() if array.dtype.kind == "f"}
+    return {name: _laid_out(layer, name, array)[0] for name, array in held.items()}
+
+
+def _as_stored(layer: Layer, field: str, given: Array) -> Array:
+    """The inverse of :func:`_laid_out`."""
+    if isinstance(layer, TemporalConvolution) and field == "weight":
+        return given.transpose(0, 2, 1)
+    if isinstance(layer, SpatialDepthWiseConvolution):
+        by_plane = given.reshape(layer.nInputPlane, -1, *given.shape[2:])
+        return by_plane.swapaxes(0, 1)
+    if isinstance(layer, BatchNormalization) and field == "running_std":
+        return (given.astype(np.float64) + layer.eps) ** -0.5
+    return given

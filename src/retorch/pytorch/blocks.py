@@ -7,7 +7,7 @@ written as a class, until none saves anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -60,9 +60,9 @@ def weight(part: Part) -> int:
     return 1 + (0 if part.written is not None else sum(weight(child) for child in part.children.values()))
 
 
-def share_blocks(root: Part) -> None:
-    """Write what is repeated in a network as classes."""
-    taken: set[str] = set()
+def share_blocks(root: Part, names: Iterable[str]) -> None:
+    """Write what is repeated in a network as classes, of other names than those given."""
+    taken = set(names)
     while (best := _best(root)) is not None:
         name = _name(best, taken)
         taken.add(name)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from retorch.pytorch import library_source
+from retorch.pytorch.blocks import share_blocks
 from retorch.pytorch.part import Part, Written
 from retorch.pytorch.source import WIDTH, call, laid_out
 
@@ -29,6 +30,9 @@ def model_source(root: Part, ties: list[tuple[str, str]], inputs: list[str] | No
         header: the comment in front, line by line.
     """
     classes = _Classes()
+    # a block holds the names of the classes inside it, so they have their final ones first
+    classes.write_inside(root)
+    share_blocks(root, classes.taken())
     model = classes.model(root, ties, inputs)
     written = [*classes.texts.values(), model]
     names = set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", "\n".join(written)))
@@ -63,7 +67,7 @@ class _Classes:
 
     def model(self, root: Part, ties: Iterable[tuple[str, str]], inputs: list[str] | None) -> str:
         """The class of the network."""
-        self._write_inside(root)
+        self.write_inside(root)
         lines: list[str] = []
         base = root.written.base if root.written is not None else root.name
         lines.append(f"class Model({base}):")
@@ -82,11 +86,16 @@ class _Classes:
             lines.append(f"        return super().forward(({', '.join(inputs)}{single}))")
         return "\n".join(lines)
 
-    def _write_inside(self, part: Part) -> None:
+    def write_inside(self, part: Part) -> None:
+        """The classes of the modules inside one, which get their names."""
         for child in part.children.values():
-            self._write_inside(child)
+            self.write_inside(child)
             if child.written is not None:
                 child.name = self._class(child, child.written)
+
+    def taken(self) -> set[str]:
+        """The names that a further class cannot have."""
+        return {*self.texts, *library_source.definitions(), "Model"}
 
     def _class(self, part: Part, written: Written) -> str:
         body = [f"class {{name}}({written.base}):"]
@@ -100,7 +109,7 @@ class _Classes:
             body += _forward(written, None)
         text = "\n".join(body)
         if text not in self._known:
-            taken = {*self._known.values(), *library_source.definitions(), "Model"}
+            taken = self.taken()
             name, n = written.name, 1
             while name in taken:
                 n += 1

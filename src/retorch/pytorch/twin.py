@@ -15,7 +15,6 @@ from retorch.files.atomic import replacing
 from retorch.files.record import LayerRecord
 from retorch.graph.lowering import Example
 from retorch.layers.base.layer import Array, Layer
-from retorch.pytorch.blocks import share_blocks
 from retorch.pytorch.model_file import model_source, parts
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.planning import Planner
@@ -70,7 +69,6 @@ def twin(net: Layer, example: Example, origin: str, inputs: Sequence[str]) -> Tw
     traced = trace(net, example)
     planner = Planner(traced)
     root = _in_a_container(planner.part(net))
-    share_blocks(root)
     given = traced.root.given
     names = [f"x{i}" for i in range(1, len(given) + 1)] if isinstance(given, tuple) else None
     states = dict(_states(root))
