@@ -19,10 +19,9 @@ from retorch.apply.pictures import (
     squared_distance,
     write_picture,
 )
-from retorch.apply.preprocessing import PREPROCESSINGS, from_checkpoint, named
+from retorch.apply.preprocessing import PREPROCESSINGS, named
 from retorch.apply.tiles import spans, tiled
 from retorch.errors import UsageError
-from retorch.torch7 import LuaTable
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (6, 5, 3), dtype=np.uint8)
@@ -46,15 +45,6 @@ def test_caffes_networks_read_blue_first_and_less_the_mean() -> None:
 def test_an_unknown_preprocessing_lists_the_others() -> None:
     with pytest.raises(UsageError, match="imagenet, caffe-bgr"):
         named("vgg")
-
-
-def test_a_checkpoint_says_its_own_mean() -> None:
-    checkpoint = LuaTable({"transform": LuaTable({"mean": LuaTable({1: 0.4, 2: 0.5, 3: 0.6}), "std": 0.2})})
-    found = from_checkpoint(checkpoint)
-    assert found is not None
-    assert (found.mean, found.std, found.top) == ((0.4, 0.5, 0.6), (0.2,), 1.0)
-    assert "transform" in found.source
-    assert from_checkpoint(LuaTable({"opt": LuaTable({"batchSize": 4})})) is None
 
 
 @given(st.integers(1, 300), st.integers(8, 64), st.integers(0, 6))

@@ -108,6 +108,56 @@ def test_the_checkpoint_says_how_its_pictures_are(
     assert "transform in the file" in capsys.readouterr().out
 
 
+def test_the_checkpoint_names_its_classes(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = LuaTable.of(*(f"digit {i}" for i in range(10)))
+    retorch.write(tmp_path / "net.t7", LuaTable({"model": retorch.read(DIGITS), "classes": names}))
+    assert main(["run", str(tmp_path / "net.t7"), "--input", str(picture), "--size", "32x32"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("digit ")
+    assert "classes are named by classes" in said.err
+
+
+def test_bars_fit_into_a_narrow_screen(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"class {i}, {'also known by many other names, ' * 5}" for i in range(10)))
+    assert main(["run", DIGITS, "--input", str(picture), "--size", "32x32", "--labels", str(names)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= 80
+    assert all("%" in line for line in lines)
+
+
+def test_a_size_that_the_network_does_not_take_is_scaled_and_said(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", DIGITS, "--input", str(picture), "-o", str(tmp_path / "own.npy")]) == 0
+    assert "scaled to 32x32: the network does not take 40x56" in capsys.readouterr().out
+    assert main(["run", DIGITS, "--input", str(picture), "--size", "32x32", "-o", str(tmp_path / "asked.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "own.npy"), np.load(tmp_path / "asked.npy"))
+
+
+def test_classes_are_drawn_in_the_colours_of_a_palette(network: Path, picture: Path, tmp_path: Path) -> None:
+    """The network swaps red and blue: where the picture's blue is strongest, the first class is likeliest."""
+    (tmp_path / "palette.txt").write_text("1 2 3\n40, 50, 60\n200 201 202\n")
+    call = ["run", str(network), "--input", str(picture), "-o", str(tmp_path / "y.png")]
+    assert main([*call, "--palette", str(tmp_path / "palette.txt")]) == 0
+    colours = np.array([[1, 2, 3], [40, 50, 60], [200, 201, 202]])
+    want = colours[np.argmax(PIXELS[:, :, ::-1], axis=2)]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "y.png")), want)
+
+
+def test_a_palette_has_three_numbers_a_line(
+    network: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "palette.txt").write_text("1 2 3\n4 5\n")
+    call = ["run", str(network), "--input", str(picture), "-o", str(tmp_path / "y.png")]
+    assert main([*call, "--palette", str(tmp_path / "palette.txt")]) == 2
+    assert "line 2 is not three numbers" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

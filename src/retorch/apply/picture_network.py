@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retorch.apply.pictures import Pixels, fitted
 from retorch.apply.preprocessing import Preprocessing
 from retorch.apply.tiles import tiled
-from retorch.errors import ConversionError, UsageError
+from retorch.errors import ConversionError, RetorchError, UsageError
 
 Array = NDArray[Any]
 #: Runs a network on one tensor (1, planes, height, width), given the shape that it will be run with again.
@@ -21,6 +21,8 @@ Runner = Callable[[Array], Array]
 WHOLE = 1 << 21
 TILE = 512
 OVERLAP = 64
+#: Networks that halve their pictures often take multiples of this.
+STEP = 32
 
 
 @dataclass
@@ -32,18 +34,33 @@ class PictureNetwork:
         fixed: the only height and width that it takes; None where it takes any.
         runner: what runs it at a shape; asked once a shape.
         preprocessing: how it wants its pictures.
+        usual: a height and width that it is sure to take, where that is known.
+        classes: the names of its classes, where they are known.
+        said: what was done to pictures that it does not take as they are.
     """
 
     planes: int
     fixed: tuple[int, int] | None
     runner: Callable[[tuple[int, ...]], Runner]
     preprocessing: Preprocessing
+    usual: tuple[int, int] | None = None
+    classes: list[str] = field(default_factory=list[str])
+    said: list[str] = field(default_factory=list[str])
+    _way: int = 0
     _runners: dict[tuple[int, ...], Runner] = field(default_factory=dict[tuple[int, ...], Runner])
 
     def size_for(self, pixels: Pixels, asked: tuple[int, int] | None) -> tuple[int, int]:
         """The height and width at which a picture goes in: as asked, as the network must, as trained, or its own."""
         height, width = asked or self.fixed or self.preprocessing.size or pixels.shape[:2]
         return int(height), int(width)
+
+    def _sizes(self, pixels: Pixels, size: tuple[int, int] | None) -> list[tuple[int, int]]:
+        """The sizes to try, first the one that is wanted; more only where that is the picture's own."""
+        wanted = self.size_for(pixels, size)
+        if size or self.fixed or self.preprocessing.size:
+            return [wanted]
+        rounded = (max(STEP, round(wanted[0] / STEP) * STEP), max(STEP, round(wanted[1] / STEP) * STEP))
+        return list(dict.fromkeys(one for one in (wanted, rounded, self.usual) if one))
 
     def __call__(
         self,
@@ -62,14 +79,29 @@ class PictureNetwork:
         """
         height, width = self.size_for(pixels, size)
         crop = 1.0 if size else self.preprocessing.crop
-        x = self.preprocessing.tensor(fitted(pixels, (height, width), crop))
         if tile is None:
             tile = TILE if height * width > WHOLE and self.fixed is None else 0
         if not tile:
-            return self._run(x)
+            return self._run_whole(pixels, self._sizes(pixels, size), crop)
+        x = self.preprocessing.tensor(fitted(pixels, (height, width), crop))
         if self.fixed is not None:
             raise UsageError(f"the network takes pictures of {self.fixed[0]}x{self.fixed[1]} only: no tiles")
         return tiled(self._run, x, (tile, tile), min(OVERLAP, tile // 4), progress)
+
+    def _run_whole(self, pixels: Pixels, sizes: list[tuple[int, int]], crop: float) -> Array:
+        """The output at the first of these sizes that the network takes."""
+        refused: RetorchError | None = None
+        for size in sizes[min(self._way, len(sizes) - 1) :]:
+            try:
+                y = self._run(self.preprocessing.tensor(fitted(pixels, size, crop)))
+            except (ConversionError, UsageError) as error:
+                refused = refused or error
+                continue
+            if size != sizes[0]:
+                note = f"scaled to {size[0]}x{size[1]}: the network does not take {sizes[0][0]}x{sizes[0][1]}"
+                self._way, self.said = sizes.index(size), [note]
+            return y
+        raise refused or UsageError("the network takes no picture")
 
     def _run(self, x: Array) -> Array:
         if x.shape not in self._runners:

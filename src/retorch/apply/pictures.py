@@ -118,8 +118,10 @@ def squared_distance(one: Array, other: Array) -> float:
     return float(np.sum((one.ravel().astype(np.float64) - other.ravel()) ** 2))
 
 
-def picture_of(y: Array, preprocessing: Preprocessing) -> Pixels:
+def picture_of(y: Array, preprocessing: Preprocessing, palette: Sequence[tuple[int, int, int]] = ()) -> Pixels:
     """An output (1, planes, height, width) as pixels: one or three planes are a picture, more are classes.
+
+    With a palette all planes are classes, however many there are.
 
     Raises:
         UsageError: an output that is no picture.
@@ -128,7 +130,7 @@ def picture_of(y: Array, preprocessing: Preprocessing) -> Pixels:
         y = y[0]
     if y.ndim != 3:
         raise UsageError(f"the network gives {'x'.join(map(str, y.shape))}, which is no picture", hint="-o y.npz")
-    return preprocessing.pixels(y) if len(y) in (1, 3) else class_map(y)
+    return preprocessing.pixels(y) if len(y) in (1, 3) and not palette else class_map(y, palette)
 
 
 def _pillow(what: str) -> Any:

@@ -1,19 +1,18 @@
 """How networks want their pictures: mean, deviation, order of the planes, range and size, by the names of their users.
 
-What a checkpoint says of itself (``transform``, ``mean``, ``std``, ``opt``) comes before any name.
+What a checkpoint says of itself (``checkpoint.py``) comes before any name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retorch.errors import UsageError
-from retorch.torch7 import LuaTable, TorchObject
 
 Array = NDArray[Any]
 
@@ -91,38 +90,3 @@ def named(name: str) -> Preprocessing:
     if name not in PREPROCESSINGS:
         raise UsageError(f"--preprocess {name}: there are {', '.join(PREPROCESSINGS)}")
     return PREPROCESSINGS[name]
-
-
-def from_checkpoint(root: object) -> Preprocessing | None:
-    """What a checkpoint says of its pictures, in ``transform``, ``stat``, ``opt`` or at its root; None without."""
-    for place, table in _tables(root):
-        mean, std = _numbers(table.get("mean")), _numbers(table.get("std"))
-        if mean:
-            top = 255.0 if max(abs(m) for m in mean) > 2 else 1.0
-            return Preprocessing(f"{place or 'the checkpoint'} in the file", mean, std or (1.0,), top=top)
-    return None
-
-
-def _tables(root: object) -> list[tuple[str, Mapping[Any, object]]]:
-    if not isinstance(root, (LuaTable, TorchObject)):
-        return []
-    found: list[tuple[str, Mapping[Any, object]]] = []
-    for key in ("transform", "stat", "opt", ""):
-        value = root.get(key) if key else root
-        if isinstance(value, (LuaTable, TorchObject)):
-            found.append((key, cast("Mapping[Any, object]", value)))
-    return found
-
-
-def _numbers(value: object) -> tuple[float, ...]:
-    """A mean or a deviation: a number, a table of such, or a tensor of one to four."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return (float(value),)
-    if isinstance(value, LuaTable):
-        value = value.sequence()
-    if isinstance(value, (list, np.ndarray)) and 1 <= np.size(cast("Array", value)) <= 4:
-        try:
-            return tuple(float(v) for v in np.ravel(np.asarray(value, np.float64)))
-        except (TypeError, ValueError):
-            return ()
-    return ()

@@ -51,6 +51,7 @@ def run(
     size: Annotated[str, typer.Option(help="Scale pictures to this height and width: 480x640.")] = "",
     tile: Annotated[int | None, typer.Option(help="Run large pictures in tiles of so many pixels; 0: whole.")] = None,
     labels: Annotated[Path | None, typer.Option(help="A text file that names the classes, one a line.")] = None,
+    palette: Annotated[Path | None, typer.Option(help="Colours of the classes: red green blue, one a line.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random input, where only its shape is known.")] = 0,
     at: At = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
@@ -66,7 +67,7 @@ def run(
     for source in (*(input or []), network) if output else ():
         check_apart(Path(output), Path(source))
     if any(is_picture(text) for text in input or []):
-        options = PictureOptions(preprocess, mean, std, top, bgr, size, tile, labels)
+        options = PictureOptions(preprocess, mean, std, top, bgr, size, tile, labels, palette)
         taken, notes = picture_network(network, which if engine else "embedded", at, plugin, options)
         with about(network):
             run_pictures(taken, input or [], output, options, notes, as_json)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from retorch.module import Module
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+#: Lines with bars are not longer than this.
+WIDTH = 80
 #: Runs the network on one tensor: its only output.
 Run = Callable[[Any], Any]
 
@@ -39,10 +41,12 @@ class PictureOptions:
     size: str
     tile: int | None
     labels: Path | None
+    palette: Path | None = None
 
     def preparation(self, root: object) -> Preprocessing:
         """As the options say, else as the checkpoint says, else pixels from 0 to 1."""
-        from retorch.apply.preprocessing import PREPROCESSINGS, Preprocessing, from_checkpoint, named
+        from retorch.apply.checkpoint import from_checkpoint
+        from retorch.apply.preprocessing import PREPROCESSINGS, Preprocessing, named
 
         if self.mean or self.std or self.bgr or self.top != 1:
             if self.preprocess:
@@ -61,6 +65,26 @@ class PictureOptions:
         if len(parts) != 2 or not all(p.isascii() and p.isdigit() and int(p) for p in parts):
             raise UsageError(f"--size {self.size}: height and width joined by x", hint="for example --size 480x640")
         return int(parts[0]), int(parts[1])
+
+    def class_names(self, root: object) -> tuple[list[str], str]:
+        """The names of the classes, and whose they are: of ``--labels``, else of the checkpoint."""
+        from retorch.apply.checkpoint import class_names
+
+        if self.labels is None:
+            return class_names(root)
+        with about(self.labels):
+            return self.labels.read_text(encoding="utf-8").splitlines(), str(self.labels)
+
+    def colours(self) -> list[tuple[int, int, int]]:
+        """The colours of ``--palette``: red, green and blue of a class on each line."""
+        if self.palette is None:
+            return []
+        with about(self.palette):
+            rows = [line.replace(",", " ").split() for line in self.palette.read_text(encoding="utf-8").splitlines()]
+        for i, row in enumerate(rows, 1):
+            if len(row) != 3 or not all(part.isascii() and part.isdigit() and int(part) < 256 for part in row):
+                raise UsageError(f"--palette {self.palette}: line {i} is not three numbers from 0 to 255")
+        return [(int(red), int(green), int(blue)) for red, green, blue in rows]
 
 
 def is_picture(text: str) -> bool:
@@ -84,12 +108,16 @@ def picture_network(
             shape = made.inputs[0].shape if len(made.inputs) == 1 else None
             prepared = options.preparation(None)
             taken = PictureNetwork(planes_of(shape), _fixed(shape), lambda _: _of_files(network, engine), prepared)
+            taken.classes = options.class_names(None)[0]
             return taken, [f"pictures are prepared as {prepared.source}"]
         net = load_module(network, at, plugin)
-        prepared = options.preparation(read(network))
+        root = read(network)
+        prepared = options.preparation(root)
         shape = _example(net)
-        taken = PictureNetwork(planes_of(shape), None, _of_module(net, engine, shape), prepared)
-        return taken, [*net.notes, f"pictures are prepared as {prepared.source}"]
+        taken = PictureNetwork(planes_of(shape), None, _of_module(net, engine, shape), prepared, usual=_fixed(shape))
+        taken.classes, where = options.class_names(root)
+        named = [f"classes are named by {where}"] if taken.classes and options.labels is None else []
+        return taken, [*net.notes, f"pictures are prepared as {prepared.source}", *named]
 
 
 def _example(net: Module) -> tuple[int, ...] | None:
@@ -136,13 +164,16 @@ def run_pictures(
         raise UsageError(f"{len(pairs)} pictures", hint="-o FOLDER/ writes what the network makes of each")
     if len({target for _, target in pairs}) < len(pairs):
         raise UsageError(f"-o {output}: {len(pairs)} pictures need a folder", hint=f"-o {output}/")
+    colours = options.colours()
     with progress() as watch:
         for done, (source, target) in enumerate(pairs, 1):
             many = len(pairs) > 1
             tiles = None if many else partial(watch, "tiles")
-            _write(network(_pixels(network, source), options.asked_size(), options.tile, tiles), target, network)
+            y = network(_pixels(network, source), options.asked_size(), options.tile, tiles)
+            _write(y, target, network, colours)
             if many:
                 watch("pictures", done, len(pairs))
+    notes = [*notes, *network.said]
     if as_json:
         print_json({"output": [str(target) for _, target in pairs], "notes": notes})
         return
@@ -193,7 +224,7 @@ def _pixels(network: PictureNetwork, source: Path) -> Any:
         return read_picture(source, network.planes)
 
 
-def _write(y: Any, target: Path, network: PictureNetwork) -> None:
+def _write(y: Any, target: Path, network: PictureNetwork, colours: list[tuple[int, int, int]]) -> None:
     import numpy as np
 
     from retorch.apply.pictures import picture_of, write_picture
@@ -206,7 +237,7 @@ def _write(y: Any, target: Path, network: PictureNetwork) -> None:
             with part.open("wb") as file:
                 np.savez(file, output_0=y)
         else:
-            write_picture(part, picture_of(y, network.preprocessing), suffix=target.suffix)
+            write_picture(part, picture_of(y, network.preprocessing, colours), suffix=target.suffix)
 
 
 def _print_results(
@@ -216,6 +247,7 @@ def _print_results(
     from retorch.apply.pictures import likeliest, squared_distance
 
     outputs = [network(_pixels(network, source), options.asked_size(), options.tile) for source in sources]
+    notes = [*notes, *network.said]
     if any(y.size != max(y.shape, default=1) for y in outputs):
         raise UsageError("the network gives no vector", hint="-o out.png or -o out.npy writes what it gives")
     if len(outputs) == 2:
@@ -226,17 +258,20 @@ def _print_results(
             _say(notes)
             console().print(f"squared distance {distance:.4f}")
         return
-    names = options.labels.read_text(encoding="utf-8").splitlines() if options.labels else []
-    found = likeliest(outputs[0], names)
+    found = likeliest(outputs[0], network.classes)
     if as_json:
         labels = [{"index": f.index, "name": f.name, "probability": f.probability} for f in found]
         print_json({"labels": labels, "notes": notes})
         return
     _say(notes)
-    wide = max(len(label.name) for label in found)
+    screen = console()
+    width = min(screen.width, WIDTH)
+    wide = min(max(len(label.name) for label in found), max(width - 20, 10))
+    longest = max(min(30, width - wide - 11), 0)
     for label in found:
-        bar = "█" * round(30 * label.probability)
-        console().print(f"{plain(label.name):<{wide}}  {label.probability:6.1%}  {bar}")
+        name = label.name if len(label.name) <= wide else f"{label.name[: wide - 1]}…"
+        bar = "█" * round(longest * label.probability)
+        screen.print(f"{plain(name):<{wide}}  {label.probability:6.1%}  {bar}".rstrip())
 
 
 def _say(notes: list[str]) -> None:
