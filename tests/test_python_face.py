@@ -13,7 +13,9 @@ import pytest
 
 import retorch
 from golden_cases import GOLDEN
+from retorch.cli import main
 from retorch.errors import MissingFileError, UsageError
+from retorch.files.record import Record
 
 DIGITS = GOLDEN / "digits" / "digits.t7"
 SHAPE = (1, 1, 32, 32)
@@ -211,3 +213,13 @@ def test_a_user_s_script_is_clean_for_type_checkers(tmp_path: Path) -> None:
         check=False,
     )
     assert not [line for line in done.stdout.splitlines() if line.startswith(str(script))], done.stdout
+
+
+@pytest.mark.parametrize("name", ["out", "model.onnx", "pair/model.pb", "model.minidb", "model.py"])
+def test_what_is_saved_in_python_has_the_record_that_the_command_writes(tmp_path: Path, name: str) -> None:
+    python, command = tmp_path / "python" / name, tmp_path / "command" / name
+    retorch.convert(retorch.load(DIGITS), to="pytorch" if name.endswith(".py") else "caffe2").save(python)
+    assert main(["convert", str(DIGITS), "-o", str(command), "--no-verify"]) == 0
+    record = Record.read(python)
+    assert record is not None
+    assert record == Record.read(command)

@@ -19,7 +19,7 @@ from retorch.graph.passes import simplify
 from retorch.layers.base.likeness import remedy
 from retorch.layers.recurrent.stateful import Stateful, sizes_of
 from retorch.module import Module
-from retorch.network import Format, Network
+from retorch.network import Format, Network, Origin
 
 
 def convert(
@@ -71,6 +71,7 @@ def _check_network(net: object) -> None:
 def _converted(net: Module, example: Example, to: Format, *, fold: bool, vary: bool = False) -> Network:
     model = lower(net.layer, example, net.name, vary=vary)
     made = Network(simplify(model, fold=fold), format=to)
+    made.origin = Origin(net.file, net.at, net.notes)
     if to == "pytorch":
         from retorch.pytorch.twin import twin
 

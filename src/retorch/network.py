@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
@@ -20,7 +20,7 @@ from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModel, SizedModels
 from retorch.errors import MissingFileError, UsageError
 from retorch.files import artifacts
-from retorch.files.digests import digests
+from retorch.files.digests import digest, digests
 from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
 from retorch.files.record import LayerRecord, Record, passed_over
@@ -37,10 +37,26 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["caffe2", "onnx", "pytorch", "predictor"]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The Torch network that a network was converted from.
+
+    Attributes:
+        file: its file; None where it came as bytes or was made in Python.
+        at: where it stands in there.
+        notes: what a person should know of it.
+    """
+
+    file: Path | None
+    at: str
+    notes: tuple[str, ...]
+
+
 class Network:
     """An ONNX model and the nesting of its inputs and outputs.
 
-    ``notes`` is what a user should know about what was saved; ``twin`` is the network in PyTorch, where that was asked.
+    ``notes`` is what a user should know about what was saved; ``twin`` is the network in PyTorch, where that was asked;
+    ``origin`` is the Torch network that it was converted from.
     """
 
     def __init__(self, model: ir.Model | None, *, source: Caffe2Net | None = None, format: Format = "caffe2") -> None:
@@ -52,6 +68,7 @@ class Network:
         self.notes: tuple[str, ...] = () if model is None else notes_of(model)
         self.format: Format = format
         self.twin: Twin | None = None
+        self.origin: Origin | None = None
         self._model = model
         self._source = source
         self._sized = SizedModels(model, source)
@@ -209,7 +226,7 @@ class Network:
         """Write the network, by the suffix of ``path``: ``.onnx``, ``.pb`` (with ``_init.pb`` beside it), ``.minidb``.
 
         A folder gets Caffe2's three files, or ``model.onnx`` or ``predictor.minidb`` where ``format`` or the conversion
-        asked for it; folders are made where they are missing.
+        asked for it; folders are made where they are missing. What was converted from a Torch network gets its record.
 
         ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`; None packs unless ``options`` ask for
         what ``brew`` would have written. Returns the files. What the user should know, of sizes that old builds refuse
@@ -217,17 +234,27 @@ class Network:
         read files of its size, UsageError for another suffix, or where the files cannot be written.
         """
         target = destination(path, format or "", default=self.format)
+        settings: EmitOptions | None = None
         if target.format.name == "pytorch":
-            return self._save_twin(target)
-        if target.format.name == "onnx":
-            return onnx_file.save(self.model, target.path)
+            written = self._save_twin(target)
+        elif target.format.name == "onnx":
+            written = onnx_file.save(self.model, target.path)
+        else:
+            settings = options or EmitOptions()
+            written = self._save_caffe2(target, options, not settings.brew if packed is None else packed, init)
+        if self.origin is not None:
+            self.record(written, settings).write(target.path)
+        return written
+
+    def _save_caffe2(
+        self, target: Destination, options: EmitOptions | None, packed: bool, init: Literal["pb", "minidb"]
+    ) -> tuple[Path, ...]:
         net = self.caffe2(options)
         brew = options is not None and options.brew
         if target.format.name == "predictor":
             done = files.write_container(target.path, net, known_shapes((*self.inputs, *self.outputs)))
         else:
             folder, names = (target.path, files.Names()) if target.is_folder else files.Names.of(target.path)
-            packed = not brew if packed is None else packed
             apart = target.is_folder
             done = files.write(folder, net, names=names, apart=apart, packed=packed, init=init, exporter=brew)
         self.notes += done.warnings
@@ -238,12 +265,27 @@ class Network:
 
         if self.twin is None:
             raise UsageError("this network was not converted to PyTorch", hint="convert(net, to='pytorch')")
-        made = self.twin.write(target.path / MODEL if target.is_folder else target.path)
-        inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in self.inputs)
-        record = Record("", "", "", digests(made), inputs, self.twin.layers, None, None, (), self.notes)
-        maps = {"parameters": dict(self.twin.parameters), "buffers": dict(self.twin.buffers)}
-        replace(record, **maps, description=self.description()).write(target.path)
-        return made
+        return self.twin.write(target.path / MODEL if target.is_folder else target.path)
+
+    def record(self, written: Iterable[Path], options: EmitOptions | None) -> Record:
+        """What ``retorch.json`` says of these files; ``options`` are those of Caffe2's, None for others."""
+        origin = self.origin or Origin(None, "", ())
+        source = origin.file if origin.file is not None and origin.file.is_file() else None
+        return Record(
+            source="" if source is None else str(source.resolve()),
+            source_sha256="" if source is None else digest(source),
+            at=origin.at,
+            files=digests(tuple(written)),
+            inputs=tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in self.inputs),
+            layers=self.layer_records(options),
+            tolerance=None,
+            max_error=None,
+            engines=(),
+            notes=tuple(dict.fromkeys((*origin.notes, *self.notes))),
+            description=self.description(),
+            parameters=dict(self.twin.parameters) if self.twin else {},
+            buffers=dict(self.twin.buffers) if self.twin else {},
+        )
 
     def description(self) -> dict[str, str]:
         """What the network says of itself: the nesting and shapes of its inputs."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retorch.files.digests import digest, digests
-from retorch.files.record import Record
+from retorch.files.digests import digest
 
 if TYPE_CHECKING:
     from retorch.caffe2.emit.net import EmitOptions
+    from retorch.files.record import Record
     from retorch.module import Module
     from retorch.network import Network
     from retorch.verification.report import Report
@@ -37,19 +38,13 @@ def record_of(
         report: what verification found, where it was asked.
         notes: what a person should know.
     """
-    inputs = tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in made.inputs)
-    return Record(
+    return replace(
+        made.record(written, options),
         source=str(file.resolve()),
         source_sha256=digest(file),
         at=net.at,
-        files=digests(tuple(written)),
-        inputs=inputs,
-        layers=made.layer_records(options),
         tolerance=report.tolerance if report else None,
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
         notes=tuple(notes),
-        description=made.description(),
-        parameters=dict(made.twin.parameters) if made.twin else {},
-        buffers=dict(made.twin.buffers) if made.twin else {},
     )
