@@ -9,9 +9,9 @@ import numpy as np
 
 from retorch import LuaTable, TorchObject
 
-VGG = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # output planes; 0 is a pooling
+VGG = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # output channels; 0 is a pooling
 LEVEL = (8, 32, 64, 32, 16, 2)
-RESNET = ((64, 3), (128, 4), (256, 6), (512, 3))  # planes and number of bottleneck blocks
+RESNET = ((64, 3), (128, 4), (256, 6), (512, 3))  # channels and number of bottleneck blocks
 
 _random = np.random.default_rng(0)
 
@@ -33,8 +33,8 @@ def linear(inputs: int, outputs: int) -> TorchObject:
     return TorchObject("nn.Linear", {"weight": weight, "bias": np.zeros(outputs, np.float32)})
 
 
-def batch_norm(planes: int) -> TorchObject:
-    ones, noise = np.ones(planes, np.float32), _random.standard_normal((3, planes), np.float32) * np.float32(0.1)
+def batch_norm(channels: int) -> TorchObject:
+    ones, noise = np.ones(channels, np.float32), _random.standard_normal((3, channels), np.float32) * np.float32(0.1)
     fields = {"eps": 1e-5, "momentum": 0.1, "affine": True, "weight": ones + noise[0], "bias": noise[1]}
     return TorchObject("nn.SpatialBatchNormalization", {**fields, "running_mean": noise[2], "running_var": ones})
 
@@ -60,10 +60,10 @@ def view(size: int) -> TorchObject:
 def vgg16() -> TorchObject:
     """The shape of VGG-16 for 3x224x224: 138 million parameters, 553 MB."""
     modules: list[TorchObject] = []
-    planes = 3
+    channels = 3
     for outputs in VGG:
-        modules += [conv(planes, outputs, 3), relu()] if outputs else [pool("Max", 2, 2)]
-        planes = outputs or planes
+        modules += [conv(channels, outputs, 3), relu()] if outputs else [pool("Max", 2, 2)]
+        channels = outputs or channels
     drop = TorchObject("nn.Dropout", {"p": 0.5, "v2": True})
     head = [view(25088), linear(25088, 4096), relu(), drop, linear(4096, 4096), relu(), drop, linear(4096, 1000)]
     return row(*modules, *head, TorchObject("nn.SoftMax", {}))
@@ -75,11 +75,11 @@ def level() -> TorchObject:
     return row(*modules[:-1])
 
 
-def _bottleneck(inputs: int, planes: int, stride: int) -> list[TorchObject]:
-    outputs = 4 * planes
-    body = [conv(inputs, planes, 1, bias=False), batch_norm(planes), relu()]
-    body += [conv(planes, planes, 3, stride, bias=False), batch_norm(planes), relu()]
-    body += [conv(planes, outputs, 1, bias=False), batch_norm(outputs)]
+def _bottleneck(inputs: int, channels: int, stride: int) -> list[TorchObject]:
+    outputs = 4 * channels
+    body = [conv(inputs, channels, 1, bias=False), batch_norm(channels), relu()]
+    body += [conv(channels, channels, 3, stride, bias=False), batch_norm(channels), relu()]
+    body += [conv(channels, outputs, 1, bias=False), batch_norm(outputs)]
     shortcut = TorchObject("nn.Identity", {})
     if inputs != outputs:
         shortcut = row(conv(inputs, outputs, 1, stride, bias=False), batch_norm(outputs))
@@ -91,8 +91,8 @@ def resnet50() -> TorchObject:
     """The shape of ResNet-50 for 3x224x224: bottleneck blocks with batch normalization."""
     modules = [conv(3, 64, 7, 2, bias=False), batch_norm(64), relu(), pool("Max", 3, 2, 1)]
     inputs = 64
-    for stage, (planes, blocks) in enumerate(RESNET):
+    for stage, (channels, blocks) in enumerate(RESNET):
         for block in range(blocks):
-            modules += _bottleneck(inputs, planes, 2 if stage and not block else 1)
-            inputs = 4 * planes
+            modules += _bottleneck(inputs, channels, 2 if stage and not block else 1)
+            inputs = 4 * channels
     return row(*modules, pool("Average", 7, 1), view(inputs), linear(inputs, 1000))

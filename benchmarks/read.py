@@ -25,7 +25,7 @@ import numpy as np
 from retorch.torch7 import LuaTable, TorchObject, read, write
 
 READINGS = 3
-# Input planes, output planes of VGG-16's 3x3 convolutions; then its linear layers.
+# Input channels, output channels of VGG-16's 3x3 convolutions; then its linear layers.
 CONVOLUTIONS = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256), (256, 512)]
 CONVOLUTIONS += [(512, 512)] * 5
 LINEARS = [(25088, 4096), (4096, 4096), (4096, 1000)]

@@ -46,7 +46,7 @@ CONVERTIBLE: dict[str, tuple[str, Any]] = {
     "soumith+torch-android/demos__facedetector_e-lab__assets__face.net.arm": ("", (1, 42, 45)),
 }
 
-#: Of texture_nets: the planes that go in, and the innermost of the scales that the network joins.
+#: Of texture_nets: the channels that go in, and the innermost of the scales that the network joins.
 TEXTURES = {
     **{
         f"DmitryUlyanov+texture_nets/supplementary__stylization_models__{name}_style@097df07.t7": (6, 7)
@@ -60,8 +60,8 @@ TEXTURES = {
 
 #: Files that lack something: the classes, how often, and why.
 LACKING: dict[str, dict[tuple[str, str], int]] = {
-    # the statistics of 8 planes for 16: a GPU reads what lies behind them, which is not in the file
-    **{file: {("nn.SpatialBatchNormalization", "8 planes, not sizes (2, 16, "): 1} for file in TEXTURES},
+    # the statistics of 8 channels for 16: a GPU reads what lies behind them, which is not in the file
+    **{file: {("nn.SpatialBatchNormalization", "8 channels, not sizes (2, 16, "): 1} for file in TEXTURES},
     **{
         f"twitter+torch-autograd/test__data__autoModel.th.{age}": {
             ("autograd.nn.module.AutoLinearReLU", "Lua function"): 1,
@@ -192,10 +192,10 @@ def test_says_all_that_it_lacks(file: str, real: Path) -> None:
 
 def textures(real: Path, file: str) -> tuple[retorch.Module, list[np.ndarray]]:
     """The two smallest scales of a texture net, and an input for them with its noise."""
-    planes, depth = TEXTURES[file]
+    channels, depth = TEXTURES[file]
     net = retorch.load(real / file, at=".".join(["modules[1]"] * depth))
     rng = np.random.default_rng(7)
-    x = rng.random((2, planes, 64, 64), np.float32)
+    x = rng.random((2, channels, 64, 64), np.float32)
     return net, [x, *(rng.random(shape, np.float32) for shape in net.noise_shapes(x))]
 
 

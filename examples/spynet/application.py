@@ -93,7 +93,7 @@ class SpyNet:
     def run_file(self, path: str | Path, frame1: Array, frame2: Array) -> Floats:
         """The flow by a network that holds the whole pyramid, as :mod:`examples.spynet.whole` writes it."""
         same_size(frame1, frame2)
-        return self._engine.run(Path(path), pyramid.planes(frame1)[None], pyramid.planes(frame2)[None])[0]
+        return self._engine.run(Path(path), pyramid.channels(frame1)[None], pyramid.channels(frame2)[None])[0]
 
     def close(self) -> None:
         """Stop the engine."""

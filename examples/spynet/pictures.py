@@ -55,7 +55,7 @@ def flow_picture(flow: Array, most: float | None = None) -> Picture:
 
 def overview(frame1: Array, frame2: Array, flow: Floats, most: float | None = None) -> Picture:
     """Both frames, the flow, the second frame warped by it, and what differs without and with the warp."""
-    one, two = (pyramid.planes(frame) for frame in (frame1, frame2))
+    one, two = (pyramid.channels(frame) for frame in (frame1, frame2))
     back = pyramid.warped(two, flow)
     before, after = np.abs(two - one), np.abs(back - one)
     tiles = (

@@ -37,7 +37,7 @@ def levels_for(height: int, width: int) -> int:
     return min(MOST_LEVELS, 1 + (longest // STEP - 1).bit_length())
 
 
-def planes(frame: Array) -> Floats:
+def channels(frame: Array) -> Floats:
     """A frame, (H, W, 3) of bytes or of numbers in 0…1, as (3, H, W). UsageError for anything else."""
     if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
         raise UsageError(f"a frame is height × width × 3 colours, not {'×'.join(map(str, frame.shape)) or 'a number'}")
@@ -49,7 +49,7 @@ def planes(frame: Array) -> Floats:
 
 def prepared(frame: Array) -> Floats:
     """A frame as the networks see it: (3, H, W), normalised, at the raised size."""
-    normal = (planes(frame) - MEAN) / STD
+    normal = (channels(frame) - MEAN) / STD
     return resized(normal, raised(frame.shape[0]), raised(frame.shape[1]))
 
 

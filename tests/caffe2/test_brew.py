@@ -148,12 +148,12 @@ def sized(**shapes: tuple[int, ...]) -> Shapes:
 
 
 def filters(name: str, *shape: int) -> Shapes:
-    """Weights, and as many biases as output planes."""
+    """Weights, and as many biases as output channels."""
     return {f"{name}_w": shape, f"{name}_b": shape[:1]}
 
 
-def statistics(name: str, planes: int) -> Shapes:
-    return {f"{name}_{what}": (planes,) for what in ("s", "b", "rm", "riv")}
+def statistics(name: str, channels: int) -> Shapes:
+    return {f"{name}_{what}": (channels,) for what in ("s", "b", "rm", "riv")}
 
 
 UPS = {**sized(conv2_w=(8, 4, 4, 4), conv2_b=(4,), conv3_w=(4, 3, 3, 3), conv3_b=(3,), prelu1_slope=(8,))}

@@ -141,7 +141,7 @@ def behind_conv(kind: str, **attrs: Any) -> list[Node]:
 
 CONV = {"w1": (16, 16, 1, 1)}
 POOL = {"kernel_shape": [3, 3], "strides": [2, 2]}
-# What stands behind a convolution of so many planes, the release, and whether it goes to the device.
+# What stands behind a convolution of so many channels, the release, and whether it goes to the device.
 BEHIND = [
     ("MaxPool", 16, POOL, "1.0", True),
     ("MaxPool", 16, POOL | {"pads": [0, 1, 1, 0]}, "1.0", True),
@@ -159,20 +159,20 @@ BEHIND = [
 
 
 @pytest.mark.usefixtures("small_pays")
-@pytest.mark.parametrize(("kind", "planes", "attrs", "release", "placed"), BEHIND)
+@pytest.mark.parametrize(("kind", "channels", "attrs", "release", "placed"), BEHIND)
 def test_what_goes_behind_a_convolution(
-    kind: str, planes: int, attrs: dict[str, Any], release: Any, placed: bool
+    kind: str, channels: int, attrs: dict[str, Any], release: Any, placed: bool
 ) -> None:
     nodes = [node("Conv", "data w1", "conv1"), node(kind, "conv1", "y", **attrs)]
-    made = net(network(nodes, {"w1": (planes, 16, 1, 1)}, "y"), EmitOptions(release, mkldnn=True))
+    made = net(network(nodes, {"w1": (channels, 16, 1, 1)}, "y"), EmitOptions(release, mkldnn=True))
     assert len(on_device(made.predict)) == 1 + placed
 
 
 @pytest.mark.usefixtures("small_pays")
-@pytest.mark.parametrize(("planes", "axis", "placed"), [(16, 1, True), (48, 1, True), (24, 1, False), (16, 2, False)])
-def test_whole_blocks_of_planes_are_concatenated_there(planes: int, axis: int, placed: bool) -> None:
+@pytest.mark.parametrize(("channels", "axis", "placed"), [(16, 1, True), (48, 1, True), (24, 1, False), (16, 2, False)])
+def test_whole_blocks_of_planes_are_concatenated_there(channels: int, axis: int, placed: bool) -> None:
     nodes = [node("Conv", "data w1", "conv1"), node("Concat", "conv1 conv1", "y", axis=axis)]
-    made = net(network(nodes, {"w1": (planes, 16, 1, 1)}, "y"), MKLDNN).predict
+    made = net(network(nodes, {"w1": (channels, 16, 1, 1)}, "y"), MKLDNN).predict
     assert ("Concat" in on_device(made)) is placed
 
 
@@ -256,11 +256,11 @@ def mixed() -> onnx.ModelProto:
         node("Concat", "add1 elu1 pool1", "concat1", axis=1),
         node("AveragePool", "concat1", "pool2", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
         node("Conv", "pool2 w3", "y", **SAME),
-        node("Conv", "relu1 w4", "plane"),
+        node("Conv", "relu1 w4", "channel"),
     ]
     shapes: dict[str, Sequence[int]] = {"w1": (16, 3, 7, 7), "b1": (16,), "w2": (16, 8, 3, 3), "w3": (5, 48, 3, 3)}
     statistics: dict[str, Sequence[int]] = dict.fromkeys("sbmv", (16,))
-    return network(nodes, {**shapes, **statistics, "w4": (1, 16, 1, 1)}, "y elu1 plane", ("N", 3, 21, 18))
+    return network(nodes, {**shapes, **statistics, "w4": (1, 16, 1, 1)}, "y elu1 channel", ("N", 3, 21, 18))
 
 
 @pytest.mark.usefixtures("small_pays")
@@ -310,7 +310,7 @@ def test_every_way_to_load_it(way: str, caffe2: Runtime, tmp_path: Path) -> None
 @pytest.mark.caffe2
 @pytest.mark.usefixtures("small_pays")
 def test_blobs_of_the_device_can_be_looked_at(caffe2: Runtime, tmp_path: Path) -> None:
-    """Also a picture of one plane, whose sizes FetchBlob turns around."""
+    """Also a picture of one channel, whose sizes FetchBlob turns around."""
     proto, given = mixed(), feeds(1, 3, 21, 18)
     made = net(proto, MKLDNN)
     files.write(tmp_path, made)
@@ -327,10 +327,10 @@ def wild(seed: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
     def one_of(*choices: Any) -> Any:
         return choices[int(rng.integers(len(choices)))]
 
-    planes = one_of(2, 3, 5, 8, 16)
+    channels = one_of(2, 3, 5, 8, 16)
     nodes: list[Node] = []
     weights: dict[str, Sequence[int]] = {}
-    blob, count = "data", planes
+    blob, count = "data", channels
     for step in range(3):
         group = one_of(1, 1, 1, count if count <= 16 else 1)
         made = group * one_of(1, 2, 8, 16)
@@ -354,8 +354,8 @@ def wild(seed: int) -> tuple[onnx.ModelProto, dict[str, Array]]:
         }.get(kind, {})
         nodes.append(node(kind, f"{blob} {blob}" if kind in ("Concat", "Sum") else blob, f"y{step}", **attrs))
         blob, count = f"y{step}", count * (2 if kind == "Concat" else 1)
-    proto = network(nodes, weights, " ".join(f"y{step} conv{step}" for step in range(3)), ("N", planes, 24, 20))
-    return proto, feeds(one_of(1, 2, 3), planes, 24, 20)
+    proto = network(nodes, weights, " ".join(f"y{step} conv{step}" for step in range(3)), ("N", channels, 24, 20))
+    return proto, feeds(one_of(1, 2, 3), channels, 24, 20)
 
 
 @pytest.mark.caffe2

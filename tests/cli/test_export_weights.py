@@ -78,15 +78,15 @@ def test_what_is_no_list(content: bytes, tmp_path: Path, capsys: pytest.CaptureF
     assert "no list of names and shapes" in capsys.readouterr().err
 
 
-def conv(planes: int, out: int, size: int, *, bias: bool = True) -> retorch.TorchObject:
+def conv(channels: int, out: int, size: int, *, bias: bool = True) -> retorch.TorchObject:
     more = {"bias": draw(out)} if bias else {}
-    fields = {"kW": size, "kH": size, "nInputPlane": planes, "nOutputPlane": out}
-    return torch_object("nn.SpatialConvolutionMM", weight=draw(out, planes * size * size), **fields, **more)
+    fields = {"kW": size, "kH": size, "nInputPlane": channels, "nOutputPlane": out}
+    return torch_object("nn.SpatialConvolutionMM", weight=draw(out, channels * size * size), **fields, **more)
 
 
-def norm(planes: int) -> retorch.TorchObject:
+def norm(channels: int) -> retorch.TorchObject:
     names = ("weight", "bias", "running_mean", "running_var")
-    return torch_object("nn.SpatialBatchNormalization", **{name: draw(planes) ** 2 for name in names})
+    return torch_object("nn.SpatialBatchNormalization", **{name: draw(channels) ** 2 for name in names})
 
 
 def test_modules_fit_in_order_though_biases_are_on_one_side_only() -> None:

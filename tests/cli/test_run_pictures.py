@@ -22,8 +22,8 @@ DIGITS = str(Path(__file__).parents[2] / "examples" / "digits" / "digits.t7")
 def swapped_planes() -> TorchObject:
     """A network that gives the picture with red and blue exchanged: a convolution of 3x3 that looks at its middle."""
     weight = np.zeros((3, 3, 3, 3), np.float32)
-    for plane in range(3):
-        weight[plane, 2 - plane, 1, 1] = 1
+    for channel in range(3):
+        weight[channel, 2 - channel, 1, 1] = 1
     sizes = {"nInputPlane": 3, "nOutputPlane": 3, "kW": 3, "kH": 3, "dW": 1, "dH": 1, "padW": 1, "padH": 1}
     bias = np.zeros(3, np.float32)
     convolution = torch_object("nn.SpatialConvolution", weight=weight, bias=bias, **sizes)
@@ -164,7 +164,7 @@ def test_a_palette_has_three_numbers_a_line(
         (["--preprocess", "vgg"], "there are unit, imagenet"),
         (["--size", "40"], "height and width joined by x"),
         (["--preprocess", "tanh", "--bgr"], "names what --mean"),
-        (["--mean", "1,2"], "has 2 numbers; the network takes 3 planes"),
+        (["--mean", "1,2"], "has 2 numbers; the network takes 3 channels"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

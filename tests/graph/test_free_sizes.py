@@ -29,7 +29,7 @@ IMAGES: dict[str, Module] = {
     "circles": sequential(padding("nn.SpatialCircularPadding", 2), convolution(3, 2)),
     "repetitions": sequential(convolution(3, 2), UP),
     "interpolation": sequential(convolution(3, 2), torch_object("nn.SpatialUpSamplingBilinear", scale_factor=2)),
-    "pixels from planes": sequential(convolution(3, 8), torch_object("nn.PixelShuffle", upscaleFactor=2)),
+    "pixels from channels": sequential(convolution(3, 8), torch_object("nn.PixelShuffle", upscaleFactor=2)),
 }
 
 

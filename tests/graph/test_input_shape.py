@@ -17,8 +17,8 @@ from retorch.module import Module, bind
 from retorch.torch7 import LuaTable, TorchObject
 
 
-def convolution(planes: int, out: int, kernel: int = 3, stride: int = 1, pad: int = 0, **more: Any) -> TorchObject:
-    weight = np.ones((out, planes, kernel, kernel), np.float32)
+def convolution(channels: int, out: int, kernel: int = 3, stride: int = 1, pad: int = 0, **more: Any) -> TorchObject:
+    weight = np.ones((out, channels, kernel, kernel), np.float32)
     window = {"kW": kernel, "kH": kernel, "dW": stride, "dH": stride, "padW": pad, "padH": pad}
     return torch_object("nn.SpatialConvolution", weight=weight, bias=np.zeros(out, np.float32), **window, **more)
 
@@ -41,7 +41,7 @@ def classifier(pixels: int) -> list[TorchObject]:
 
 NETWORKS: dict[str, tuple[Module, Any]] = {
     "any image": (sequential(convolution(3, 8)), (1, 3, 224, 224)),
-    "one plane": (sequential(convolution(1, 4, 5), *classifier(4 * 24 * 24)), (1, 1, 28, 28)),
+    "one channel": (sequential(convolution(1, 4, 5), *classifier(4 * 24 * 24)), (1, 1, 28, 28)),
     "an image of its own size": (sequential(convolution(3, 4, 3, pad=1), *classifier(4 * 40 * 40)), (1, 3, 40, 40)),
     "wider than high": (sequential(convolution(3, 4, 3, pad=1), *classifier(4 * 6 * 8)), (1, 3, 6, 8)),
     "a vector": (sequential(linear(7, 3)), (1, 7)),
@@ -125,7 +125,7 @@ def test_what_the_author_wrote_comes_before_what_is_usual() -> None:
 
 def test_the_words_name_the_layer_and_claim_nothing_that_was_not_tried() -> None:
     (note,) = retorch.convert(sequential(convolution(3, 2))).notes
-    assert note.startswith("assumed the input 1x3x224x224: 3 planes from modules[1] nn.SpatialConvolution")
+    assert note.startswith("assumed the input 1x3x224x224: 3 channels from modules[1] nn.SpatialConvolution")
     assert "height and width stay free" in note
     assert "only" not in note and "no other" not in note
 

@@ -105,19 +105,19 @@ def far_from_zero(_: np.random.Generator) -> Rows:
 
 
 def prelu(rng: np.random.Generator) -> Rows:
-    for shape, planes in [
+    for shape, channels in [
         *(((4,), 0), ((3, 4), 0), ((2, 3, 4), 0), ((1, 2, 3, 4), 0)),
         *(((4,), 4), ((3, 4), 4), ((1, 4), 4), ((2, 4, 3), 4), ((4, 5, 6), 4), ((4, 4, 6), 4)),
         *(((1, 4, 5, 6), 4), ((3, 4, 2, 1), 4), ((4, 4, 4, 4), 4), ((2, 4, 3, 2, 2), 4)),
     ]:
-        x, weight = noise(rng, *shape), noise(rng, max(planes, 1))
-        # the second of several dimensions counts planes, but for images of older versions, where it is the first
-        axis = None if not planes else 0 if len(shape) == 1 or shape[1] != planes else 1
+        x, weight = noise(rng, *shape), noise(rng, max(channels, 1))
+        # the second of several dimensions counts channels, but for images of older versions, where it is the first
+        axis = None if not channels else 0 if len(shape) == 1 or shape[1] != channels else 1
         expected = x.astype(np.float64)
         for index in np.ndindex(*shape):
             if x[index] < 0:
                 expected[index] *= weight[0 if axis is None else index[axis]]
-        yield f"{shape}-{planes}", module("nn.PReLU", weight=weight, nOutputPlane=planes), x, expected
+        yield f"{shape}-{channels}", module("nn.PReLU", weight=weight, nOutputPlane=channels), x, expected
 
 
 def crelu(rng: np.random.Generator) -> Rows:
@@ -233,5 +233,5 @@ def test_an_input_is_not_written_to() -> None:
 
 def test_planes_that_do_not_fit_are_refused() -> None:
     net = module("nn.PReLU", weight=np.ones(4, np.float32), nOutputPlane=4)
-    with pytest.raises(UnsupportedError, match="4 planes"):
+    with pytest.raises(UnsupportedError, match="4 channels"):
         net.forward(np.ones((2, 3, 5, 5), np.float32))

@@ -31,14 +31,14 @@ def images(rng: np.random.Generator) -> Rows:
     for i in range(48):
         kernel, stride, pad = pick(rng, 1, 4), pick(rng, 1, 4), pick(rng, 0, 2)
         groups = int(rng.choice([1, 2, 3])) if i % 3 == 2 else 1
-        planes = [groups * n for n in pick(rng, 1, 3)]
+        channels = [groups * n for n in pick(rng, 1, 3)]
         sizes = [k + n for k, n in zip(kernel, pick(rng, 0, 5), strict=True)]
-        x = noise(rng, 1 if i % 2 else 3, planes[0], *sizes)
-        weight, bias = noise(rng, planes[1], planes[0] // groups, *kernel), noise(rng, planes[1])
+        x = noise(rng, 1 if i % 2 else 3, channels[0], *sizes)
+        weight, bias = noise(rng, channels[1], channels[0] // groups, *kernel), noise(rng, channels[1])
         fields: dict[str, Any] = {"kH": kernel[0], "kW": kernel[1], "dH": stride[0], "dW": stride[1]}
-        fields |= {"padH": pad[0], "padW": pad[1], "groups": groups, "nInputPlane": planes[0]}
+        fields |= {"padH": pad[0], "padW": pad[1], "groups": groups, "nInputPlane": channels[0]}
         flat = kinds[i % 3] == "nn.SpatialConvolutionMM"
-        fields["weight"] = weight.reshape(planes[1], -1) if flat else weight
+        fields["weight"] = weight.reshape(channels[1], -1) if flat else weight
         if i % 5:
             fields["bias"] = bias
         expected = convolved(x, weight, bias if i % 5 else None, stride, pad, groups=groups)
@@ -123,21 +123,21 @@ def old_files(rng: np.random.Generator) -> Rows:
 def mapped(rng: np.random.Generator) -> Rows:
     """Connection tables, with repeated pairs, counted from 1."""
     for i in range(12):
-        planes, kernel, stride = pick(rng, 1, 4), pick(rng, 1, 3), pick(rng, 1, 2)
-        table = np.stack([rng.integers(1, n + 1, 7) for n in planes], axis=1)
-        weight, bias, x = noise(rng, 7, *kernel), noise(rng, planes[1]), noise(rng, 2, planes[0], 6, 7)
+        channels, kernel, stride = pick(rng, 1, 4), pick(rng, 1, 3), pick(rng, 1, 2)
+        table = np.stack([rng.integers(1, n + 1, 7) for n in channels], axis=1)
+        weight, bias, x = noise(rng, 7, *kernel), noise(rng, channels[1]), noise(rng, 2, channels[0], 6, 7)
         expected = 0
         for (first, second), each in zip(table, weight, strict=True):
-            whole = np.zeros((planes[1], planes[0], *kernel))
+            whole = np.zeros((channels[1], channels[0], *kernel))
             whole[second - 1, first - 1] = each
             expected = expected + convolved(x, whole, None, stride, [0, 0])
-        fields = named_fields("kH kW dH dW nInputPlane nOutputPlane", [*kernel, *stride, *planes])
+        fields = named_fields("kH kW dH dW nInputPlane nOutputPlane", [*kernel, *stride, *channels])
         net = module("nn.SpatialConvolutionMap", weight=weight, bias=bias, connTable=table.astype(np.float64), **fields)
-        yield f"{planes}", net, *maybe_batched(x, expected + bias.reshape(-1, 1, 1), i % 2 == 0)
+        yield f"{channels}", net, *maybe_batched(x, expected + bias.reshape(-1, 1, 1), i % 2 == 0)
 
 
 def mapped_by_fewer_planes(rng: np.random.Generator) -> Rows:
-    """THNN steps from image to image by the planes that the table names: the second begins within the first."""
+    """THNN steps from image to image by the channels that the table names: the second begins within the first."""
     for named_planes, given, batch in ((2, 3, 1), (1, 4, 2), (2, 3, 3)):
         table = np.array([[i, o] for i in range(1, named_planes + 1) for o in (1, 2)])
         weight, bias = noise(rng, len(table), 2, 3), noise(rng, 2)
@@ -157,18 +157,18 @@ def mapped_by_fewer_planes(rng: np.random.Generator) -> Rows:
 
 def full_mapped(rng: np.random.Generator) -> Rows:
     for _ in range(8):
-        planes, kernel, stride = pick(rng, 1, 4), pick(rng, 1, 3), pick(rng, 1, 3)
-        table = np.stack([rng.integers(1, n + 1, 5) for n in planes], axis=1)
-        weight, bias, x = noise(rng, 5, *kernel), noise(rng, planes[1]), noise(rng, 2, planes[0], 4, 3)
+        channels, kernel, stride = pick(rng, 1, 4), pick(rng, 1, 3), pick(rng, 1, 3)
+        table = np.stack([rng.integers(1, n + 1, 5) for n in channels], axis=1)
+        weight, bias, x = noise(rng, 5, *kernel), noise(rng, channels[1]), noise(rng, 2, channels[0], 4, 3)
         expected = bias.reshape(-1, 1, 1).astype(np.float64)
         for (first, second), each in zip(table, weight, strict=True):
-            whole = np.zeros((planes[0], planes[1], *kernel))
+            whole = np.zeros((channels[0], channels[1], *kernel))
             whole[first - 1, second - 1] = each
             expected = expected + scattered(x, whole, None, stride, [0, 0], [0, 0])
-        fields = named_fields("kH kW dH dW nInputPlane nOutputPlane", [*kernel, *stride, *planes])
+        fields = named_fields("kH kW dH dW nInputPlane nOutputPlane", [*kernel, *stride, *channels])
         table = table.astype(np.float64)
         yield (
-            f"{planes}",
+            f"{channels}",
             module("nn.SpatialFullConvolutionMap", weight=weight, bias=bias, connTable=table, **fields),
             x,
             expected,
@@ -178,17 +178,19 @@ def full_mapped(rng: np.random.Generator) -> Rows:
 def depthwise(rng: np.random.Generator) -> Rows:
     """THNN's CPU code swaps rows and columns: the golden case shows it, square images do not."""
     for i in range(12):
-        planes, times = pick(rng, 1, 3)
+        channels, times = pick(rng, 1, 3)
         kernel, stride, pad = pick(rng, 1, 3), pick(rng, 1, 2), pick(rng, 0, 1)
         x, weight, bias = (
-            noise(rng, 2, planes, *pick(rng, 4, 6)),
-            noise(rng, times, planes, *kernel),
-            noise(rng, times, planes),
+            noise(rng, 2, channels, *pick(rng, 4, 6)),
+            noise(rng, times, channels, *kernel),
+            noise(rng, times, channels),
         )
-        seen = x.reshape(2, planes, x.shape[3], x.shape[2])
-        whole = np.stack([weight[m, c][None] for c in range(planes) for m in range(times)])
-        expected = convolved(seen, whole, bias.T.ravel(), stride, pad, groups=planes)
-        fields = named_fields("kH kW dH dW padH padW nInputPlane nOutputPlane", [*kernel, *stride, *pad, planes, times])
+        seen = x.reshape(2, channels, x.shape[3], x.shape[2])
+        whole = np.stack([weight[m, c][None] for c in range(channels) for m in range(times)])
+        expected = convolved(seen, whole, bias.T.ravel(), stride, pad, groups=channels)
+        fields = named_fields(
+            "kH kW dH dW padH padW nInputPlane nOutputPlane", [*kernel, *stride, *pad, channels, times]
+        )
         flat = weight.reshape(times, -1) if i % 2 else weight
         net = module("nn.SpatialDepthWiseConvolution", weight=flat, bias=bias, **fields)
         yield f"{x.shape}", net, *maybe_batched(x, expected, i % 3 != 0)
@@ -214,18 +216,18 @@ def local(rng: np.random.Generator) -> Rows:
 
 def sums(rng: np.random.Generator) -> Rows:
     for i in range(10):
-        planes, kernel, stride = int(rng.integers(1, 4)), pick(rng, 1, 3), pick(rng, 1, 4)
-        x, weight, bias = noise(rng, 2, planes, 6, 7), noise(rng, planes), noise(rng, planes)
-        whole = np.ones((planes, 1, *kernel)) * weight.reshape(-1, 1, 1, 1)
-        expected = convolved(x, whole, bias, stride, [0, 0], groups=planes)
+        channels, kernel, stride = int(rng.integers(1, 4)), pick(rng, 1, 3), pick(rng, 1, 4)
+        x, weight, bias = noise(rng, 2, channels, 6, 7), noise(rng, channels), noise(rng, channels)
+        whole = np.ones((channels, 1, *kernel)) * weight.reshape(-1, 1, 1, 1)
+        expected = convolved(x, whole, bias, stride, [0, 0], groups=channels)
         fields = named_fields("kH kW dH dW", [*kernel, *stride])
         stored = weight.reshape(-1, 1, 1) if i % 3 == 0 else weight  # as in files of 2011
         net = module("nn.SpatialSubSampling", weight=stored, bias=bias.reshape(stored.shape), **fields)
-        yield f"{planes}", net, *maybe_batched(x, expected, i % 2 == 0)
+        yield f"{channels}", net, *maybe_batched(x, expected, i % 2 == 0)
 
 
 def sums_by_a_wide_weight(rng: np.random.Generator) -> Rows:
-    """Of a weight (planes, kH, kW) THNN reads the first ``planes`` numbers."""
+    """Of a weight (channels, kH, kW) THNN reads the first ``channels`` numbers."""
     x, weight, bias = noise(rng, 2, 3, 6, 7), noise(rng, 3, 2, 3), noise(rng, 3)
     whole = np.ones((3, 1, 2, 3)) * weight.ravel()[:3].reshape(-1, 1, 1, 1)
     fields = named_fields("kH kW dH dW", [2, 3, 2, 1])
@@ -374,7 +376,7 @@ def test_conversion_agrees(row: Row) -> None:
 
 
 def any_batch(row: Row) -> bool:
-    """Whether the images of a batch do not meet, as they do where a table names fewer planes than there are."""
+    """Whether the images of a batch do not meet, as they do where a table names fewer channels than there are."""
     images = isinstance(row.x, np.ndarray) and row.x.ndim == 4 and "olume" not in row.name
     return images and "fewer_planes" not in row.name
 
@@ -403,7 +405,7 @@ def test_a_large_image_is_convolved_in_blocks() -> None:
     check([expected], [np.asarray(net.forward(x))], 1e-5)
 
 
-@pytest.mark.parametrize(("shape", "why"), [((2, 4, 5, 5), "3 planes"), ((2, 3, 1, 5), "too small"), ((3, 5), "2-D")])
+@pytest.mark.parametrize(("shape", "why"), [((2, 4, 5, 5), "3 channels"), ((2, 3, 1, 5), "too small"), ((3, 5), "2-D")])
 def test_an_input_that_does_not_fit_is_refused(shape: tuple[int, ...], why: str) -> None:
     net = module("nn.SpatialConvolution", weight=np.ones((2, 3, 3, 3), np.float32), kW=3, kH=3)
     with pytest.raises(UnsupportedError, match=why):

@@ -1,4 +1,4 @@
-"""Normalization by stored and measured statistics, planes and rows, against loops over single numbers."""
+"""Normalization by stored and measured statistics, channels and rows, against loops over single numbers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def by_plane(x: np.ndarray, axis: int, stored: Stored, eps: float) -> np.ndarray
     """THNN's BatchNormalization.c at evaluation, number by number."""
     y = np.empty(x.shape)
     for index, value in np.ndenumerate(x):
-        plane = index[axis]
-        inverse = 1 / math.sqrt(float(stored["running_var"][plane]) + eps)
-        centered = float(value) - float(stored["running_mean"][plane])
-        weight = float(stored["weight"][plane]) if "weight" in stored else 1.0
-        bias = float(stored["bias"][plane]) if "bias" in stored else 0.0
+        channel = index[axis]
+        inverse = 1 / math.sqrt(float(stored["running_var"][channel]) + eps)
+        centered = float(value) - float(stored["running_mean"][channel])
+        weight = float(stored["weight"][channel]) if "weight" in stored else 1.0
+        bias = float(stored["bias"][channel]) if "bias" in stored else 0.0
         y[index] = centered * inverse * weight + bias
     return y
 
@@ -57,11 +57,11 @@ def batch(rng: np.random.Generator) -> Rows:
     for typename, shapes in BATCHES.items():
         for shape in shapes:
             axis = 0 if (typename, len(shape)) in ALONE else 1
-            planes = shape[axis]
+            channels = shape[axis]
             for kind, eps in (("affine", 1e-5), ("plain", 1e-3), ("old", 1e-3), ("old", 0.1), ("eps0", 0.0)):
-                stored: Stored = {"running_mean": noise(rng, planes), "running_var": rng.uniform(0.5, 2, planes)}
+                stored: Stored = {"running_mean": noise(rng, channels), "running_var": rng.uniform(0.5, 2, channels)}
                 if kind != "plain":
-                    stored |= {"weight": noise(rng, planes), "bias": noise(rng, planes)}
+                    stored |= {"weight": noise(rng, channels), "bias": noise(rng, channels)}
                 fields = dict(stored)
                 if kind == "old":
                     # before version 2: the inverse of the deviation, eps included
@@ -113,13 +113,13 @@ def of_fbnn(rng: np.random.Generator) -> Rows:
 
 
 def by_instance(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
-    planes = x.shape[-3]
+    channels = x.shape[-3]
     y = np.empty((x.size // math.prod(x.shape[-2:]), math.prod(x.shape[-2:])))
     for i, values in enumerate(x.reshape(y.shape).tolist()):
         mean = math.fsum(values) / len(values)
         variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
-        scale = float(weight[i % planes]) / math.sqrt(variance + eps)
-        y[i] = [(v - mean) * scale + float(bias[i % planes]) for v in values]
+        scale = float(weight[i % channels]) / math.sqrt(variance + eps)
+        y[i] = [(v - mean) * scale + float(bias[i % channels]) for v in values]
     return y.reshape(x.shape)
 
 
@@ -183,9 +183,9 @@ def across_planes(x: np.ndarray, size: int, alpha: float, beta: float, k: float)
     behind, ahead = (size - 1) // 2, size - 1 - (size - 1) // 2
     y = np.empty(x.shape)
     for index, value in np.ndenumerate(x):
-        *front, plane, row, column = index
+        *front, channel, row, column = index
         total = 0.0
-        for other in range(plane - behind, plane + ahead + 1):
+        for other in range(channel - behind, channel + ahead + 1):
             if 0 <= other < x.shape[-3]:
                 total += float(x[(*front, other, row, column)]) ** 2
         y[index] = float(value) * (k + alpha / size * total) ** -beta
@@ -301,7 +301,7 @@ def test_batches_of_other_planes_are_refused(shape: tuple[int, ...]) -> None:
         running_mean=np.zeros(3, np.float32),
         running_var=np.ones(3, np.float32),
     )
-    with pytest.raises(UnsupportedError, match="takes 4 dimensions and 3 planes"):
+    with pytest.raises(UnsupportedError, match="takes 4 dimensions and 3 channels"):
         net.forward(np.zeros(shape))
 
 

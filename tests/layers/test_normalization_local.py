@@ -1,4 +1,4 @@
-"""Normalization by what surrounds each pixel, against a loop over pixels, planes and taps."""
+"""Normalization by what surrounds each pixel, against a loop over pixels, channels and taps."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SHAPES = [(2, 3, 6, 7), (1, 1, 5, 5), (3, 4, 8), (1, 9, 4), (1, 4, 3, 2)]
 
 
 def around(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """The weighted sum over all planes and the taps inside the image, at each pixel of (N, C, H, W)."""
-    count, planes, height, width = x.shape
+    """The weighted sum over all channels and the taps inside the image, at each pixel of (N, C, H, W)."""
+    count, channels, height, width = x.shape
     up, left = kernel.shape[0] // 2, kernel.shape[1] // 2
     total = np.zeros((count, 1, height, width))
     for n, row, column in np.ndindex(count, height, width):
-        for plane, i, j in np.ndindex(planes, *kernel.shape):
+        for channel, i, j in np.ndindex(channels, *kernel.shape):
             r, c = row + i - up, column + j - left
             if 0 <= r < height and 0 <= c < width:
-                total[n, 0, row, column] += float(kernel[i, j]) * float(x[n, plane, r, c])
+                total[n, 0, row, column] += float(kernel[i, j]) * float(x[n, channel, r, c])
     return total
 
 
@@ -47,11 +47,11 @@ def divided(x: np.ndarray, kernel: np.ndarray, threshold: float, value: float) -
     return (batch / bounded).reshape(x.shape)
 
 
-def estimator(kernel: np.ndarray, planes: int, estimator_kind: str) -> TorchObject:
-    """What the modules hold: in 2012 a map per plane and a sum, later one convolution; two for kernels of a vector."""
+def estimator(kernel: np.ndarray, channels: int, estimator_kind: str) -> TorchObject:
+    """What the modules hold: in 2012 a map per channel and a sum, later a convolution; two for kernels of a vector."""
     flat = kernel if kernel.ndim == 2 else kernel[None]
     kinds = {"map": "nn.SpatialConvolutionMap", "conv": "nn.SpatialConvolution"}
-    leading = {"map": (planes,), "conv": (1, planes)}
+    leading = {"map": (channels,), "conv": (1, channels)}
 
     def convolution(kind: str, taps: np.ndarray) -> TorchObject:
         weight = np.broadcast_to(taps, (*leading[kind], *taps.shape)).astype(np.float32)
@@ -66,10 +66,10 @@ def estimator(kernel: np.ndarray, planes: int, estimator_kind: str) -> TorchObje
     return torch_object("nn.Sequential", modules=[*inside, torch_object("nn.Replicate")])
 
 
-def taps(rng: np.random.Generator, size: tuple[int, ...], planes: int) -> np.ndarray:
-    """A kernel as the divisive module leaves it: of the sum that makes all planes count one."""
+def taps(rng: np.random.Generator, size: tuple[int, ...], channels: int) -> np.ndarray:
+    """A kernel as the divisive module leaves it: of the sum that makes all channels count one."""
     kernel = rng.uniform(0.1, 1, size).astype(np.float32)
-    return kernel / np.float32(kernel.sum() * (planes if len(size) == 2 else math.sqrt(planes)))
+    return kernel / np.float32(kernel.sum() * (channels if len(size) == 2 else math.sqrt(channels)))
 
 
 def full(kernel: np.ndarray) -> np.ndarray:
@@ -79,11 +79,11 @@ def full(kernel: np.ndarray) -> np.ndarray:
 def local(rng: np.random.Generator) -> Rows:
     for shape in SHAPES:
         for size in ((3, 3), (5, 3), (1, 5), (3,), (5,)):
-            planes = shape[-3]
-            kernel, x = taps(rng, size, planes), noise(rng, *shape)
+            channels = shape[-3]
+            kernel, x = taps(rng, size, channels), noise(rng, *shape)
             for estimator_kind in ("map", "conv"):
-                made = estimator(kernel, planes, estimator_kind)
-                fields = {"nInputPlane": planes, "kernel": kernel, "meanestimator": made}
+                made = estimator(kernel, channels, estimator_kind)
+                fields = {"nInputPlane": channels, "kernel": kernel, "meanestimator": made}
                 subtractive = torch_object("nn.SpatialSubtractiveNormalization", **fields)
                 mean = subtracted(x, full(kernel))
                 yield f"sub-{estimator_kind}-{size}", module("nn.Sequential", modules=[subtractive]), x, mean
@@ -105,21 +105,21 @@ def without_estimator(rng: np.random.Generator) -> Rows:
 
 
 def of_nnx(rng: np.random.Generator) -> Rows:
-    for planes, height, width, size, fixed in [
+    for channels, height, width, size, fixed in [
         *((1, 6, 7, (3, 3), None), (1, 9, 8, (7, 7), None), (3, 5, 6, (5, 3), None), (2, 4, 5, (4, 2), None)),
         *((3, 5, 6, (3, 3), 0.7), (1, 6, 7, (3, 5), 0.5)),
     ]:
         kernel = rng.uniform(0.1, 1, size)
         kernel /= kernel.sum()
-        x = noise(rng, planes, height, width)
+        x = noise(rng, channels, height, width)
         centered = subtracted(x, kernel)[None]
         deviation = np.sqrt(around(centered * centered, kernel)) / around(np.ones_like(centered), kernel)
         threshold = max(math.fsum(deviation.ravel()) / deviation.size, 1e-3) if fixed is None else fixed
         expected = (centered / np.maximum(deviation, threshold))[0]
         fields = {} if fixed is None else {"fixedThres": fixed}
-        net = module("nn.SpatialNormalization", nfeatures=planes, kernel=kernel, **fields)
+        net = module("nn.SpatialNormalization", nfeatures=channels, kernel=kernel, **fields)
         yield f"{size}", net, x, expected
-        if planes == 1:
+        if channels == 1:
             yield f"{size}-flat", net, x[0], expected
 
 
@@ -144,7 +144,7 @@ def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
 
 def test_other_planes_are_refused() -> None:
     net = module("nn.SpatialSubtractiveNormalization", nInputPlane=3, kernel=np.ones((3, 3)))
-    with pytest.raises(UnsupportedError, match="takes images of 3 planes"):
+    with pytest.raises(UnsupportedError, match="takes images of 3 channels"):
         net.forward(np.zeros((2, 1, 5, 5)))
 
 

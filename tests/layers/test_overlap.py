@@ -19,28 +19,28 @@ Loop = Callable[[np.ndarray, np.ndarray], None]
 
 def sampled(seed: int) -> tuple[np.random.Generator, np.ndarray]:
     rng = np.random.default_rng(seed)
-    batch, planes, height, width = (int(rng.integers(1, most + 1)) for most in (3, 4, 7, 7))
-    return rng, noise(rng, batch, planes, height + 2, width + 2)
+    batch, channels, height, width = (int(rng.integers(1, most + 1)) for most in (3, 4, 7, 7))
+    return rng, noise(rng, batch, channels, height + 2, width + 2)
 
 
 def maxima(x: np.ndarray, y: np.ndarray) -> None:
     """THNN's SpatialDilatedMaxPooling_updateOutput_frame, 3x3 with padding 1: each maximum is stored at once."""
-    for plane in np.ndindex(*x.shape[:2]):
+    for channel in np.ndindex(*x.shape[:2]):
         for i, j in np.ndindex(*x.shape[2:]):
             best = -np.inf
             for r in range(max(i - 1, 0), min(i + 2, x.shape[2])):
                 for c in range(max(j - 1, 0), min(j + 2, x.shape[3])):
-                    best = max(best, x[(*plane, r, c)])
-            y[(*plane, i, j)] = best
+                    best = max(best, x[(*channel, r, c)])
+            y[(*channel, i, j)] = best
 
 
 def averages(x: np.ndarray, y: np.ndarray) -> None:
-    """THNN's SpatialAveragePooling_updateOutput, 3x3 with padding 1: a plane is cleared, then its means are added."""
-    for plane in np.ndindex(*x.shape[:2]):
-        y[plane] = 0
+    """THNN's SpatialAveragePooling_updateOutput, 3x3 with padding 1: a channel is cleared, then its means are added."""
+    for channel in np.ndindex(*x.shape[:2]):
+        y[channel] = 0
         for i, j in np.ndindex(*x.shape[2:]):
-            window = x[(*plane, slice(max(i - 1, 0), i + 2), slice(max(j - 1, 0), j + 2))]
-            y[(*plane, i, j)] += window.sum() / 9
+            window = x[(*channel, slice(max(i - 1, 0), i + 2), slice(max(j - 1, 0), j + 2))]
+            y[(*channel, i, j)] += window.sum() / 9
 
 
 def normalized(x: np.ndarray, y: np.ndarray) -> None:
@@ -69,7 +69,7 @@ def dilated(weight: np.ndarray, bias: np.ndarray) -> Loop:
     return run
 
 
-def drawn(kind: str, planes: int, rng: np.random.Generator) -> tuple[Any, Loop]:
+def drawn(kind: str, channels: int, rng: np.random.Generator) -> tuple[Any, Loop]:
     geometry = {"kW": 3, "kH": 3, "dW": 1, "dH": 1, "padW": 1, "padH": 1}
     if kind == "maxima":
         return torch_object("nn.SpatialMaxPooling", **geometry, ceil_mode=False), maxima
@@ -78,7 +78,7 @@ def drawn(kind: str, planes: int, rng: np.random.Generator) -> tuple[Any, Loop]:
         return torch_object("nn.SpatialAveragePooling", **geometry, **settings), averages
     if kind == "normalized":
         return torch_object("nn.SpatialCrossMapLRN", size=3, alpha=0.3, beta=0.5, k=2), normalized
-    weight, bias = noise(rng, planes, planes, 3, 3), noise(rng, planes)
+    weight, bias = noise(rng, channels, channels, 3, 3), noise(rng, channels)
     sizes = geometry | {"padW": 2, "padH": 2, "dilationW": 2, "dilationH": 2}
     return torch_object("nn.SpatialDilatedConvolution", **sizes, weight=weight, bias=bias), dilated(weight, bias)
 

@@ -29,10 +29,10 @@ def images(rng: np.random.Generator, least: int = 1) -> Iterator[np.ndarray]:
 
 
 def new_planes(rng: np.random.Generator) -> Rows:
-    for planes in (1, 4):
+    for channels in (1, 4):
         for x in images(rng):
-            drawn = noise(rng, len(x), planes, *x.shape[2:])
-            yield f"{planes}", module("nn.GenNoise", num_planes=planes, mult=0.5), [x, drawn], drawn
+            drawn = noise(rng, len(x), channels, *x.shape[2:])
+            yield f"{channels}", module("nn.GenNoise", num_planes=channels, mult=0.5), [x, drawn], drawn
 
 
 def first_planes(rng: np.random.Generator) -> Rows:
@@ -126,15 +126,15 @@ def noisy_network() -> Module:
     weight = np.ones((2, 6, 1, 1), np.float32)
     pool = torch_object("nn.SpatialAveragePooling", kW=2, kH=2, dW=2, dH=2)
     convolution = torch_object("nn.SpatialConvolution", weight=weight, bias=np.zeros(2), kW=1, kH=1, dW=1, dH=1)
-    planes = torch_object("nn.GenNoise", num_planes=6, mult=0.25)
-    return sequential(torch_object("nn.GenNoise"), pool, planes, convolution)
+    channels = torch_object("nn.GenNoise", num_planes=6, mult=0.25)
+    return sequential(torch_object("nn.GenNoise"), pool, channels, convolution)
 
 
 def test_says_what_torch_draws() -> None:
     assert [note for note in noisy_network().notes if "draws" in note] == [
         "draws random numbers at every pass: here it takes them in a table, after its own input (2)",
         "input 2 is what modules[1] nn.GenNoise draws: in Torch, uniform numbers from 0 to 1, which it writes over the"
-        " first 3 planes of its input",
+        " first 3 channels of its input",
         "input 3 is what modules[3] nn.GenNoise draws: in Torch, normal numbers times 0.25",
     ]
 
@@ -256,11 +256,11 @@ def test_noise_that_is_not_known_is_refused(net: Module, reason: str) -> None:
     ("net", "shape", "reason"),
     [
         (module("nn.GenNoise"), (3, 4, 4), "takes 4-D inputs, not 3-D"),
-        (module("nn.NoiseFill", num_noise_channels=3), (1, 2, 4, 4), "cannot write over 3 planes of 2"),
-        (module("nn.NoiseFill", num_noise_channels=3, n_colors=2), (1, 3, 4, 4), "takes 2 planes, not 3"),
+        (module("nn.NoiseFill", num_noise_channels=3), (1, 2, 4, 4), "cannot write over 3 channels of 2"),
+        (module("nn.NoiseFill", num_noise_channels=3, n_colors=2), (1, 3, 4, 4), "takes 2 channels, not 3"),
         (module("nn.SpatialDropout", stochastic_inference=True), (1, 2), "3-D or 4-D inputs, not 2-D"),
     ],
-    ids=["rank", "planes", "colours", "dropout"],
+    ids=["rank", "channels", "colours", "dropout"],
 )
 def test_inputs_that_do_not_fit(net: Module, shape: tuple[int, ...], reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):

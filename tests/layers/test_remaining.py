@@ -19,13 +19,13 @@ Rows = Iterator[tuple[str, Module, Any, Any]]
 
 
 def convolution(weight: np.ndarray, bias: np.ndarray, pad: int = 0) -> TorchObject:
-    planes, inside, height, width = weight.shape
+    channels, inside, height, width = weight.shape
     return torch_object(
         "nn.SpatialConvolution",
         weight=weight,
         bias=bias,
         nInputPlane=inside,
-        nOutputPlane=planes,
+        nOutputPlane=channels,
         kH=height,
         kW=width,
         padH=pad,
@@ -45,18 +45,18 @@ def slid(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: int = 0) -> n
 
 def fire_modules(rng: np.random.Generator) -> Rows:
     """dpnn's: squeeze by 1x1, expand by 1x1 and by 3x3 side by side, each with a ReLU."""
-    for planes, squeezed, wide, size in ((3, 2, 4, 5), (4, 1, 2, 3), (2, 3, 3, 6)):
-        s = noise(rng, squeezed, planes, 1, 1)
+    for channels, squeezed, wide, size in ((3, 2, 4, 5), (4, 1, 2, 3), (2, 3, 3, 6)):
+        s = noise(rng, squeezed, channels, 1, 1)
         one, three = noise(rng, wide, squeezed, 1, 1), noise(rng, 2, squeezed, 3, 3)
         sb, ob, tb = noise(rng, squeezed), noise(rng, wide), noise(rng, 2)
         expand = torch_object("nn.Concat", dimension=2, modules=[convolution(one, ob), convolution(three, tb, 1)])
         relus = [torch_object("nn.ReLU", inplace=False) for _ in range(2)]
         chain = torch_object("nn.Sequential", modules=[convolution(s, sb), relus[0], expand, relus[1]])
-        fields = {"nInputPlane": planes, "s1x1": squeezed, "e1x1": wide, "e3x3": 2, "activation": "ReLU"}
-        x = noise(rng, 2, planes, size, size)
+        fields = {"nInputPlane": channels, "s1x1": squeezed, "e1x1": wide, "e3x3": 2, "activation": "ReLU"}
+        x = noise(rng, 2, channels, size, size)
         small = np.maximum(slid(x, s, sb), 0)
         expected = np.maximum(np.concatenate([slid(small, one, ob), slid(small, three, tb, 1)], 1), 0)
-        yield f"{planes}", module("nn.FireModule", modules=[chain], module=chain, **fields), x, expected
+        yield f"{channels}", module("nn.FireModule", modules=[chain], module=chain, **fields), x, expected
 
 
 def wrappers(rng: np.random.Generator) -> Rows:

@@ -93,10 +93,10 @@ def volumes(rng: np.random.Generator) -> Rows:
 def shuffled(rng: np.random.Generator) -> Rows:
     """PixelShuffle.lua: view (b, c, r, r, h, w), permute (b, c, h, r, w, r)."""
     for i in range(16):
-        r, planes = pick(rng, 1, 3)
+        r, channels = pick(rng, 1, 3)
         height, width = pick(rng, 1, 4)
-        x = noise(rng, 1 + i % 3, planes * r * r, height, width)
-        expected = np.zeros((len(x), planes, height * r, width * r))
+        x = noise(rng, 1 + i % 3, channels * r * r, height, width)
+        expected = np.zeros((len(x), channels, height * r, width * r))
         for c, y, z in np.ndindex(*expected.shape[1:]):
             expected[:, c, y, z] = x[:, c * r * r + (y % r) * r + z % r, y // r, z // r]
         net = module("nn.PixelShuffle", upscaleFactor=r, upscaleFactorSquared=r * r)
@@ -104,26 +104,26 @@ def shuffled(rng: np.random.Generator) -> Rows:
 
 
 def convolved_pixels(rng: np.random.Generator) -> Rows:
-    """SpatialConvolutionUpsample of Tompson (planes become pixels) and of eyescream (a view)."""
+    """SpatialConvolutionUpsample of Tompson (channels become pixels) and of eyescream (a view)."""
     for i in range(12):
-        planes, tall, wide_by = pick(rng, 1, 3, 3)
+        channels, tall, wide_by = pick(rng, 1, 3, 3)
         x, weight, bias = (
             noise(rng, 2, 3, 4, 5),
-            noise(rng, planes * tall * wide_by, 3, 3, 3),
-            noise(rng, planes * tall * wide_by),
+            noise(rng, channels * tall * wide_by, 3, 3, 3),
+            noise(rng, channels * tall * wide_by),
         )
         y = convolved(x, weight, bias, [1, 1], [1, 1])
         inner = torch_object("nn.SpatialConvolution", weight=weight, bias=bias, kW=3, kH=3, padW=1, padH=1)
         if i % 2 and tall == wide_by:
-            fields = dict(inner.fields) | {"factor": tall, "nOutputPlaneU": planes, "h": 4, "w": 5}
-            expected = y.reshape(2, planes, 4 * tall, 5 * tall)
+            fields = dict(inner.fields) | {"factor": tall, "nOutputPlaneU": channels, "h": 4, "w": 5}
+            expected = y.reshape(2, channels, 4 * tall, 5 * tall)
         else:
-            fields = {"modules": [inner], "scaleH": tall, "scaleW": wide_by, "nOutputPlane": planes}
-            expected = np.zeros((2, planes, 4 * tall, 5 * wide_by))
+            fields = {"modules": [inner], "scaleH": tall, "scaleW": wide_by, "nOutputPlane": channels}
+            expected = np.zeros((2, channels, 4 * tall, 5 * wide_by))
             for c, h, w in np.ndindex(*expected.shape[1:]):
-                plane = (c * tall + h % tall) * wide_by + w % wide_by
-                expected[:, c, h, w] = y[:, plane, h // tall, w // wide_by]
-        yield f"{planes}x{tall}x{wide_by}", module("nn.SpatialConvolutionUpsample", **fields), x, expected
+                channel = (c * tall + h % tall) * wide_by + w % wide_by
+                expected[:, c, h, w] = y[:, channel, h // tall, w // wide_by]
+        yield f"{channels}x{tall}x{wide_by}", module("nn.SpatialConvolutionUpsample", **fields), x, expected
 
 
 def resampled(rng: np.random.Generator) -> Rows:
@@ -196,7 +196,7 @@ def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
     [
         ("nn.SpatialUpSamplingBilinear", {}, "neither scale_factor"),
         ("nn.UpSampling", {"mode": "nearest", "oheight": 8, "owidth": 8}, "no output size"),
-        ("nn.PixelShuffle", {"upscaleFactor": 2}, "groups of 4 planes"),
+        ("nn.PixelShuffle", {"upscaleFactor": 2}, "groups of 4 channels"),
         ("nn.SpatialReSampling", {"oheight": 1, "owidth": 8}, "to 1x8"),
         ("nn.SpatialReSamplingEx", {"oheight": 8, "owidth": 2, "yDim": 3, "xDim": 4}, "4x5 to 8x2"),
     ],

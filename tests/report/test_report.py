@@ -94,7 +94,7 @@ def test_costs_and_parameters_are_those_of_the_layers(tmp_path: Path) -> None:
     facts = gather(Subject(net, tmp_path, DIGITS), verify(net, tmp_path, layers=True))
     by_path = {layer.path: layer for layer in facts.layers}
     first, last = by_path["modules[1]"], by_path["modules[13]"]
-    # 16 planes of 28x28 by 5x5 kernels over one plane; 64 inputs to 10 outputs
+    # 16 channels of 28x28 by 5x5 kernels over one channel; 64 inputs to 10 outputs
     assert (first.cost, first.parameters, first.shape) == (16 * 28 * 28 * 25, 16 * 25 + 16, "1×16×28×28")
     assert (last.cost, last.parameters, last.shape) == (640, 650, "1×10")
     assert (first.operators, first.blobs) == (("Conv",), ("conv1",))

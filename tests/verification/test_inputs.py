@@ -107,7 +107,7 @@ def test_a_grey_network_gets_grey(tmp_path: Path) -> None:
     [
         ((1, 10), (0,), (1,), "takes 1x10, which is no picture"),
         ((1, 8, 4, 4), (0,), (1,), "which is no picture"),
-        ((1, 3, 4, 4), (1, 2), (1,), "--mean has 2 numbers; the network takes 3 planes"),
+        ((1, 3, 4, 4), (1, 2), (1,), "--mean has 2 numbers; the network takes 3 channels"),
         ((1, 3, 4, 4), (0,), (0,), "--std cannot be 0"),
     ],
 )

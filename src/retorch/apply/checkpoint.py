@@ -31,7 +31,7 @@ def from_checkpoint(root: object) -> Preprocessing | None:
     sizes = image_sizes(settings(root))
     if not sizes:
         return numbers
-    height, width = sizes[0].sizes[-2:] if len(sizes[0].sizes) > 1 else sizes[0].sizes * 2
+    height, width = sizes[0].sizes[-2:][0], sizes[0].sizes[-1]
     said = numbers or replace(PREPROCESSINGS["unit"], source="pixels from 0 to 1")
     return replace(
         said, source=f"{said.source}, at {height}x{width} ({sizes[0].name} in the file)", size=(height, width)

@@ -15,7 +15,7 @@ from retorch.apply.tiles import tiled
 from retorch.errors import ConversionError, RetorchError, UsageError
 
 Array = NDArray[Any]
-#: Runs a network on one tensor (1, planes, height, width), given the shape that it will be run with again.
+#: Runs a network on one tensor (1, channels, height, width), given the shape that it will be run with again.
 Runner = Callable[[Array], Array]
 #: A picture of more pixels than this goes through in tiles, where nobody says otherwise.
 WHOLE = 1 << 21
@@ -30,7 +30,7 @@ class PictureNetwork:
     """A network that takes one picture.
 
     Attributes:
-        planes: how many planes it reads: 1 or 3.
+        channels: how many channels it reads: 1 or 3.
         fixed: the only height and width that it takes; None where it takes any.
         runner: what runs it at a shape; asked once a shape.
         preprocessing: how it wants its pictures.
@@ -39,7 +39,7 @@ class PictureNetwork:
         said: what was done to pictures that it does not take as they are.
     """
 
-    planes: int
+    channels: int
     fixed: tuple[int, int] | None
     runner: Callable[[tuple[int, ...]], Runner]
     preprocessing: Preprocessing
@@ -72,7 +72,7 @@ class PictureNetwork:
         """The network's output for a picture.
 
         Args:
-            pixels: (height, width, planes).
+            pixels: (height, width, channels).
             size: the height and width to scale it to; by default that of :meth:`size_for`.
             tile: height and width of tiles; 0 for none; None decides by the picture's size.
             progress: told how many tiles are done, and of how many.
@@ -110,16 +110,16 @@ class PictureNetwork:
         return np.asarray(self._runners[x.shape](x))
 
 
-def planes_of(shape: tuple[object, ...] | None) -> int:
-    """How many planes an input (N, C, H, W) or (C, H, W) has.
+def channels_of(shape: tuple[object, ...] | None) -> int:
+    """How many channels an input (N, C, H, W) or (C, H, W) has.
 
     Raises:
         ConversionError: it is no picture.
     """
-    planes = shape[-3] if shape is not None and len(shape) in (3, 4) else None
-    if planes not in (1, 3):
+    channels = shape[-3] if shape is not None and len(shape) in (3, 4) else None
+    if channels not in (1, 3):
         given = "x".join(map(str, shape or ()))
         raise ConversionError(
             f"the network takes {given}, which is no picture", hint="--input takes arrays too, as .npz"
         )
-    return 1 if planes == 1 else 3
+    return 1 if channels == 1 else 3

@@ -27,8 +27,8 @@ class Label:
     probability: float
 
 
-def read_picture(file: Path, planes: int = 3) -> Pixels:
-    """The pixels (height, width, planes) of a picture; one plane is grey.
+def read_picture(file: Path, channels: int = 3) -> Pixels:
+    """The pixels (height, width, channels) of a picture; one channel is grey.
 
     Raises:
         UsageError: not a picture that Pillow reads, or Pillow is missing.
@@ -36,14 +36,14 @@ def read_picture(file: Path, planes: int = 3) -> Pixels:
     image = _pillow(str(file))
     try:
         with image.open(file) as opened:
-            pixels = np.asarray(opened.convert("L" if planes == 1 else "RGB"))
+            pixels = np.asarray(opened.convert("L" if channels == 1 else "RGB"))
     except (image.UnidentifiedImageError, image.DecompressionBombError, SyntaxError) as error:
         raise UsageError(f"{file}: not a picture that Pillow reads") from error
-    return pixels.reshape(*pixels.shape[:2], planes)
+    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def write_picture(file: Path, pixels: Pixels, *, suffix: str = ".png") -> None:
-    """Write pixels (height, width, planes), planes being 1 or 3. UsageError for a suffix that Pillow does not know."""
+    """Write pixels (height, width, 1 or 3). UsageError for a suffix that Pillow does not know."""
     image = _pillow(str(file))
     kind = image.registered_extensions().get(suffix.lower())
     if kind is None or kind not in image.SAVE:
@@ -102,14 +102,14 @@ def class_map(y: Array, palette: Sequence[tuple[int, int, int]] = ()) -> Pixels:
 
 
 def _distinct(count: int) -> list[tuple[int, int, int]]:
-    """Colours that are easy to tell apart: the bits of the class's number, spread over the planes (as PASCAL VOC's)."""
+    """Colours that are easy to tell apart: the bits of the class's number, spread over channels (as PASCAL VOC's)."""
     made: list[tuple[int, int, int]] = []
     for number in range(count):
-        planes = [0, 0, 0]
+        channels = [0, 0, 0]
         for bit in range(8):
-            for plane in range(3):
-                planes[plane] |= (number >> (3 * bit + plane) & 1) << (7 - bit)
-        made.append((planes[0], planes[1], planes[2]))
+            for channel in range(3):
+                channels[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        made.append((channels[0], channels[1], channels[2]))
     return made
 
 
@@ -119,9 +119,9 @@ def squared_distance(one: Array, other: Array) -> float:
 
 
 def picture_of(y: Array, preprocessing: Preprocessing, palette: Sequence[tuple[int, int, int]] = ()) -> Pixels:
-    """An output (1, planes, height, width) as pixels: one or three planes are a picture, more are classes.
+    """An output (1, channels, height, width) as pixels: one or three channels are a picture, more are classes.
 
-    With a palette all planes are classes, however many there are.
+    With a palette all channels are classes, however many there are.
 
     Raises:
         UsageError: an output that is no picture.

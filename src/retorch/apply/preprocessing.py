@@ -1,4 +1,4 @@
-"""How networks want their pictures: mean, deviation, order of the planes, range and size, by the names of their users.
+"""How networks want their pictures: mean, deviation, order of channels, range and size, by the names of their users.
 
 What a checkpoint says of itself (``checkpoint.py``) comes before any name.
 """
@@ -19,12 +19,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A picture as numbers: ``(pixel * top / 255 - mean) / std``, per plane.
+    """A picture as numbers: ``(pixel * top / 255 - mean) / std``, per channel.
 
     Attributes:
         source: whose preprocessing it is.
-        mean, std: per plane, in the order in which the network reads them; one number stands for all.
-        bgr: whether the planes come blue first.
+        mean, std: per channel, in the order in which the network reads them; one number stands for all.
+        bgr: whether the channels come blue first.
         top: what the brightest pixel is before mean and deviation: 1 or 255.
         size: height and width that the network was trained on; None for any.
         crop: the part of the picture's shorter side that is looked at, cut from its middle; 1 is all of the picture.
@@ -39,23 +39,23 @@ class Preprocessing:
     crop: float = 1.0
 
     def tensor(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The pixels (height, width, planes) as a tensor (1, planes, height, width)."""
+        """The pixels (height, width, channels) as a tensor (1, channels, height, width)."""
         x = np.moveaxis(pixels, -1, 0)[::-1] if self.bgr else np.moveaxis(pixels, -1, 0)
-        mean, std = self._per_plane(len(x))
+        mean, std = self._per_channel(len(x))
         return ((x * np.float32(self.top / 255) - mean) / std)[None].astype(np.float32)
 
     def pixels(self, y: Array) -> NDArray[np.uint8]:
-        """A tensor (planes, height, width) in these numbers, as pixels; what lies outside of them is cut."""
-        mean, std = self._per_plane(len(y))
+        """A tensor (channels, height, width) in these numbers, as pixels; what lies outside of them is cut."""
+        mean, std = self._per_channel(len(y))
         x = (y * std + mean) * (255 / self.top)
         x = x[::-1] if self.bgr else x
         return np.moveaxis(np.clip(np.rint(np.nan_to_num(x)), 0, 255), 0, -1).astype(np.uint8)
 
-    def _per_plane(self, planes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _per_channel(self, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         numbers: list[NDArray[np.float32]] = []
         for what, given in (("mean", self.mean), ("std", self.std)):
-            if len(given) not in (1, planes):
-                raise UsageError(f"--{what} has {len(given)} numbers; the network takes {planes} planes")
+            if len(given) not in (1, channels):
+                raise UsageError(f"--{what} has {len(given)} numbers; the network takes {channels} channels")
             numbers.append(np.asarray(given, np.float32).reshape(-1, 1, 1))
         if not np.all(numbers[1]):
             raise UsageError("--std cannot be 0")

@@ -24,9 +24,9 @@ Input = Annotated[
     typer.Option("--input", "--inputs", help="A shape (1x3x224x224, {1x3,{1x4}}), x.npz, x.npy, or a picture."),
 ]
 Image = Annotated[Path | None, typer.Option(help="A picture as the input; --input takes it too.")]
-Mean = Annotated[str, typer.Option(help="Subtracted from the picture's planes, as 0.485,0.456,0.406.")]
-Std = Annotated[str, typer.Option(help="Divided into the picture's planes.")]
-Bgr = Annotated[bool, typer.Option("--bgr", help="The picture's planes with blue first.")]
+Mean = Annotated[str, typer.Option(help="Subtracted from the picture's channels, as 0.485,0.456,0.406.")]
+Std = Annotated[str, typer.Option(help="Divided into the picture's channels.")]
+Bgr = Annotated[bool, typer.Option("--bgr", help="The picture's channels with blue first.")]
 Top = Annotated[float, typer.Option("--range", help="The brightest pixel: 1 or 255.")]
 
 

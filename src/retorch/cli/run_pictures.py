@@ -97,7 +97,7 @@ def picture_network(
     network: Path, engine: str, at: str | None, plugin: list[Path] | None, options: PictureOptions
 ) -> tuple[PictureNetwork, list[str]]:
     """The network as one that takes pictures, and what was assumed for that."""
-    from retorch.apply.picture_network import PictureNetwork, planes_of
+    from retorch.apply.picture_network import PictureNetwork, channels_of
     from retorch.files.artifacts import is_written
 
     with about(network):
@@ -107,14 +107,14 @@ def picture_network(
             made = Network.load(network)
             shape = made.inputs[0].shape if len(made.inputs) == 1 else None
             prepared = options.preparation(None)
-            taken = PictureNetwork(planes_of(shape), _fixed(shape), lambda _: _of_files(network, engine), prepared)
+            taken = PictureNetwork(channels_of(shape), _fixed(shape), lambda _: _of_files(network, engine), prepared)
             taken.classes = options.class_names(None)[0]
             return taken, [f"pictures are prepared as {prepared.source}"]
         net = load_module(network, at, plugin)
         root = read(network)
         prepared = options.preparation(root)
         shape = _example(net)
-        taken = PictureNetwork(planes_of(shape), None, _of_module(net, engine, shape), prepared, usual=_fixed(shape))
+        taken = PictureNetwork(channels_of(shape), None, _of_module(net, engine, shape), prepared, usual=_fixed(shape))
         taken.classes, where = options.class_names(root)
         named = [f"classes are named by {where}"] if taken.classes and options.labels is None else []
         return taken, [*net.notes, f"pictures are prepared as {prepared.source}", *named]
@@ -221,7 +221,7 @@ def _pixels(network: PictureNetwork, source: Path) -> Any:
     from retorch.apply.pictures import read_picture
 
     with about(source):
-        return read_picture(source, network.planes)
+        return read_picture(source, network.channels)
 
 
 def _write(y: Any, target: Path, network: PictureNetwork, colours: list[tuple[int, int, int]]) -> None:

@@ -17,8 +17,8 @@ class Preparation:
     """How a network wants its pictures.
 
     Attributes:
-        mean, std: subtracted from and divided into each plane, in the order that the network reads the planes; one
-            number stands for all planes.
+        mean, std: subtracted from and divided into each channel, in the order that the network reads the channels; one
+            number stands for all channels.
         bgr: blue first, as Caffe's and OpenCV's networks want it.
         top: what the brightest pixel is before that: 1 or 255.
     """
@@ -30,7 +30,7 @@ class Preparation:
 
 
 def picture_tensor(file: Path, shape: Sequence[int], preparation: Preparation) -> NDArray[np.float32]:
-    """Read a picture for an input of shape (batch, planes, height, width), or the same without the batch.
+    """Read a picture for an input of shape (batch, channels, height, width), or the same without the batch.
 
     It is scaled to the height and width (bilinear) and repeated along the batch.
 
@@ -43,33 +43,33 @@ def picture_tensor(file: Path, shape: Sequence[int], preparation: Preparation) -
     if len(shape) not in (3, 4) or shape[-3] not in (1, 3):
         wanted = "x".join(map(str, shape))
         raise UsageError(f"--image: the network takes {wanted}, which is no picture", hint="--inputs takes any array")
-    planes, height, width = shape[-3:]
-    pixels = _pixels(file, planes, height, width)
+    channels, height, width = shape[-3:]
+    pixels = _pixels(file, channels, height, width)
     x = np.moveaxis(pixels, -1, 0) * (preparation.top / 255)
     if preparation.bgr:
         x = x[::-1]
-    mean = _per_plane("mean", preparation.mean, planes)
-    std = _per_plane("std", preparation.std, planes)
+    mean = _per_channel("mean", preparation.mean, channels)
+    std = _per_channel("std", preparation.std, channels)
     return np.array(np.broadcast_to((x - mean) / std, shape), np.float32)
 
 
-def _pixels(file: Path, planes: int, height: int, width: int) -> NDArray[np.float64]:
+def _pixels(file: Path, channels: int, height: int, width: int) -> NDArray[np.float64]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise UsageError("--image needs Pillow", hint="pip install 'retorch[image]'") from None
     try:
         with Image.open(file) as opened:
-            grey = opened.convert("L" if planes == 1 else "RGB")
+            grey = opened.convert("L" if channels == 1 else "RGB")
             fitted = grey.resize((width, height), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
         raise UsageError(f"--image {file}: not a picture that Pillow reads") from None
-    return np.asarray(fitted, np.float64).reshape(height, width, planes)
+    return np.asarray(fitted, np.float64).reshape(height, width, channels)
 
 
-def _per_plane(what: str, numbers: Sequence[float], planes: int) -> NDArray[np.float64]:
-    if len(numbers) not in (1, planes):
-        raise UsageError(f"--{what} has {len(numbers)} numbers; the network takes {planes} planes")
+def _per_channel(what: str, numbers: Sequence[float], channels: int) -> NDArray[np.float64]:
+    if len(numbers) not in (1, channels):
+        raise UsageError(f"--{what} has {len(numbers)} numbers; the network takes {channels} channels")
     made = np.asarray(numbers, np.float64).reshape(-1, 1, 1)
     if what == "std" and not np.all(made):
         raise UsageError("--std cannot be 0")

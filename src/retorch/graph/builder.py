@@ -58,7 +58,7 @@ class Builder(Memory):
             if not module.container:
                 self._rename(first, y)
                 if isinstance(y, Value):
-                    y = self.settle(module, x, y, first)
+                    y = self.set_output(module, x, y, first)
         # what each tensor holds now: a later layer may write into it
         self.finished.append((module, [v.read() for v in flatten(self.current(y))]))
         return y
@@ -82,7 +82,7 @@ class Builder(Memory):
             raise UnsupportedError(self.problems) from error
 
     def _lower_here(self, module: Layer, x: Nested) -> Nested:
-        last = self.overwritten(module, x)
+        last = self.overwritten_output(module, x)
         if last is None:
             return cast("Nested", module.lower(self, x))
         y = cast("Nested", module.lower_over(self, x, last))

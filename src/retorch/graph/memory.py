@@ -27,7 +27,7 @@ class Memory(Recorder):
         super().__init__()
         self._buffers: dict[int, Value] = {}
         self._outputs: dict[int, Value] = {}
-        self._moved: dict[int, tuple[Value, Value]] = {}
+        self._replaced: dict[int, tuple[Value, Value]] = {}
         self._tables: dict[object, list[Nested]] = {}
         self._clones: dict[object, tuple[dict[int, Value], dict[int, Value], dict[object, list[Nested]]]] = {}
         #: 7. states: what recurrent layers keep from one step to the next, by ``id`` of the layer
@@ -36,7 +36,7 @@ class Memory(Recorder):
         self.stateful = False
 
     # -- 1. buffers
-    def placed(self, owner: Layer, y: Value, first: int) -> Value:
+    def in_buffer(self, owner: Layer, y: Value, first: int) -> Value:
         """The output in the memory that the module used before; as it is where none of its own nodes made it."""
         producer = y.read().producer()
         if y.parent is not None or y.version or producer is None or producer not in self.nodes[first:]:
@@ -59,21 +59,21 @@ class Memory(Recorder):
         return y
 
     # -- 2. outputs
-    def settle(self, owner: Layer, x: Nested, y: Value, first: int) -> Value:
+    def set_output(self, owner: Layer, x: Nested, y: Value, first: int) -> Value:
         """The output as Torch gives it: in the module's buffer, and from now on what the module's last output is.
 
         ``first`` is the position of the module's own first node.
         """
-        y = self.placed(owner, y, first)
-        if owner.hands_on:
+        y = self.in_buffer(owner, y, first)
+        if owner.owns_no_output:
             return y
         if any(y is v for v in flatten(x)):
             y = Value(y.read(), y, lambda p: p, lambda _, new: new)
         last = self._outputs.get(id(owner))
-        # what is given now has not moved, whatever it did before
-        self._moved.pop(id(y), None)
+        # what is given now is not replaced, whatever was before
+        self._replaced.pop(id(y), None)
         if last is not None and last is not y:
-            self._moved[id(last)] = last, y
+            self._replaced[id(last)] = last, y
         self._outputs[id(owner)] = y
         return y
 
@@ -82,23 +82,23 @@ class Memory(Recorder):
         if isinstance(x, list):
             x[:] = [self.current(item) for item in x]
             return x
-        while id(x) in self._moved:
-            x = self._moved[id(x)][1]
+        while id(x) in self._replaced:
+            x = self._replaced[id(x)][1]
         return x
 
     def last_output(self, layer: Layer) -> Value | None:
         """The tensor that a module calls its output, as it is before the module runs again."""
         return self._outputs.get(id(layer))
 
-    def handed_on(self, layer: Layer) -> Value | None:
+    def aliased_input(self, layer: Layer) -> Value | None:
         """What a module was given, where it calls that its output and would write into it when it runs again."""
         last, buffer = self.last_output(layer), self._buffers.get(id(layer))
         return None if last is None or (buffer is not None and last.root is buffer.root) else last
 
     # -- 3. views and in-place writes
-    def becomes(self, x: Value, y: Value) -> Value:
+    def resize_in_place(self, x: Value, y: Value) -> Value:
         """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
-        self._moved[id(x)] = x, y
+        self._replaced[id(x)] = x, y
         return y
 
     def view(
@@ -172,13 +172,13 @@ class Memory(Recorder):
         return self.write(x, new) if inplace else new
 
     # -- 4. overlap
-    def overwritten(self, owner: Layer, x: Nested) -> Value | None:
+    def overwritten_output(self, owner: Layer, x: Nested) -> Value | None:
         """The module's own last output, where x lies in its memory, which the module is about to write over."""
         last = None if owner.container or self.memory else self._buffers.get(id(owner))
         return last if last is not None and any(v.root is last.root for v in flatten(x)) else None
 
     # -- 5. tables
-    def own_table(self, key: object) -> list[Nested]:
+    def output_table(self, key: object) -> list[Nested]:
         """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
         return [] if self.memory else self._tables.setdefault(key, [])
 

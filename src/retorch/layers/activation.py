@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
+from retorch.layers.base.memory import result
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
-
-
-def settle(x: Array, y: Array, inplace: bool) -> Array:
-    """``y``, or ``x`` with ``y`` written into it, as in-place layers do."""
-    if not inplace:
-        return y
-    x[...] = y
-    return x
 
 
 def thresholded(x: Array, threshold: float, value: float, keeps_nan: bool) -> Array:
@@ -48,7 +41,7 @@ class ReLU(Layer):
         self._keeps_nan = self.inplace or self.typename.startswith("cudnn.")
 
     def forward(self, x: Array) -> Array:
-        return settle(x, thresholded(x, 0.0, 0.0, self._keeps_nan), self.inplace)
+        return result(x, thresholded(x, 0.0, 0.0, self._keeps_nan), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, above(op, x, 0.0, 0.0, self._keeps_nan), self.inplace)
@@ -68,7 +61,7 @@ class ReLU6(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.clip(x, 0, 6), self.inplace)
+        return result(x, np.clip(x, 0, 6), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Clip(x, 0.0, 6.0), self.inplace)
@@ -82,7 +75,7 @@ class ClippedReLU(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.clip(x, 0, self.ceiling), self.inplace)
+        return result(x, np.clip(x, 0, self.ceiling), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Clip(x, 0.0, self.ceiling), self.inplace)
@@ -97,7 +90,7 @@ class Threshold(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, thresholded(x, self.threshold, self.val, self.inplace), self.inplace)
+        return result(x, thresholded(x, self.threshold, self.val, self.inplace), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, above(op, x, self.threshold, self.val, self.inplace), self.inplace)
@@ -116,7 +109,7 @@ class LeakyReLU(Layer):
         self.negval = self.negval if self.negative_scale is None else self.negative_scale
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.where(x > 0, x, self.negval * x), self.inplace)
+        return result(x, np.where(x > 0, x, self.negval * x), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.LeakyRelu(x, alpha=self.negval), self.inplace)
@@ -138,7 +131,7 @@ class RReLU(Layer):
         self.slope = sum(float(end) for end in ends) / 2
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.where(x > 0, x, self.slope * x), self.inplace)
+        return result(x, np.where(x > 0, x, self.slope * x), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.LeakyRelu(x, alpha=self.slope), self.inplace)
@@ -146,9 +139,9 @@ class RReLU(Layer):
 
 @layer("nn.PReLU", kind="prelu")
 class PReLU(Layer):
-    """max(x, 0) + weight · min(x, 0); one weight, or one for each plane
+    """max(x, 0) + weight · min(x, 0); one weight, or one for each channel
 
-    Planes are dimension 2, or 1 of a vector. Older versions took three dimensions for (planes, height, width).
+    Channels are dimension 2, or 1 of a vector. Older versions took three dimensions for (channels, height, width).
     """
 
     weight: Array
@@ -158,7 +151,7 @@ class PReLU(Layer):
         """The shape that the weights must have to line up with an input.
 
         Raises:
-            Refusal: an input of another number of planes.
+            Refusal: an input of another number of channels.
         """
         if self.nOutputPlane == 0:
             return (1,)
@@ -166,7 +159,7 @@ class PReLU(Layer):
         if shape[axis] != self.nOutputPlane and len(shape) == 3:
             axis = 0
         if shape[axis] != self.nOutputPlane:
-            raise Refusal(f"has weights for {self.nOutputPlane} planes; its input has the sizes {shape}")
+            raise Refusal(f"has weights for {self.nOutputPlane} channels; its input has the sizes {shape}")
         return (self.nOutputPlane,) + (1,) * (len(shape) - 1 - axis)
 
     def forward(self, x: Array) -> Array:
@@ -184,7 +177,7 @@ class ELU(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0))), self.inplace)
+        return result(x, np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0))), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Elu(x, alpha=self.alpha), self.inplace)
@@ -199,7 +192,7 @@ class HardTanh(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.clip(x, self.min_val, self.max_val), self.inplace)
+        return result(x, np.clip(x, self.min_val, self.max_val), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Clip(x, self.min_val, self.max_val), self.inplace)
@@ -275,7 +268,7 @@ class Sigmoid(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, 1 / (1 + np.exp(-x)), self.inplace)
+        return result(x, 1 / (1 + np.exp(-x)), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Sigmoid(x), self.inplace)
@@ -288,7 +281,7 @@ class Tanh(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.tanh(x), self.inplace)
+        return result(x, np.tanh(x), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Tanh(x), self.inplace)
@@ -338,7 +331,7 @@ class LogSigmoid(Layer):
 
 @layer("nn.CReLU", kind="crelu")
 class CReLU(Layer):
-    """max({x, −x}, 0), joined along the planes: dimension 2 of a batch, else 1
+    """max({x, −x}, 0), joined along the channels: dimension 2 of a batch, else 1
 
     A batch has one dimension more than ``nInputDims``; before there was that field, it had four dimensions.
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.layers.activation import settle
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
+from retorch.layers.base.memory import result
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -104,7 +104,7 @@ class MulConstant(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return settle(x, x * self.constant_scalar, self.inplace)
+        return result(x, x * self.constant_scalar, self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, op.Mul(x, self.constant_scalar), self.inplace)
@@ -130,7 +130,7 @@ class AddConstant(Layer):
         raise Refusal("its constant is neither a number nor a tensor")
 
     def forward(self, x: Array) -> Array:
-        return settle(x, x + self._constant(), self.inplace)
+        return result(x, x + self._constant(), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         constant = self._constant()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import clone, current, own_table
+from retorch.layers.base.memory import clone, current, output_table
 from retorch.layers.shape.view import axis_of, in_one_piece, reshaped, viewed
 from retorch.layers.table.arithmetic import entries, joined, joined_values
 
@@ -53,13 +53,13 @@ class ConcatTable(Container):
     modules: list[Layer]
 
     def forward(self, x: Nested) -> list[Nested]:
-        table = own_table(id(self))
+        table = output_table(id(self))
         for i, module in enumerate(self.modules):
             table[i : i + 1] = [module(x)]
         return table
 
     def lower(self, op: Builder, x: Values) -> list[Values]:
-        table = op.own_table(id(self))
+        table = op.output_table(id(self))
         for i, module in enumerate(self.modules):
             table[i : i + 1] = [op.call(module, x)]
         return table
@@ -73,14 +73,14 @@ class ParallelTable(Container):
 
     def forward(self, x: list[Nested]) -> list[Nested]:
         self.enough(len(x))
-        table = own_table(id(self))
+        table = output_table(id(self))
         for i, module in enumerate(self.modules):
             table[i : i + 1] = [module(x[i])]
         return table
 
     def lower(self, op: Builder, x: list[Values]) -> list[Values]:
         self.enough(len(x))
-        table = op.own_table(id(self))
+        table = op.output_table(id(self))
         for i, module in enumerate(self.modules):
             table[i : i + 1] = [op.call(module, x[i])]
         return table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import own_table
+from retorch.layers.base.memory import output_table
 from retorch.torch7 import LuaTable, TorchObject
 
 if TYPE_CHECKING:
@@ -160,14 +160,14 @@ class GModule(Layer):
         def run(module: Layer, value: object) -> object:
             return module(cast("Nested", value))
 
-        flow = Flow(run, lambda v, i: cast("Array", v)[i], lambda node: own_table((id(self), node)))
+        flow = Flow(run, lambda v, i: cast("Array", v)[i], lambda node: output_table((id(self), node)))
         return cast("Nested", self.flow(x, flow))
 
     def lower(self, op: Builder, x: Values) -> Values:
         def run(module: Layer, value: object) -> object:
             return op.call(module, cast("Values", value))
 
-        flow = Flow(run, lambda v, i: op.select(cast("Value", v), 0, i), lambda node: op.own_table((id(self), node)))
+        flow = Flow(run, lambda v, i: op.select(cast("Value", v), 0, i), lambda node: op.output_table((id(self), node)))
         return cast("Values", self.flow(x, flow))
 
     def flow(self, x: object, flow: Flow) -> object:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.activation import settle
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
-from retorch.layers.base.memory import handed_on
+from retorch.layers.base.memory import aliased_input, result
 from retorch.layers.base.random_source import Drawing
 from retorch.layers.convolution.spatial import check_rank
 
@@ -30,7 +29,7 @@ _INT64 = 7
 class Identity(Layer):
     """x, the same tensor or table"""
 
-    hands_on: ClassVar[bool] = True
+    owns_no_output: ClassVar[bool] = True
 
     ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"})
 
@@ -96,7 +95,7 @@ class Contiguous(Layer):
     def forward(self, x: Array) -> Array:
         if x.flags.c_contiguous:
             return x
-        given = handed_on(self)
+        given = aliased_input(self)
         if given is None:
             return x.copy()
         if given.size != x.size or np.may_share_memory(given, x):
@@ -108,7 +107,7 @@ class Contiguous(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         if x.is_contiguous:
             return x
-        given = op.handed_on(self)
+        given = op.aliased_input(self)
         if given is None:
             return op.Identity(x)
         if given.shape != x.shape or given.root is x.root:
@@ -143,7 +142,7 @@ class Dropout(Drawing):
 
     def forward(self, x: Array) -> Array:
         y = x * drawn(self, x.shape) if self.draws() else x if self.v2 else x * (1 - self.p)
-        return settle(x, y, True) if self.inplace else np.array(y)
+        return result(x, y, True) if self.inplace else np.array(y)
 
     def lower(self, op: Builder, x: Value) -> Value:
         if self.draws():
@@ -156,7 +155,7 @@ class Dropout(Drawing):
 
 @layer("nn.SpatialDropout", "nn.VolumetricDropout", kind="dropout")
 class SpatialDropout(Drawing):
-    """x · (1 − p); with ``stochastic_inference``, x · noise, one number for each plane, which are an input"""
+    """x · (1 − p); with ``stochastic_inference``, x · noise, one number for each channel, which are an input"""
 
     p: float = 0.5
     stochastic_inference: bool = False
@@ -165,7 +164,7 @@ class SpatialDropout(Drawing):
     def draws(self) -> str:
         if not (self.stochastic_inference or self.si):
             return ""
-        return f"0 with probability {self.p:g}, else 1, by which it multiplies each plane"
+        return f"0 with probability {self.p:g}, else 1, by which it multiplies each channel"
 
     def noise_shape(self, x: Array | Value) -> Sizes:
         dimensions = 3 if "Volumetric" in self.typename else 2

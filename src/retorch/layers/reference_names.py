@@ -162,7 +162,7 @@ def match(entries: Sequence[Entry], reference: Mapping[str, Shape]) -> Matched:
 def fit(entry: Entry, shape: Shape) -> tuple[Array, str] | None:
     """A tensor in the shape that a reference has, and what was done for that; None where it has none such.
 
-    What was a linear layer over an image's planes may be a convolution there, and the other way about.
+    What was a linear layer over an image's channels may be a convolution there, and the other way about.
     """
     array, stored = entry.array, entry.stored
     if array.shape == shape:

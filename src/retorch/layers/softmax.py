@@ -24,8 +24,8 @@ def log_softmax(x: Array, axis: int) -> Array:
     return z - np.log(np.exp(z).sum(axis, keepdims=True))
 
 
-class OverPlanes(Layer):
-    """Over the elements of a vector, the columns of a matrix, the planes of an image or of a batch of images."""
+class OverChannels(Layer):
+    """Over the elements of a vector, the columns of a matrix, the channels of an image or of a batch of images."""
 
     def axis(self, rank: int) -> int:
         """The dimension, from 0.
@@ -39,7 +39,7 @@ class OverPlanes(Layer):
 
 
 @layer("nn.SoftMax", "nn.SpatialSoftMax", kind="softmax")
-class SoftMax(OverPlanes):
+class SoftMax(OverChannels):
     """exp(x) / Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
 
     def forward(self, x: Array) -> Array:
@@ -50,7 +50,7 @@ class SoftMax(OverPlanes):
 
 
 @layer("nn.LogSoftMax", "nn.SpatialLogSoftMax", kind="logsoftmax")
-class LogSoftMax(OverPlanes):
+class LogSoftMax(OverChannels):
     """x − log Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
 
     def forward(self, x: Array) -> Array:
@@ -61,7 +61,7 @@ class LogSoftMax(OverPlanes):
 
 
 @layer("nn.SoftMin", kind="softmin")
-class SoftMin(OverPlanes):
+class SoftMin(OverChannels):
     """exp(−x) / Σ exp(−x), over dimension 1 of a vector or an image, 2 of a batch"""
 
     ignored = frozenset({"mininput"})
@@ -84,7 +84,7 @@ class MultiSoftMax(Layer):
         return op.Softmax(x, axis=x.rank - 1)
 
 
-class CudnnPlanes(Layer):
+class CudnnOverChannels(Layer):
     """cuDNN's channel mode: over dimension 2 of a batch, 1 of one sample; samples have an odd number of dimensions
 
     ``algorithm`` says whether the logarithm is taken.
@@ -108,19 +108,19 @@ class CudnnPlanes(Layer):
 
 
 @layer("cudnn.SpatialSoftMax", kind="softmax")
-class CudnnSpatialSoftMax(CudnnPlanes):
+class CudnnSpatialSoftMax(CudnnOverChannels):
     """exp(x) / Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
 
 
 @layer("cudnn.SpatialLogSoftMax", kind="logsoftmax")
-class CudnnSpatialLogSoftMax(CudnnPlanes):
+class CudnnSpatialLogSoftMax(CudnnOverChannels):
     """x − log Σ exp(x), over dimension 1 of a vector or an image, 2 of a batch"""
 
     logarithm = True
 
 
 @layer("cudnn.VolumetricSoftMax", kind="softmax")
-class CudnnVolumetricSoftMax(CudnnPlanes):
+class CudnnVolumetricSoftMax(CudnnOverChannels):
     """exp(x) / Σ exp(x), over dimension 1 of a volume of (C, T, H, W), 2 of a batch of them"""
 
     ignored = frozenset({"ssm"})
@@ -138,7 +138,7 @@ class CudnnVolumetricLogSoftMax(CudnnVolumetricSoftMax):
     logarithm = True
 
 
-class CudnnInstance(CudnnPlanes):
+class CudnnInstance(CudnnOverChannels):
     """cuDNN's instance mode: over all elements of each sample"""
 
     def forward(self, x: Array) -> Array:

@@ -101,8 +101,8 @@ class BilinearSamplerBHWD(Layer):
         image, grid = (t if t.rank == 4 else op.unsqueeze(t, 0) for t in x)
         if self.horizontal():
             grid = op.Concat(op.Slice(grid, [1], [2], [3]), op.Slice(grid, [0], [1], [3]), axis=3)
-        planes = op.Transpose(image, perm=[0, 3, 1, 2])
-        seen = op.GridSample(planes, grid, mode="linear", padding_mode="zeros", align_corners=1)
+        channels = op.Transpose(image, perm=[0, 3, 1, 2])
+        seen = op.GridSample(channels, grid, mode="linear", padding_mode="zeros", align_corners=1)
         y = op.Transpose(seen, perm=[0, 2, 3, 1])
         return y if x[0].rank == 4 else op.Squeeze(y, [0])
 
@@ -186,6 +186,6 @@ class ScaleBHWD(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         images = x if x.rank == 4 else op.unsqueeze(x, 0)
-        planes = op.Transpose(images, perm=[0, 3, 1, 2])
-        y = op.Transpose(lower_interpolated(op, planes, self.sizes(x)), perm=[0, 2, 3, 1])
+        channels = op.Transpose(images, perm=[0, 3, 1, 2])
+        y = op.Transpose(lower_interpolated(op, channels, self.sizes(x)), perm=[0, 2, 3, 1])
         return y if x.rank == 4 else op.Squeeze(y, [0])

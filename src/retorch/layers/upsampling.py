@@ -1,4 +1,4 @@
-"""Making images and volumes larger: by repetition, by interpolation, and by laying planes out as pixels."""
+"""Making images and volumes larger: by repetition, by interpolation, and by laying channels out as pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def repeated(x: Array, times: Sequence[int]) -> Array:
 
 
 def lower_repeated(op: Builder, x: Value, times: Sequence[int]) -> Value:
-    """Resize, each element ``times`` times on the last axes; ``x`` has a batch and planes before them."""
+    """Resize, each element ``times`` times on the last axes; ``x`` has a batch and channels before them."""
     scales = np.asarray([1.0] * (x.rank - len(times)) + list(times), np.float32)
     mode = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return op.Resize(x, None, scales, mode="nearest", **mode)
@@ -44,7 +44,7 @@ def interpolated(x: Array, sizes: Sequence[int]) -> Array:
 
 
 def lower_interpolated(op: Builder, x: Value, sizes: Sequence[int]) -> Value:
-    """Resize of the last axes, first on first and last on last; ``x`` has a batch and planes before them."""
+    """Resize of the last axes, first on first and last on last; ``x`` has a batch and channels before them."""
     if tuple(sizes) == x.shape[-len(sizes) :]:
         return op.Identity(x)
     ratios = [_ratio(size, out) for size, out in zip(x.shape[-len(sizes) :], sizes, strict=True)]
@@ -122,7 +122,7 @@ class UpSampling(Layer):
     owidth: int | None = None
 
     def sizes(self, x: Array | Value) -> list[int]:
-        """The output's sizes after batch and planes."""
+        """The output's sizes after batch and channels."""
         check_rank(x, 4, 5)
         if self.scale_factor is not None:
             return [size * self.scale_factor for size in x.shape[2:]]
@@ -153,17 +153,17 @@ class PixelShuffle(Layer):
     ignored = frozenset({"upscaleFactorSquared", "_shuffleOut", "_shuffleIn", "_intermediateShape", "_outShape"})
 
     def check(self, x: Array | Value) -> int:
-        """The factor, if the input's planes are a multiple of its square."""
+        """The factor, if the input's channels are a multiple of its square."""
         check_rank(x, 3, 4)
         r = self.upscaleFactor
         if x.shape[-3] % (r * r):
-            raise Refusal(f"shuffles groups of {r * r} planes, its input has {x.shape[-3]}")
+            raise Refusal(f"shuffles groups of {r * r} channels, its input has {x.shape[-3]}")
         return r
 
     def forward(self, x: Array) -> Array:
         r = self.check(x)
-        *outer, planes, height, width = x.shape
-        y = np.empty((*outer, planes // (r * r), height * r, width * r), x.dtype)
+        *outer, channels, height, width = x.shape
+        y = np.empty((*outer, channels // (r * r), height * r, width * r), x.dtype)
         for i in range(r):
             for j in range(r):
                 y[..., i::r, j::r] = x[..., i * r + j :: r * r, :, :]
@@ -176,11 +176,11 @@ class PixelShuffle(Layer):
 
 @layer("nn.SpatialConvolutionUpsample", kind="pixelshuffle")
 class SpatialConvolutionUpsample(Layer):
-    """A convolution to more planes, which are then laid out as pixels
+    """A convolution to more channels, which are then laid out as pixels
 
     Two published classes have this name. One holds the convolution in ``modules``, and y[c, h scaleH + i, w scaleW + j]
-    is plane (c scaleH + i) scaleW + j of it. The other is the convolution (eyescream), and its output is viewed as
-    nOutputPlaneU planes of ``factor`` times the size, as the numbers come.
+    is channel (c scaleH + i) scaleW + j of it. The other is the convolution (eyescream), and its output is viewed as
+    nOutputPlaneU channels of ``factor`` times the size, as the numbers come.
     """
 
     modules: list[Layer] = []
@@ -205,26 +205,26 @@ class SpatialConvolutionUpsample(Layer):
 
     def forward(self, x: Array) -> Array:
         y = tensor(self._convolution(x))
-        *outer, planes, height, width = y.shape
+        *outer, channels, height, width = y.shape
         if self.factor is not None:
             return y.reshape(*outer, self.nOutputPlaneU or -1, height * self.factor, width * self.factor)
         i, j = self.scaleH, self.scaleW
-        pixels = y.reshape(*outer, planes // (i * j), i, j, height, width)
+        pixels = y.reshape(*outer, channels // (i * j), i, j, height, width)
         ordered = np.moveaxis(pixels, (-2, -4, -1, -3), (-4, -3, -2, -1))
         return ordered.reshape(*outer, -1, height * i, width * j)
 
     def lower(self, op: Builder, x: Value) -> Value:
         y = value(op.call(self._convolution, x))
-        *outer, planes, height, width = y.shape
+        *outer, channels, height, width = y.shape
         zeros = [0] * len(outer)
         if self.factor is not None:
-            planes //= self.factor * self.factor
-            return op.reshape(y, [*zeros, planes, height * self.factor, width * self.factor])
+            channels //= self.factor * self.factor
+            return op.reshape(y, [*zeros, channels, height * self.factor, width * self.factor])
         i, j = self.scaleH, self.scaleW
-        pixels = op.Reshape(y, [*zeros, planes // (i * j), i, j, height, width])
+        pixels = op.Reshape(y, [*zeros, channels // (i * j), i, j, height, width])
         order = [*range(len(outer) + 1), *(len(outer) + at for at in (3, 1, 4, 2))]
         ordered = op.Transpose(pixels, perm=order)
-        return op.Reshape(ordered, [*zeros, planes // (i * j), height * i, width * j])
+        return op.Reshape(ordered, [*zeros, channels // (i * j), height * i, width * j])
 
 
 @layer("nn.SpatialReSampling", kind="resample")

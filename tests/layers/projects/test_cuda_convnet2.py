@@ -66,14 +66,14 @@ def poolings(rng: np.random.Generator) -> Rows:
 
 def normalizations(rng: np.random.Generator) -> Rows:
     for size in (1, 3, 5):
-        for planes in (1, 4, 7):
-            x = noise(rng, planes, 3, 3, 2)
+        for channels in (1, 4, 7):
+            x = noise(rng, channels, 3, 3, 2)
             y = np.zeros(x.shape)
             for k, i, j, b in np.ndindex(*x.shape):
                 around = x[max(0, k - size // 2) : k + size // 2 + 1, i, j, b].astype(float)
                 y[k, i, j, b] = float(x[k, i, j, b]) / (2 + 0.3 * (around**2).sum()) ** 0.75
             fields = {"size": size, "addScale": 0.3, "powScale": 0.75, "minDiv": 2, "blocked": False}
-            yield f"{size}-{planes}", module("ccn2.SpatialCrossResponseNormalization", **fields), x, y
+            yield f"{size}-{channels}", module("ccn2.SpatialCrossResponseNormalization", **fields), x, y
 
 
 ROWS = named(convolutions, poolings, normalizations)

@@ -75,10 +75,10 @@ def coordinates(rng: np.random.Generator) -> Rows:
             shape = random_shape(rng, rank)
             # few values: equals are common
             x = rng.integers(0, 3, shape).astype(np.float32)
-            y, plane = np.zeros(shape), rank - 3
-            for at in np.ndindex(*shape[:plane], *shape[plane + 1 :]):
-                column = x[(*at[:plane], slice(None), *at[plane:])].tolist()
-                y[(*at[:plane], column.index(max(column)), *at[plane:])] = 1
+            y, channel = np.zeros(shape), rank - 3
+            for at in np.ndindex(*shape[:channel], *shape[channel + 1 :]):
+                column = x[(*at[:channel], slice(None), *at[channel:])].tolist()
+                y[(*at[:channel], column.index(max(column)), *at[channel:])] = 1
             yield f"{rank}", module("nn.MaxCoord", inplace=bool(rng.integers(2)), _type="torch.FloatTensor"), x, y
 
 

@@ -78,11 +78,11 @@ def pyramids(rng: np.random.Generator) -> Rows:
             for image in images:
                 row: list[float] = []
                 for w, h in levels:
-                    for plane in image:
+                    for channel in image:
                         for i, j in np.ndindex(h, w):
                             top, bottom = i * shape[-2] // h, math.ceil((i + 1) * shape[-2] / h)
                             left, right = j * shape[-1] // w, math.ceil((j + 1) * shape[-1] / w)
-                            row.append(plane[top:bottom, left:right].max())
+                            row.append(channel[top:bottom, left:right].max())
                 rows.append(row)
             net = module("inn.SpatialPyramidPooling", modules=[pyramid_level(w, h) for w, h in levels], dimension=7)
             yield f"{rank}-{levels}", net, x, np.array(rows if rank == 4 else rows[0])
@@ -139,9 +139,9 @@ def edges(rng: np.random.Generator) -> Rows:
         x = noise(rng, n, c, h, w)
         weight, y = np.zeros((8 * c, c, 3, 3), np.float32), np.zeros((n, 8 * c, h - 2, w - 2))
         around = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
-        for k, (plane, (i, j)) in enumerate((p, place) for p in range(c) for place in around):
-            weight[k, plane, 1, 1], weight[k, plane, i, j] = 1, -1
-            y[:, k] = x[:, plane, 1:-1, 1:-1].astype(float) - x[:, plane, i : h - 2 + i, j : w - 2 + j]
+        for k, (channel, (i, j)) in enumerate((p, place) for p in range(c) for place in around):
+            weight[k, channel, 1, 1], weight[k, channel, i, j] = 1, -1
+            y[:, k] = x[:, channel, 1:-1, 1:-1].astype(float) - x[:, channel, i : h - 2 + i, j : w - 2 + j]
         fields = {"kW": 3, "kH": 3, "dW": 1, "dH": 1, "padW": 0, "padH": 0, "nInputPlane": c, "nOutputPlane": 8 * c}
         yield f"{c}", module("w2nn.EdgeFilter", weight=weight, **fields), x, y
 
@@ -180,12 +180,12 @@ def dense(rng: np.random.Generator) -> Rows:
     for count in (1, 2, 3):
         n, h, w = random_shape(rng, 3, 4)
         x = [noise(rng, n, int(c), h, w) for c in rng.integers(1, 4, count)]
-        planes = sum(t.shape[1] for t in x)
-        weight = noise(rng, 2, planes, 1, 1)
+        channels = sum(t.shape[1] for t in x)
+        weight = noise(rng, 2, channels, 1, 1)
         made = np.zeros((n, 2, h, w))
         joined = np.maximum(np.concatenate(x, axis=1).astype(float) * 2, 0)
         for i, o, a, b in np.ndindex(*made.shape):
-            made[i, o, a, b] = sum(float(weight[o, k, 0, 0]) * joined[i, k, a, b] for k in range(planes))
+            made[i, o, a, b] = sum(float(weight[o, k, 0, 0]) * joined[i, k, a, b] for k in range(channels))
         net1 = seq(torch_object("nn.MulConstant", constant_scalar=2), torch_object("nn.ReLU", inplace=True))
         net2 = seq(torch_object("nn.SpatialConvolution", weight=weight, kW=1, kH=1))
         net = torch_object("nn.DenseConnectLayerCustom", net1=net1, net2=net2, modules=[net1, net2], input_c=weight)

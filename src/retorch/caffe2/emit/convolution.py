@@ -160,8 +160,8 @@ def stuff(op: Op, x: Blob, strides: Sequence[int]) -> Blob:
         args = {"kernels": [1, 1], "strides": pair, "pads": [0, 0, 0, 0]}
         return op.make("ConvTranspose", [image, one], dims, **args)
 
-    planes = volume(x.dims[:3], f"{op.y}.planes")
-    image = spread(reshape(op, x, (planes, 1, height, width)), (strides[1], strides[2]), (planes, 1, tall, wide))
+    channels = volume(x.dims[:3], f"{op.y}.channels")
+    image = spread(reshape(op, x, (channels, 1, height, width)), (strides[1], strides[2]), (channels, 1, tall, wide))
     maps = volume(x.dims[:2], f"{op.y}.maps")
     lines = reshape(op, image, (maps, 1, depth, tall * wide))
     full = spread(lines, (strides[0], 1), (maps, 1, deep, tall * wide))

@@ -42,7 +42,7 @@ def _even(op: Pending, dims: Mapping[str, Dims]) -> bool:
     return len(dims.get(op.inputs[0], ())) == 4 and pads[:2] == pads[2:]
 
 
-# 1.10.2 leaves results in the order of channels last where it has no code for a convolution (or takes one plane, or
+# 1.10.2 leaves results in the order of channels last where it has no code for a convolution (or takes one channel, or
 # one pixel, for such), and hands them to the CPU as they are, without an error: numbers in the wrong places.
 
 
@@ -60,7 +60,7 @@ def _in_order(op: Pending, dims: Mapping[str, Dims]) -> bool:
 
 
 def _compiled(op: Pending, dims: Mapping[str, Dims]) -> bool:
-    """Whether there is code for a convolution in whole blocks of planes with a narrow window, from SSE4.1 on."""
+    """Whether there is code for a convolution in whole blocks of channels with a narrow window, from SSE4.1 on."""
     x, w, y = _shapes(op, dims)
     steps = op.numbers("dilations") or (1, 1)
     tall, wide = ((kernel - 1) * step + 1 for kernel, step in zip(w[2:], steps, strict=True))
@@ -80,18 +80,18 @@ def _images(op: Pending, dims: Mapping[str, Dims]) -> bool:
 
 
 def _pool(op: Pending, dims: Mapping[str, Dims]) -> bool:
-    """Planes in blocks of eight: others are pooled ten times slower than on the CPU."""
+    """Channels in blocks of eight: others are pooled ten times slower than on the CPU."""
     return _images(op, dims) and _multiple(op.dims[0], 8)
 
 
 def _concat(op: Pending, dims: Mapping[str, Dims]) -> bool:
-    """Planes in whole blocks, of 8 or 16 by processor: parts of a block take the process down (1.0.0) or throw."""
+    """Channels in whole blocks, of 8 or 16 by processor: parts of a block take the process down (1.0.0) or throw."""
     return _images(op, dims) and op.args["axis"] == 1 and all(_multiple(dims.get(name, ()), 16) for name in op.inputs)
 
 
 def _multiple(dims: Dims, block: int) -> bool:
-    planes = dims[1] if len(dims) == 4 else None
-    return isinstance(planes, int) and planes % block == 0
+    channels = dims[1] if len(dims) == 4 else None
+    return isinstance(channels, int) and channels % block == 0
 
 
 _RULES: Mapping[str, _Rule] = {

@@ -194,12 +194,12 @@ def depth_to_space(op: Op) -> Result:
     return reshape(op, moved, (batch, rest, size(height) * block, size(width) * block))
 
 
-def _places(planes: int, block: int, *, columns_first: bool) -> NDArray[np.float32]:
+def _places(channels: int, block: int, *, columns_first: bool) -> NDArray[np.float32]:
     """Where each channel goes, as the kernels of a transposed convolution: for images of any size."""
-    identity = np.eye(planes * block**2, dtype=np.float32)
+    identity = np.eye(channels * block**2, dtype=np.float32)
     if columns_first:
-        return identity.reshape(-1, block, block, planes).transpose(0, 3, 1, 2).copy()
-    return identity.reshape(-1, planes, block, block)
+        return identity.reshape(-1, block, block, channels).transpose(0, 3, 1, 2).copy()
+    return identity.reshape(-1, channels, block, block)
 
 
 def space_to_depth(op: Op) -> Result:

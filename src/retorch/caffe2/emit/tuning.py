@@ -13,7 +13,7 @@ from retorch.caffe2.emit.op import Dims, Pending
 _IN_PLACE = frozenset(("Clip", "Elu", "LeakyRelu", "PRelu", "Relu", "Scale", "Sigmoid", "Tanh"))
 
 
-# What NNPACK prepares for a pair of planes pays from so many products of the convolution on; measured.
+# What NNPACK prepares for a pair of channels pays from so many products of the convolution on; measured.
 _TRANSFORM_PAYS, _PRODUCT_PAYS = 3500, 100
 
 

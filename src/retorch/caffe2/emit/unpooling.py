@@ -42,8 +42,8 @@ def max_unpool(op: Op) -> Result:
     if x.rank != 4 or pooling.source.dims[2:] != op.out_dims()[2:]:
         raise RefusalError("an unpooling to another size than the pooling had, or not of images")
     firsts = _firsts(op, pooling)
-    planes = volume(x.dims[:2], f"{op.y}.planes")
-    values = reshape(op, x, (planes, 1, *x.dims[2:]))
+    channels = volume(x.dims[:2], f"{op.y}.channels")
+    values = reshape(op, x, (channels, 1, *x.dims[2:]))
     placed = binary(op, "Mul", firsts, values)
     w = pooling.window
     overlapping = any(k > s for k, s in zip(w.kernels, w.strides, strict=True)) or any(d != 1 for d in w.dilations)
@@ -63,17 +63,17 @@ def _pooling(op: Op, indices: ir.Value) -> _Pooling:
     if source.rank != 4:
         raise RefusalError("an unpooling not of images")
     window = pool_window(pool, source)
-    planes = volume(source.dims[:2], f"{op.y}.planes")
+    channels = volume(source.dims[:2], f"{op.y}.channels")
     return _Pooling(
-        reshape(op, source, (planes, 1, *source.dims[2:])),
-        reshape(op, maxima, (planes, 1, *maxima.dims[2:])),
+        reshape(op, source, (channels, 1, *source.dims[2:])),
+        reshape(op, maxima, (channels, 1, *maxima.dims[2:])),
         window,
         np.eye(prod(window.kernels), dtype=np.float32).reshape(-1, 1, *window.kernels),
     )
 
 
 def _firsts(op: Op, pooling: _Pooling) -> Blob:
-    """(planes, taps, height, width): 1 where the tap is the first that equals the maximum, else 0."""
+    """(channels, taps, height, width): 1 where the tap is the first that equals the maximum, else 0."""
     w, taps = pooling.window, pooling.taps
     dims = (pooling.source.dims[0], taps, *w.sizes)
     (top, left), (bottom, right) = w.begins, w.tails
@@ -95,10 +95,10 @@ def _put_back(op: Op, taps: Blob, kernel: Floats, pooling: _Pooling) -> Blob:
     """The taps as one image again, of the size of the pooling's input."""
     w = pooling.window
     wide = widened(kernel, w.dilations)
-    planes, height, width = pooling.source.dims[0], size(pooling.source.dims[2]), size(pooling.source.dims[3])
+    channels, height, width = pooling.source.dims[0], size(pooling.source.dims[2]), size(pooling.source.dims[3])
     full = [(size(n) - 1) * s + k for n, s, k in zip(w.sizes, w.strides, wide.shape[2:], strict=True)]
     args = {"kernels": wide.shape[2:], "strides": w.strides, "pads": [0] * 4}
-    image = op.make("ConvTranspose", [taps, op.param(wide, "places")], (planes, 1, *full), **args)
+    image = op.make("ConvTranspose", [taps, op.param(wide, "places")], (channels, 1, *full), **args)
     (top, left) = w.begins
     missing = (-top, -left, height + top - full[0], width + left - full[1])
     return pad_image(op, image, missing) if any(missing) else image

@@ -19,7 +19,7 @@ LIKELY = (224, 256, 299, 227, 231, 128, 96, 64, 48, 32, 28, 84, 112, 200, 512)
 _VOLUME = (32, 64, 30, 28, 48, 24, 16, 96, 128)
 _VIDEO = (112, 224, 64, 128)
 _FRAMES = (16, 8, 32, 10, 64)
-#: How many planes an image has of which nothing is known.
+#: How many channels an image has of which nothing is known.
 _COLOURS = 3
 #: How many steps a sequence has, or samples a vector of indices, of which nothing is known.
 STEPS = 3
@@ -206,7 +206,7 @@ class _Filling:
             elif role is Role.DEPTH:
                 likely = (self.side.size,) if sizes[1].value == 1 else _FRAMES
                 self._between(size, next((n for n in likely if size.low <= n <= size.high), size.low))
-            elif role is Role.PLANES:
+            elif role is Role.CHANNELS:
                 self._between(size, _COLOURS)
             else:
                 self._fill_steps(size)
@@ -250,7 +250,7 @@ class _Filling:
         counted = roles(len(sizes), batch)
         if batch is None and len(sizes) == 3 and term.limit is None:
             # one image, or a sequence
-            counted = (Role.PLANES, Role.HEIGHT, Role.WIDTH)
+            counted = (Role.CHANNELS, Role.HEIGHT, Role.WIDTH)
         return Tensor(shape, counted, term.limit)
 
 

@@ -113,7 +113,7 @@ def image_sizes(stored: Settings) -> list[Said]:
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width, of one number, of two, or of planes and two."""
+    """Height and width, of one number, of two, or of channels and two."""
     return (sizes[-1], sizes[-1]) if len(sizes) == 1 else (sizes[-2], sizes[-1])
 
 

@@ -19,7 +19,7 @@ class Role(Enum):
     """What a dimension counts."""
 
     BATCH = "samples"
-    PLANES = "planes"
+    CHANNELS = "channels"
     DEPTH = "frames"
     HEIGHT = "rows"
     WIDTH = "columns"
@@ -60,8 +60,8 @@ def text(x: Nested) -> str:
 def roles(rank: int, batch: int | None) -> tuple[Role, ...]:
     """What the dimensions of a tensor count, by their number; ``batch`` is where its samples are, if it has any."""
     if rank in (4, 5):
-        front = Role.PLANES if batch is None else Role.BATCH
-        return (front, Role.PLANES, *([Role.DEPTH] if rank == 5 else []), Role.HEIGHT, Role.WIDTH)
+        front = Role.CHANNELS if batch is None else Role.BATCH
+        return (front, Role.CHANNELS, *([Role.DEPTH] if rank == 5 else []), Role.HEIGHT, Role.WIDTH)
     return tuple(Role.BATCH if axis == batch else Role.STEPS for axis in range(rank))
 
 

@@ -1,7 +1,7 @@
 """A walk through a network that follows shapes alone: which tensors it takes, and what its layers say of them.
 
 What flows is a :class:`Term`, of which nothing is known at first: that it is a table of two follows where an
-nn.ParallelTable of two takes it, that it has three planes where a convolution does.
+nn.ParallelTable of two takes it, that it has three channels where a convolution does.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def _sources(found: Outcome) -> list[str]:
         parts.append("from what the last forward left in the file")
     elif drafts.told:
         value, who = drafts.told[0]
-        planes = "plane" if value == 1 else "planes"
-        parts.append(f"{value} {planes if len(flat(draft.input)[0].shape) in (4, 5) else 'columns'} from {who}")
+        channels = "channel" if value == 1 else "channels"
+        parts.append(f"{value} {channels if len(flat(draft.input)[0].shape) in (4, 5) else 'columns'} from {who}")
     if draft.side is not None:
         parts.append(_side(draft, draft.side))
     limits = sorted({tensor.limit for tensor in flat(draft.input) if tensor.limit is not None})

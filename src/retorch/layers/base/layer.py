@@ -28,8 +28,8 @@ from retorch.layers.base.memory import (
     current,
     current_run,
     forward_pass,
-    overwritten,
-    settle,
+    overwritten_output,
+    set_output,
     tensors,
 )
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
@@ -109,7 +109,7 @@ class Layer:
     #: Containers pass on what their children made and own no buffer.
     container: ClassVar[bool] = False
     #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
-    hands_on: ClassVar[bool] = False
+    owns_no_output: ClassVar[bool] = False
     #: The declared fields and their types, of the registered class.
     fields = _Fields()
 
@@ -209,7 +209,7 @@ class Layer:
         try:
             x = current(x)
             self.check_nesting(x)
-            last = overwritten(run, self, x)
+            last = overwritten_output(run, self, x)
             if last is not None:
                 y = cast("Nested", self.forward_over(x, last))
                 if isinstance(y, np.ndarray) and y.size != last.size:
@@ -227,7 +227,7 @@ class Layer:
             what = " and ".join(str(t.shape) for t in tensors(x))
             raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {said(error)}") from error
         if not self.container and isinstance(y, np.ndarray):
-            y = settle(run, self, x, y)
+            y = set_output(run, self, x, y)
         if run.listen is not None:
             run.listen(self, x, y)
         return y

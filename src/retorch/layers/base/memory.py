@@ -5,14 +5,15 @@ the specification; :class:`Run` holds the memory of one forward pass, and :mod:`
 rules, under the same names and in the same order, for tensors that are values of a graph.
 
 1. **Buffers.** A module owns one buffer and writes its output into it each time it runs: used twice, it writes its
-   second output over its first (:func:`placed`). A view of its input, or the input itself, is no buffer.
+   second output over its first (:func:`in_buffer`). A view of its input, or the input itself, is no buffer.
 2. **Outputs.** The tensor that a module calls its output is one and the same object: who holds the first output holds
-   the second from the moment the module runs again (:func:`settle`, :func:`current`, :func:`last_output`).
+   the second from the moment the module runs again (:func:`set_output`, :func:`current`, :func:`last_output`).
 3. **Views and in-place writes** share memory with what they look at and what they write to. In NumPy this comes by
-   itself; a module that gives its input itself other sizes says so (:func:`becomes`).
+   itself; a module that gives its input itself other sizes says so (:func:`resize_in_place`).
 4. **Overlap.** A module may find its input in the memory of its own last output (``conv, ReLU(true), conv``, one conv):
-   its code then reads from where it writes to (:func:`overwritten`). Where it reads before it writes, all is well.
-5. **Tables.** A module that gives a table gives the same one whenever it runs (:func:`own_table`).
+   its code then reads from where it writes to (:func:`overwritten_output`). Where it reads before it writes, all is
+   well.
+5. **Tables.** A module that gives a table gives the same one whenever it runs (:func:`output_table`).
 6. **Clones.** A clone of a module owns buffers, outputs, tables and states of its own (:func:`clone`).
 7. **States.** Recurrent modules keep what a step gave until the next (:func:`memory`).
 
@@ -50,11 +51,11 @@ class Owner(Protocol):
 
     Attributes:
         container: it passes on what its children made and owns no buffer.
-        hands_on: it has no output tensor of its own: each run gives a new one, or the input itself.
+        owns_no_output: it has no output tensor of its own: each run gives a new one, or the input itself.
     """
 
     container: ClassVar[bool]
-    hands_on: ClassVar[bool]
+    owns_no_output: ClassVar[bool]
 
     def parameters(self) -> dict[str, Array]:
         """The module's own arrays by field name, as stored."""
@@ -70,7 +71,7 @@ class Run:
     #: The tensor that each module calls its output, by ``id`` of the module.
     outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
     #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
-    moved: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
+    replaced: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     #: The tables that modules fill anew each time they run.
     tables: dict[object, list[Nested]] = field(default_factory=lambda: dict[object, list[Nested]]())
     #: What the clones of a module own, by whose clones they are: buffers, outputs, tables.
@@ -110,7 +111,7 @@ def forward_pass(
 
 
 # -- 1. buffers
-def placed(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
+def in_buffer(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
     """The output in the memory that the module used before; as it is where it is a view of the input or of a weight."""
     last = run.buffers.get(id(owner))
     mine = last is not None and np.may_share_memory(y, last)
@@ -142,19 +143,19 @@ def _is_stored(owner: Owner, y: Array) -> bool:
 
 
 # -- 2. outputs
-def settle(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
+def set_output(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
     """The output as Torch gives it: in the module's buffer, and from now on what the module's last output is."""
-    y = placed(run, owner, x, y)
-    if owner.hands_on:
+    y = in_buffer(run, owner, x, y)
+    if owner.owns_no_output:
         return y
     if any(y is t for t in tensors(x)):
         # the module's tensor is another one than its input's, on the same memory
         y = y.view()
     last = run.outputs.get(id(owner))
-    # what is given now has not moved, whatever it did before: the same array may come back
-    run.moved.pop(id(y), None)
+    # what is given now is not replaced, whatever was before: the same array may come back
+    run.replaced.pop(id(y), None)
     if last is not None and last is not y:
-        run.moved[id(last)] = last, y
+        run.replaced[id(last)] = last, y
     run.outputs[id(owner)] = y
     return y
 
@@ -162,13 +163,13 @@ def settle(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
 def current(x: Nested) -> Nested:
     """What tensors are by now: a module that runs again makes its last output point at the new one."""
     run = current_run.get()
-    if run is None or not run.moved:
+    if run is None or not run.replaced:
         return x
     if isinstance(x, list):
         x[:] = [current(item) for item in x]
         return x
-    while id(x) in run.moved:
-        x = run.moved[id(x)][1]
+    while id(x) in run.replaced:
+        x = run.replaced[id(x)][1]
     return x
 
 
@@ -178,7 +179,7 @@ def last_output(layer: object) -> Array | None:
     return None if run is None else run.outputs.get(id(layer))
 
 
-def handed_on(layer: object) -> Array | None:
+def aliased_input(layer: object) -> Array | None:
     """What a module was given, where it calls that its output and would write into it when it runs again."""
     run = current_run.get()
     last, buffer = last_output(layer), None if run is None else run.buffers.get(id(layer))
@@ -186,12 +187,20 @@ def handed_on(layer: object) -> Array | None:
 
 
 # -- 3. views and in-place writes
-def becomes(x: Array, y: Array) -> Array:
+def resize_in_place(x: Array, y: Array) -> Array:
     """``y``, a view of x: a module has given x itself other sizes, which all who hold it see from now on."""
     run = current_run.get()
     if run is not None:
-        run.moved[id(x)] = x, y
+        run.replaced[id(x)] = x, y
     return y
+
+
+def result(x: Array, y: Array, inplace: bool) -> Array:
+    """``y`` in a tensor of its own, or written into ``x``."""
+    if not inplace:
+        return y
+    x[...] = y
+    return x
 
 
 # -- 4. overlap
@@ -199,7 +208,7 @@ def becomes(x: Array, y: Array) -> Array:
 OVERLAP = "is used again on its own output, changed in place: Torch would read there what it is writing"
 
 #: Classes whose code reads all that an output element depends on before it writes any of that memory: element by
-#: element, plane by plane (SpatialConvolutionMM unfolds an image first), or by way of a copy.
+#: element, channel by channel (SpatialConvolutionMM unfolds an image first), or by way of a copy.
 READ_BEFORE_WRITTEN = frozenset(
     """
     Abs Add AddConstant BatchNormalization CAdd CELU CMul Clamp Clip ClippedReLU ConstAffine Contiguous Copy Dropout ELU
@@ -212,7 +221,7 @@ READ_BEFORE_WRITTEN = frozenset(
 )
 
 
-def overwritten(run: Run, owner: Owner, x: Nested) -> Array | None:
+def overwritten_output(run: Run, owner: Owner, x: Nested) -> Array | None:
     """The module's own last output, where x lies in its memory, which the module is about to write over."""
     # a step of a recurrence is given its own last state: there the formula holds for states as they were
     last = None if owner.container or run.memory else run.buffers.get(id(owner))
@@ -220,7 +229,7 @@ def overwritten(run: Run, owner: Owner, x: Nested) -> Array | None:
 
 
 # -- 5. tables
-def own_table(key: object) -> list[Nested]:
+def output_table(key: object) -> list[Nested]:
     """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
     run = current_run.get()
     return [] if run is None or run.memory else run.tables.setdefault(key, [])

@@ -110,17 +110,17 @@ def taps(x: Array, windows: Sequence[Window], value: float = 0.0) -> Iterator[tu
 def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Window], groups: int = 1) -> Array:
     """Cross-correlation: x (N, C, *in), weight (O, C / groups, *kernel), bias (O) or None; the result (N, O, *out)."""
     if x.shape[1] != weight.shape[1] * groups:
-        raise Refusal(f"an input of {x.shape[1]} planes meets weights for {weight.shape[1] * groups}")
+        raise Refusal(f"an input of {x.shape[1]} channels meets weights for {weight.shape[1] * groups}")
     dtype = np.result_type(x, weight)
     outs = tuple(w.out for w in windows)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype, copy=False)
     seen = _unfolded(padded(x, [(w.pad, max(w.tail, 0)) for w in windows]), windows)
     y = np.empty((x.shape[0], groups, rows.shape[1], *outs), dtype)
-    planes = weight.shape[1]
+    channels = weight.shape[1]
     axes = (0, *range(1 + len(outs), 1 + 2 * len(outs)), *range(1, 1 + len(outs)))
     step = max(1, _BLOCK // max(1, rows.shape[2] * math.prod(outs[1:])))
     for n, g, start in product(range(x.shape[0]), range(groups), range(0, outs[0], step)):
-        block = seen[n, g * planes : (g + 1) * planes, start : start + step].transpose(axes)
+        block = seen[n, g * channels : (g + 1) * channels, start : start + step].transpose(axes)
         part = rows[g] @ block.reshape(rows.shape[2], -1).astype(dtype, copy=False)
         y[n, g, :, start : start + step] = part.reshape(-1, *block.shape[-len(outs) :])
     y = y.reshape(x.shape[0], weight.shape[0], *outs)
@@ -152,7 +152,7 @@ def spread(
     ``out = (in - 1) stride - 2 pad + (kernel - 1) dilation + 1 + extra``.
     """
     if x.shape[1] != weight.shape[0]:
-        raise Refusal(f"an input of {x.shape[1]} planes meets weights for {weight.shape[0]}")
+        raise Refusal(f"an input of {x.shape[1]} channels meets weights for {weight.shape[0]}")
     dtype = np.result_type(x, weight)
     ins, kernel = x.shape[2:], weight.shape[2:]
     geometry = list(zip(ins, stride, kernel, dilation, extra, pad, strict=True))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import spread
-from retorch.layers.convolution.spatial import SIZES, check_rank, connections, planes
+from retorch.layers.convolution.spatial import SIZES, check_rank, connections, stable_copy
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -42,7 +42,7 @@ class FullConvolution(Layer):
         rank = len(self.axes)
         check_rank(x, rank + 1, rank + 2)
         if x.shape[-rank - 1] != self.dense().shape[0]:
-            raise Refusal(f"has weights for {self.dense().shape[0]} planes, its input has {x.shape[-rank - 1]}")
+            raise Refusal(f"has weights for {self.dense().shape[0]} channels, its input has {x.shape[-rank - 1]}")
         if target is None:
             return self.per_axis("adj")
         geometry = zip(target[-rank:], self.per_axis("pad"), self.dense().shape[2:], self.per_axis("d", 1), strict=True)
@@ -147,5 +147,5 @@ class VolumetricFullConvolution(FullConvolution):
             if "pad" + axis not in self.raw:
                 setattr(self, "pad" + axis, getattr(self, "p" + axis))
         if self.typename.startswith("nn.") and "adjW" not in self.raw:
-            self.weight = planes(self.weight.swapaxes(0, 1))
+            self.weight = stable_copy(self.weight.swapaxes(0, 1))
         self.weight = self.weight.reshape(self.weight.shape[0], -1, self.kT, self.kH, self.kW)

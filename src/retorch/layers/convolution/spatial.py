@@ -24,7 +24,7 @@ def lower_convolution(
     """One Conv node; ``x`` is (N, C, *in)."""
     windows = list(windows)
     if not all(window.plain for window in windows):
-        x, windows = covered(op, x, windows, 0.0), inside(windows)
+        x, windows = pad_to_windows(op, x, windows, 0.0), windows_on_padded(windows)
     return op.Conv(
         x,
         weight,
@@ -37,14 +37,14 @@ def lower_convolution(
     )
 
 
-def covered(op: Builder, x: Value, windows: Sequence[Window], value: float) -> Value:
+def pad_to_windows(op: Builder, x: Value, windows: Sequence[Window], value: float) -> Value:
     """``x`` padded with a constant until every window lies inside, and cropped to what they see."""
     rest = [0] * (x.rank - len(windows))
     return op.Pad(x, [*rest, *(w.pad for w in windows), *rest, *(w.tail for w in windows)], value)
 
 
-def inside(windows: Sequence[Window]) -> list[Window]:
-    """The same windows over an input padded by :func:`covered`."""
+def windows_on_padded(windows: Sequence[Window]) -> list[Window]:
+    """The same windows over an input padded by :func:`pad_to_windows`."""
     return [Window(w.size + w.pad + w.tail, w.kernel, w.stride, 0, w.dilation, w.out) for w in windows]
 
 
@@ -55,8 +55,8 @@ def check_rank(x: Array | Value, *ranks: int) -> None:
         raise Refusal(f"takes {wanted} inputs, not {len(x.shape)}-D")
 
 
-def planes(weight: Array) -> Array:
-    """An array of one's own, so that it is the same array for every lowering."""
+def stable_copy(weight: Array) -> Array:
+    """A copy that a layer keeps, so that every lowering sees the same array."""
     return np.array(weight)
 
 
@@ -81,7 +81,7 @@ class Convolution(Layer):
         check_rank(x, rank + 1, rank + 2)
         weight, groups = self.dense()
         if x.shape[-rank - 1] != weight.shape[1] * groups:
-            raise Refusal(f"has weights for {weight.shape[1] * groups} planes, its input has {x.shape[-rank - 1]}")
+            raise Refusal(f"has weights for {weight.shape[1] * groups} channels, its input has {x.shape[-rank - 1]}")
         pad, dilation = self.per_axis("pad"), self.per_axis("dilation", 1)
         thnn = self.typename.startswith("nn.")
         rounding = {"truncate": thnn and (self.bounded or (self.unfolds and max(pad) > 0)), "drop": False}
@@ -163,11 +163,11 @@ class SpatialDilatedConvolution(SpatialConvolution):
         return self.forward(over if self.bias is None else over + self.bias.reshape(-1, 1, 1))
 
     def lower_over(self, op: Builder, x: Value, last: Value) -> Value:
-        over = nothing(op, x)
+        over = zeros_like(op, x)
         return self.lower(op, over if self.bias is None else op.Add(over, self.bias.reshape(-1, 1, 1)))
 
 
-def nothing(op: Builder, x: Value) -> Value:
+def zeros_like(op: Builder, x: Value) -> Value:
     """Zeros of the sizes of ``x``, whatever its batch."""
     return op.Clip(x, 0.0, 0.0)
 
@@ -186,8 +186,8 @@ def connections(table: Array, weight: Array, shape: tuple[int, int]) -> Array:
 class SpatialConvolutionMap(Convolution):
     """y[o] = bias[o] + Σ_k weight[k] ⋆ x[i] over the rows (i, o) of connTable, counted from 1; weight is (K, kH, kW)
 
-    Where x has more planes than the table names, THNN counts the planes of a batch as if it had just those: the second
-    image begins in the first.
+    Where x has more channels than the table names, THNN counts the channels of a batch as if it had just those: the
+    second image begins in the first.
     """
 
     kW: int
@@ -202,7 +202,7 @@ class SpatialConvolutionMap(Convolution):
 
     def setup(self, bind: Binder) -> None:
         by_input = connections(self.connTable, self.weight, (self.nInputPlane, self.nOutputPlane))
-        self._dense = planes(by_input.transpose(1, 0, 2, 3))
+        self._dense = stable_copy(by_input.transpose(1, 0, 2, 3))
 
     def dense(self) -> tuple[Array, int]:
         return self._dense, 1
@@ -229,7 +229,7 @@ class SpatialConvolutionMap(Convolution):
 class SpatialSubSampling(Convolution):
     """y[c] = bias[c] + weight[c] * the sum of each kH x kW window of x[c]
 
-    As many planes as the weight has entries in its first dimension; of its numbers THNN reads that many.
+    As many channels as the weight has entries in its first dimension; of its numbers THNN reads that many.
     """
 
     kW: int
@@ -241,8 +241,8 @@ class SpatialSubSampling(Convolution):
 
     def setup(self, bind: Binder) -> None:
         flat = self.weight.reshape(-1)[: len(self.weight)].reshape(-1, 1, 1, 1)
-        self._dense = planes(np.broadcast_to(flat, (flat.shape[0], 1, self.kH, self.kW)))
-        self._bias = planes(self.bias.reshape(-1))
+        self._dense = stable_copy(np.broadcast_to(flat, (flat.shape[0], 1, self.kH, self.kW)))
+        self._bias = stable_copy(self.bias.reshape(-1))
 
     def dense(self) -> tuple[Array, int]:
         return self._dense, self._dense.shape[0]
@@ -253,9 +253,9 @@ class SpatialSubSampling(Convolution):
 
 @layer("nn.SpatialDepthWiseConvolution", kind="conv")
 class SpatialDepthWiseConvolution(Convolution):
-    """y[c M + m] = bias[m, c] + weight[m, c] ⋆ x'[c]; weight is (M, C, kH, kW), M outputs for each of C input planes.
+    """y[c M + m] = bias[m, c] + weight[m, c] ⋆ x'[c]; weight is (M, C, kH, kW), M outputs for each of C input channels.
 
-    x' is x with its rows and columns miscounted: THNN's CPU code takes the H x W numbers of a plane for W rows of H,
+    x' is x with its rows and columns miscounted: THNN's CPU code takes the H x W numbers of a channel for W rows of H,
     and the output is the size of that. Square images are not affected.
     """
 
@@ -276,8 +276,8 @@ class SpatialDepthWiseConvolution(Convolution):
         if self.padding is not None:
             self.padW = self.padH = self.padding
         weight = self.weight.reshape(-1, self.nInputPlane, self.kH, self.kW)
-        self._dense = planes(weight.transpose(1, 0, 2, 3).reshape(-1, 1, self.kH, self.kW))
-        self._bias = None if self.bias is None else planes(self.bias.reshape(weight.shape[:2]).T.reshape(-1))
+        self._dense = stable_copy(weight.transpose(1, 0, 2, 3).reshape(-1, 1, self.kH, self.kW))
+        self._bias = None if self.bias is None else stable_copy(self.bias.reshape(weight.shape[:2]).T.reshape(-1))
 
     def dense(self) -> tuple[Array, int]:
         return self._dense, self.nInputPlane
@@ -316,7 +316,7 @@ class SpatialConvolutionLocal(Convolution):
         self.weight = self.weight.reshape(*out, self.bias.shape[0], -1, self.kH, self.kW)
         self._places = out[0] * out[1]
         flat = self.weight.reshape(self._places, self.bias.shape[0], -1)
-        self._rows = planes(flat.transpose(0, 2, 1))
+        self._rows = stable_copy(flat.transpose(0, 2, 1))
         taps = self.kH * self.kW
         self._unfold = np.tile(np.eye(taps).reshape(taps, 1, self.kH, self.kW), (self.weight.shape[3], 1, 1, 1))
 
@@ -341,7 +341,7 @@ class SpatialConvolutionLocal(Convolution):
         images = x if x.rank == 4 else op.unsqueeze(x, 0)
         groups = self.weight.shape[3]
         unfold = op.constant(self._unfold.astype(np.float32), "unfold")
-        # a convolution whose every kernel is a single 1 lays the windows out as planes
+        # a convolution whose every kernel is a single 1 lays the windows out as channels
         seen = lower_convolution(op, images, unfold, None, windows, groups)
         columns = op.Transpose(op.Reshape(seen, [0, self._rows.shape[1], self._places]), perm=[2, 0, 1])
         y = op.Transpose(op.MatMul(columns, op.weight(self._rows, "w")), perm=[1, 2, 0])

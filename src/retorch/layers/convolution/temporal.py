@@ -8,7 +8,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import Window, slide, taps
-from retorch.layers.convolution.spatial import SIZES, check_rank, planes
+from retorch.layers.convolution.spatial import SIZES, check_rank, stable_copy
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -147,7 +147,7 @@ class TemporalSubSampling(FeatureWise):
     ignored = SIZES
 
     def setup(self, bind: Binder) -> None:
-        self._kernel = planes(np.broadcast_to(self.weight.reshape(-1, 1, 1), (self.weight.size, 1, self.kW)))
+        self._kernel = stable_copy(np.broadcast_to(self.weight.reshape(-1, 1, 1), (self.weight.size, 1, self.kW)))
 
     def kernel(self) -> Array:
         return self._kernel

@@ -1,4 +1,4 @@
-"""Normalization by stored or measured statistics: batch, instance, planes nearby, rows."""
+"""Normalization by stored or measured statistics: batch, instance, channels nearby, rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from retorch.errors import MissingFieldError
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
-from retorch.layers.base.memory import becomes
+from retorch.layers.base.memory import resize_in_place
 from retorch.layers.container import Sequential
 from retorch.torch7 import TorchObject
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @layer("nn.BatchNormalization", "cudnn.BatchNormalization", "fbnn.BatchNormalization", kind="bn")
 class BatchNormalization(Layer):
-    """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane (dimension 2)
+    """(x − running_mean) / √(running_var + eps) · weight + bias, for each channel (dimension 2)
 
     A sample without its batch is made a batch of one where it stands: so is the output, and so is x for later readers.
     Files from before mid-2015 hold ``running_std``, which is the inverse: running_std⁻² − eps is the variance.
@@ -43,7 +43,7 @@ class BatchNormalization(Layer):
         self.bias = self.bias if self.bias is not None and self.bias.size else None
 
     def variance(self) -> Array:
-        """The variance of each plane."""
+        """The variance of each channel."""
         if self.running_var is not None:
             return self.running_var
         inverse = cast("Array", self.running_std)
@@ -55,33 +55,33 @@ class BatchNormalization(Layer):
         Raises:
             Refusal: it is no sample either.
         """
-        planes = self.running_mean.size
+        channels = self.running_mean.size
         for batched in (True, False):
-            if len(shape) == self.dimensions - (not batched) and shape[int(batched)] == planes:
+            if len(shape) == self.dimensions - (not batched) and shape[int(batched)] == channels:
                 return batched
-        raise Refusal(f"takes {self.dimensions} dimensions and {planes} planes, not sizes {shape}")
+        raise Refusal(f"takes {self.dimensions} dimensions and {channels} channels, not sizes {shape}")
 
     def _made_batch(self, x: Array) -> Array:
         # BatchNormalization.lua sets the sizes of x itself, or of the copy that it makes of what is not contiguous
-        return becomes(x, x[None]) if x.flags.c_contiguous else x[None]
+        return resize_in_place(x, x[None]) if x.flags.c_contiguous else x[None]
 
     def forward(self, x: Array) -> Array:
         batch = x if self._batched(x.shape) else self._made_batch(x)
 
-        def planes(stored: Array) -> Array:
+        def per_channel(stored: Array) -> Array:
             return stored.reshape(-1, *[1] * (self.dimensions - 2))
 
-        y = (batch - planes(self.running_mean)) / np.sqrt(planes(self.variance()) + self.eps)
-        y = y if self.weight is None else y * planes(self.weight)
-        return y if self.bias is None else y + planes(self.bias)
+        y = (batch - per_channel(self.running_mean)) / np.sqrt(per_channel(self.variance()) + self.eps)
+        y = y if self.weight is None else y * per_channel(self.weight)
+        return y if self.bias is None else y + per_channel(self.bias)
 
     def lower(self, op: Builder, x: Value) -> Value:
         batch = x if self._batched(x.shape) else op.unsqueeze(x, 0)
         if batch is not x and x.is_contiguous:
-            op.becomes(x, batch)
-        planes = self.running_mean.size
-        scale = np.ones(planes, np.float32) if self.weight is None else self.weight
-        bias = np.zeros(planes, np.float32) if self.bias is None else self.bias
+            op.resize_in_place(x, batch)
+        channels = self.running_mean.size
+        scale = np.ones(channels, np.float32) if self.weight is None else self.weight
+        bias = np.zeros(channels, np.float32) if self.bias is None else self.bias
         mean, variance = op.weight(self.running_mean, "rm"), op.weight(self.variance(), "riv")
         return op.BatchNormalization(
             batch, op.weight(scale, "s"), op.weight(bias, "b"), mean, variance, epsilon=self.eps
@@ -90,14 +90,14 @@ class BatchNormalization(Layer):
 
 @layer("nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization", "fbnn.SpatialBatchNormalization", kind="bn")
 class SpatialBatchNormalization(BatchNormalization):
-    """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane; x is (N, C, H, W)"""
+    """(x − running_mean) / √(running_var + eps) · weight + bias, for each channel; x is (N, C, H, W)"""
 
     dimensions = 4
 
 
 @layer("nn.VolumetricBatchNormalization", "cudnn.VolumetricBatchNormalization", kind="bn")
 class VolumetricBatchNormalization(BatchNormalization):
-    """(x − running_mean) / √(running_var + eps) · weight + bias, for each plane; x is (N, C, T, H, W)"""
+    """(x − running_mean) / √(running_var + eps) · weight + bias, for each channel; x is (N, C, T, H, W)"""
 
     dimensions = 5
 
@@ -114,11 +114,11 @@ STORED = (
 
 @layer("nn.InstanceNormalization", kind="in")
 class InstanceNormalization(Layer):
-    """(x − mean) / √(var + eps) · weight + bias, with the mean and variance of each plane of each image
+    """(x − mean) / √(var + eps) · weight + bias, with the mean and variance of each channel of each image
 
     Of fast-neural-style, texture_nets, CycleGAN and others. ``disabled`` copies x.
 
-    They run an inner batch normalization over one image of N·C planes, which keeps a running average of what it
+    They run an inner batch normalization over one image of N·C channels, which keeps a running average of what it
     measures. On nn before August 2017 it measures, at evaluation too. Since then it takes its averages, those of a file
     for batches of the size that it was last given, else mean 0 and variance 1. A file in which the average has never
     moved, although it was told to, was written on such an nn.
@@ -158,12 +158,12 @@ class InstanceNormalization(Layer):
         """The averages of the inner module: (N, C, 1, 1) where they have moved for batches of N, else one for all."""
         held = self.bn if isinstance(self.bn, TorchObject) else TorchObject("")
         mean, variance = (cast("Array | None", held.get(name)) for name in ("running_mean", "running_var"))
-        planes = shape if len(shape) == 4 else (1, *shape)
-        if mean is None or variance is None or mean.size != planes[0] * planes[1]:
+        channels = shape if len(shape) == 4 else (1, *shape)
+        if mean is None or variance is None or mean.size != channels[0] * channels[1]:
             return np.zeros(()), np.ones(())
         if not np.any(mean) and bool(np.all(variance == 1)):
             return np.zeros(()), np.ones(())
-        return mean.reshape(*planes[:2], 1, 1), variance.reshape(*planes[:2], 1, 1)
+        return mean.reshape(*channels[:2], 1, 1), variance.reshape(*channels[:2], 1, 1)
 
     def forward(self, x: Array) -> Array:
         if self.disabled:
@@ -199,9 +199,9 @@ class InstanceNormalization(Layer):
 
 @layer("nn.SpatialCrossMapLRN", "cudnn.SpatialCrossMapLRN", "inn.SpatialCrossResponseNormalization", kind="lrn")
 class SpatialCrossMapLRN(Layer):
-    """x · (k + alpha / size · Σ x²)^−beta, the sum over the ``size`` planes around each
+    """x · (k + alpha / size · Σ x²)^−beta, the sum over the ``size`` channels around each
 
-    Of an even size, one plane more stands after than before. Old files of cudnn call k ``K``.
+    Of an even size, one channel more stands after than before. Old files of cudnn call k ``K``.
     """
 
     size: int = 5
@@ -219,11 +219,11 @@ class SpatialCrossMapLRN(Layer):
         return x * self._scale(x) ** -self.beta
 
     def _scale(self, x: Array) -> Array:
-        planes = x.shape[-3]
+        channels = x.shape[-3]
         before = (self.size - 1) // 2
         after = self.size - 1 - before
         around = np.stack(
-            [np.square(x[..., max(c - before, 0) : c + after + 1, :, :]).sum(axis=-3) for c in range(planes)],
+            [np.square(x[..., max(c - before, 0) : c + after + 1, :, :]).sum(axis=-3) for c in range(channels)],
             axis=-3,
         )
         return self.k + self.alpha / self.size * around
@@ -246,9 +246,9 @@ class SpatialCrossMapLRN(Layer):
         return op.Squeeze(y, [0]) if x.rank == 3 else y
 
     def _lower_scale(self, op: Builder, x: Value) -> Value:
-        """A convolution adds up the planes: ONNX leaves it open what stands around the middle of an even number."""
+        """A convolution adds up the channels: ONNX leaves it open what stands around the middle of an even number."""
         c = np.arange(x.shape[1])
-        # from[i, j]: plane j counts for plane i
+        # from[i, j]: channel j counts for channel i
         offset = c[None, :] - c[:, None]
         counts = (offset >= -((self.size - 1) // 2)) & (offset <= self.size // 2)
         weight = (counts * (self.alpha / self.size)).astype(np.float32)[:, :, None, None]
@@ -303,7 +303,7 @@ class L2Normalize(Layer):
 
 @layer("nn.SpatialFeatNormalization", kind="featnorm")
 class SpatialFeatNormalization(Layer):
-    """(x − mean) / std for each plane of (C, H, W) or (N, C, H, W), of dpnn"""
+    """(x − mean) / std for each channel of (C, H, W) or (N, C, H, W), of dpnn"""
 
     mean: Array
     std: Array
@@ -311,7 +311,7 @@ class SpatialFeatNormalization(Layer):
 
     def forward(self, x: Array) -> Array:
         if x.ndim not in (3, 4) or x.shape[-3] != self.mean.size:
-            raise Refusal(f"takes images of {self.mean.size} planes, not sizes {x.shape}")
+            raise Refusal(f"takes images of {self.mean.size} channels, not sizes {x.shape}")
         return (x - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
 
     def lower(self, op: Builder, x: Value) -> Value:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
 
 
-def kernels(estimator: object, planes: int, kernel: object) -> Array:
-    """The (planes, height, width) weights with which a module of Torch sums up the surroundings over all planes.
+def kernels(estimator: object, channels: int, kernel: object) -> Array:
+    """The (channels, height, width) weights with which a module of Torch sums up the surroundings over all channels.
 
     Args:
         estimator: an ``nn.Sequential`` of a padding, one convolution or two of one dimension each, and what repeats the
-            sum for every plane; or nothing, then ``kernel`` is laid over all planes.
-        planes: how many planes the input has.
+            sum for every channel; or nothing, then ``kernel`` is laid over all channels.
+        channels: how many channels the input has.
         kernel: the (height, width) kernel that the module was made with, or the one of both directions.
 
     Raises:
@@ -30,22 +30,22 @@ def kernels(estimator: object, planes: int, kernel: object) -> Array:
     if not isinstance(modules, LuaTable):
         given = np.asarray(kernel)
         flat = given if given.ndim == 2 else np.outer(given, given)
-        return np.broadcast_to(flat, (planes, *flat.shape))
-    whole: Array = np.ones((planes, 1, 1))
+        return np.broadcast_to(flat, (channels, *flat.shape))
+    whole: Array = np.ones((channels, 1, 1))
     for module in modules.sequence():
         if isinstance(module, TorchObject) and "Convolution" in module.typename:
-            whole = _combined(whole, _weight(module, planes))
+            whole = _combined(whole, _weight(module, channels))
     return whole
 
 
-def _weight(module: TorchObject, planes: int) -> Array:
+def _weight(module: TorchObject, channels: int) -> Array:
     bias: Any = module.get("bias")
     if isinstance(bias, np.ndarray) and bias.any():
         raise Refusal("its estimator has biases")
     weight = np.asarray(module["weight"])
-    shape = (planes, int(module["kH"]), int(module["kW"]))
+    shape = (channels, int(module["kH"]), int(module["kW"]))
     if weight.size != np.prod(shape):
-        raise Refusal(f"its estimator has weights of the shape {weight.shape} for {planes} planes")
+        raise Refusal(f"its estimator has weights of the shape {weight.shape} for {channels} channels")
     return weight.reshape(shape)
 
 
@@ -57,7 +57,7 @@ def _combined(first: Array, then: Array) -> Array:
 
 
 def surroundings(x: Array, kernel: Array) -> Array:
-    """Σ kernel · x around each pixel and over all planes, with zeros outside: (N, C, H, W) to (N, 1, H, W)."""
+    """Σ kernel · x around each pixel and over all channels, with zeros outside: (N, C, H, W) to (N, 1, H, W)."""
     height, width = kernel.shape[1:]
     up, left = height // 2, width // 2
     padded = np.pad(x, [(0, 0), (0, 0), (up, height - 1 - up), (left, width - 1 - left)])
@@ -86,7 +86,7 @@ class Local(Layer):
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if len(shape) not in (3, 4) or shape[-3] != self.nInputPlane:
-            raise Refusal(f"takes images of {self.nInputPlane} planes, not sizes {shape}")
+            raise Refusal(f"takes images of {self.nInputPlane} channels, not sizes {shape}")
 
     def _batch(self, x: Array) -> Array:
         self._check(x.shape)
@@ -103,7 +103,7 @@ class Local(Layer):
 
 @layer("nn.SpatialSubtractiveNormalization", kind="subnorm")
 class SpatialSubtractiveNormalization(Local):
-    """x − the weighted mean of the surroundings over all planes, which at the border has fewer to count"""
+    """x − the weighted mean of the surroundings over all channels, which at the border has fewer to count"""
 
     nInputPlane: int = 1
     kernel: object = None
@@ -125,7 +125,7 @@ class SpatialSubtractiveNormalization(Local):
 
 @layer("nn.SpatialDivisiveNormalization", kind="divnorm")
 class SpatialDivisiveNormalization(Local):
-    """x / d, where d = √(weighted sum of x² over the surroundings and planes) / (weight that lies inside the image)
+    """x / d, where d = √(weighted sum of x² over the surroundings and channels) / (weight that lies inside the image)
 
     What of d is not above ``threshold`` becomes ``thresval``.
     """

@@ -142,14 +142,14 @@ def starts(sample: Array, size: int, out: int, pool: int) -> Array:
 
 
 class FractionalMaxPooling(Layer):
-    """The maximum over windows of a fixed size that begin at places drawn for each plane.
+    """The maximum over windows of a fixed size that begin at places drawn for each channel.
 
     Torch draws them anew in every pass, unless told to keep them; here the draw in the file stands.
     """
 
     #: The letters that end the names of the fields of each axis, outermost first.
     axes: ClassVar[str] = "HW"
-    #: The order in which the samples of a plane come.
+    #: The order in which the samples of a channel come.
     order: ClassVar[str] = "WH"
     ignored = frozenset({"indices", "newRandomPool"})
 
@@ -171,22 +171,22 @@ class FractionalMaxPooling(Layer):
         return found
 
     def places(self, x: Array | Value) -> Array:
-        """For each plane and output element, the flat positions that its window covers: (planes, outputs, taps)."""
+        """For each channel and output element, the flat positions that its window covers: (channels, outputs, taps)."""
         rank = len(self.axes)
         check_rank(x, rank + 1, rank + 2)
-        batch, planes, sizes = (1 if len(x.shape) == rank + 1 else x.shape[0]), x.shape[-rank - 1], x.shape[-rank:]
+        batch, channels, sizes = (1 if len(x.shape) == rank + 1 else x.shape[0]), x.shape[-rank - 1], x.shape[-rank:]
         samples = self.randomSamples
-        if samples is None or samples.shape[:2] != (batch, planes):
-            raise Refusal("has windows drawn for another batch or number of planes")
+        if samples is None or samples.shape[:2] != (batch, channels):
+            raise Refusal("has windows drawn for another batch or number of channels")
         pools = [int(getattr(self, "poolSize" + axis)) for axis in self.axes]
         outs = self.outs(sizes)
         if any(out < 1 or out + pool - 1 >= size for out, pool, size in zip(outs, pools, sizes, strict=True)):
             raise Refusal(f"an input of {'x'.join(map(str, sizes))} is too small for its windows")
         found: list[Array] = []
-        for plane in samples.reshape(batch * planes, rank):
+        for channel in samples.reshape(batch * channels, rank):
             flat: Array = np.zeros((1, 1), np.int64)
             for axis, size, out, pool in zip(self.axes, sizes, outs, pools, strict=True):
-                sample = np.asarray(plane[self.order.index(axis)])
+                sample = np.asarray(channel[self.order.index(axis)])
                 here = starts(sample, size, out, pool)[:, None] + np.arange(pool)
                 flat = (flat[:, None, :, None] * size + here[None, :, None, :]).reshape(len(flat) * out, -1)
             found.append(flat)

@@ -10,7 +10,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import LOWEST, Window
-from retorch.layers.convolution.spatial import covered
+from retorch.layers.convolution.spatial import pad_to_windows
 from retorch.layers.pooling.window import MaxPooling
 
 if TYPE_CHECKING:
@@ -57,20 +57,20 @@ class MaxUnpooling(Layer):
         return self._image(op, spread, windows, x.shape[1 : -len(windows)])
 
     def _taps(self, op: Builder, x: Value, windows: Sequence[Window]) -> Value:
-        """(planes, *out, taps): what each window of ``x`` sees, in the order in which THNN looks."""
+        """(channels, *out, taps): what each window of ``x`` sees, in the order in which THNN looks."""
         rank = len(windows)
         if any(w.pad or w.tail for w in windows):
-            x = covered(op, x, windows, LOWEST)
+            x = pad_to_windows(op, x, windows, LOWEST)
         x = op.Reshape(x, [-1, *(size for w in windows for size in (w.out, w.kernel))])
         x = op.Transpose(x, perm=[0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2)])
         return op.Reshape(x, [0, *(w.out for w in windows), math.prod(w.kernel for w in windows)])
 
-    def _image(self, op: Builder, x: Value, windows: Sequence[Window], planes: Sequence[int]) -> Value:
+    def _image(self, op: Builder, x: Value, windows: Sequence[Window], channels: Sequence[int]) -> Value:
         """The inverse of :meth:`_taps`, with zeros where no window reached."""
         rank = len(windows)
         x = op.Reshape(x, [0, *(w.out for w in windows), *(w.kernel for w in windows)])
         x = op.Transpose(x, perm=[0, *(at for i in range(1, rank + 1) for at in (i, i + rank))])
-        x = op.Reshape(x, [-1, *planes, *(w.out * w.kernel for w in windows)])
+        x = op.Reshape(x, [-1, *channels, *(w.out * w.kernel for w in windows)])
         if any(w.pad or w.tail for w in windows):
             rest = [0] * (x.rank - rank)
             x = op.Pad(x, [*rest, *(-w.pad for w in windows), *rest, *(-w.tail for w in windows)], 0.0)

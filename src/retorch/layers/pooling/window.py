@@ -12,7 +12,7 @@ from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, laye
 from retorch.layers.base.memory import OVERLAP
 from retorch.layers.base.window import LOWEST, Window, slide, taps
 from retorch.layers.container import Sequential
-from retorch.layers.convolution.spatial import check_rank, covered, inside, nothing
+from retorch.layers.convolution.spatial import check_rank, pad_to_windows, windows_on_padded, zeros_like
 from retorch.torch7 import LuaFunction
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class MaxPooling(Pooling):
         images = x if batched else op.unsqueeze(x, 0)
         # frameworks want less padding than there are taps
         if any(window.beyond or window.pad < 0 or max(window.pads) >= window.kernel for window in windows):
-            images, windows = covered(op, images, windows, LOWEST), inside(windows)
+            images, windows = pad_to_windows(op, images, windows, LOWEST), windows_on_padded(windows)
         y = op.MaxPool(images, **attributes(windows))
         return y if batched else op.Squeeze(y, [0])
 
@@ -253,16 +253,16 @@ class AveragePooling(Pooling):
             y = op.Mul(y, float(self.scale()))
         return y if batched else op.Squeeze(y, [0])
 
-    # THNN clears a plane of the output before it reads the input
+    # THNN clears a channel of the output before it reads the input
     def forward_over(self, x: Array, last: Array) -> Array:
         return self.forward(np.zeros_like(x))
 
     def lower_over(self, op: Builder, x: Value, last: Value) -> Value:
-        return self.lower(op, nothing(op, x))
+        return self.lower(op, zeros_like(op, x))
 
     def _averaged(self, op: Builder, x: Value, windows: Sequence[Window]) -> Value:
         if any(window.beyond or window.pad < 0 for window in windows):
-            whole = op.AveragePool(covered(op, x, windows, 0.0), **attributes(inside(windows)))
+            whole = op.AveragePool(pad_to_windows(op, x, windows, 0.0), **attributes(windows_on_padded(windows)))
             with np.errstate(divide="ignore"):
                 share = math.prod(w.kernel for w in windows) / self.divisors(windows)
             return op.Mul(whole, share)

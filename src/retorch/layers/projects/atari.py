@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.base.layer import Array, Layer, Refusal, layer
-from retorch.layers.convolution.spatial import check_rank, planes
+from retorch.layers.convolution.spatial import check_rank, stable_copy
 from retorch.layers.noise import Identity
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Scale(Layer):
         """How rows and columns are brought to their new lengths."""
         check_rank(x, 3, 4)
         if x.shape[-3] < len(BRIGHTNESS):
-            raise Refusal(f"takes red, green and blue, not {x.shape[-3]} planes")
+            raise Refusal(f"takes red, green and blue, not {x.shape[-3]} channels")
         return resampling(x.shape[-2], self.height), resampling(x.shape[-1], self.width)
 
     def forward(self, x: Array) -> Array:
@@ -71,7 +71,7 @@ class Scale(Layer):
         image = op.Slice(x, [0], [1], [0]) if x.rank == 4 else op.Unsqueeze(x, [0])
         weight = np.zeros((1, image.shape[1], 1, 1), np.float32)
         weight[0, : len(BRIGHTNESS), 0, 0] = BRIGHTNESS
-        grey = op.Conv(image, op.weight(planes(weight), "w"), None, kernel_shape=[1, 1])
+        grey = op.Conv(image, op.weight(stable_copy(weight), "w"), None, kernel_shape=[1, 1])
         return op.MatMul(op.MatMul(op.constant(down), op.Squeeze(grey, [0])), op.constant(across.T.copy()))
 
 

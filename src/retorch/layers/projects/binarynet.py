@@ -114,7 +114,7 @@ class BatchNormalizationShiftPow2(Layer):
     def check(self, x: Array | Value) -> None:
         check_rank(x, self.dimensions)
         if x.shape[1] != self.running_mean.size:
-            raise Refusal(f"takes {self.running_mean.size} planes, not {x.shape[1]}")
+            raise Refusal(f"takes {self.running_mean.size} channels, not {x.shape[1]}")
 
     def forward(self, x: Array) -> Array:
         self.check(x)

@@ -9,7 +9,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.layers.base.memory import memory
-from retorch.layers.convolution.spatial import check_rank, planes
+from retorch.layers.convolution.spatial import check_rank, stable_copy
 from retorch.layers.recurrent.cell import sigmoid
 from retorch.layers.recurrent.recursor import Step
 from retorch.layers.recurrent.sequence import BUFFERS
@@ -131,8 +131,8 @@ class GridGRU(Remembers):
         last = cast("Value | None", op.memory.get(id(self))) if self.remember_states else None
         h = next((s for s in (start, last) if s is not None), None) or zeros_for(op, x, [state])
         wide = (self.shared + 2) * size
-        weights = [op.weight(planes(w), "w") for w in (self.parts.time, self.parts.gates, self.parts.candidates)]
-        bias = op.weight(planes(self.bias[:wide]), "b")
+        weights = [op.weight(stable_copy(w), "w") for w in (self.parts.time, self.parts.gates, self.parts.candidates)]
+        bias = op.weight(stable_copy(self.bias[:wide]), "b")
         steps: list[Value] = []
         for t in range(x.shape[1]):
             step = op.Squeeze(op.Slice(x, [t], [t + 1], [1]), [1])
@@ -150,9 +150,9 @@ class GridGRU(Remembers):
 
     def lower_depth(self, op: Builder, states: Value, x: Value) -> Value:
         d = self.input_dim
-        below = planes(self.bias[-3 * d :])
+        below = stable_copy(self.bias[-3 * d :])
         weights = (self.parts.state, self.parts.depth[:, : 2 * d], self.parts.depth[:, 2 * d :])
-        state, gate, candidate = (op.weight(planes(w), "w") for w in weights)
+        state, gate, candidate = (op.weight(stable_copy(w), "w") for w in weights)
         sums = op.Add(op.MatMul(states, state), op.weight(below, "b"))
         gates = op.Sigmoid(op.Add(op.Slice(sums, [0], [2 * d], [2]), op.MatMul(x, gate)))
         u, r = op.many("Split", 2, gates, axis=2, num_outputs=2)
@@ -255,7 +255,7 @@ class StatefulConvolution(Layer):
         before = (len(self.weight) - 1) * self.dilat
         rows = op.Transpose(x, perm=[0, 2, 1])
         padded = op.Pad(rows, [0, 0, before, 0, 0, 0], 0.0) if before else rows
-        kernel = planes(self.weight[::-1].transpose(2, 1, 0))
+        kernel = stable_copy(self.weight[::-1].transpose(2, 1, 0))
         y = op.Conv(
             padded,
             op.weight(kernel, "w"),

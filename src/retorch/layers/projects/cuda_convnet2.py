@@ -11,7 +11,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import Window, convolve, slide, taps
-from retorch.layers.convolution.spatial import check_rank, lower_convolution, planes
+from retorch.layers.convolution.spatial import check_rank, lower_convolution, stable_copy
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -63,7 +63,7 @@ class SpatialConvolution(BatchLast):
 
     def setup(self, bind: Binder) -> None:
         shape = (self.nInputPlane // self.groups, self.kH, self.kH, -1)
-        self._kernel = planes(self.weight.reshape(shape).transpose(3, 0, 1, 2))
+        self._kernel = stable_copy(self.weight.reshape(shape).transpose(3, 0, 1, 2))
 
     def images(self, x: Array) -> Array:
         return convolve(x, self._kernel, self.bias, self.windows(x, self.kH, self.dH, self.padding), self.groups)
@@ -109,7 +109,7 @@ class SpatialAvgPooling(Pooling):
 
 @layer("ccn2.SpatialCrossResponseNormalization", kind="lrn")
 class SpatialCrossResponseNormalization(BatchLast):
-    """x · (minDiv + addScale · Σ x²)^−powScale, the sum over the ``size`` planes around each; ``size`` is odd"""
+    """x · (minDiv + addScale · Σ x²)^−powScale, the sum over the ``size`` channels around each; ``size`` is odd"""
 
     size: int
     addScale: float
@@ -119,7 +119,7 @@ class SpatialCrossResponseNormalization(BatchLast):
 
     def setup(self, bind: Binder) -> None:
         if self.size % 2 == 0 or self.blocked:
-            raise Refusal("sums over blocks of planes" if self.blocked else f"sums over an even number, {self.size}")
+            raise Refusal("sums over blocks of channels" if self.blocked else f"sums over an even number, {self.size}")
 
     def images(self, x: Array) -> Array:
         half = self.size // 2

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from retorch.layers.activation import settle
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer
+from retorch.layers.base.memory import result
 from retorch.layers.container import Concat, Container, Sequential, tensor, value
 from retorch.layers.convolution.spatial import check_rank
 from retorch.torch7 import LuaTable
@@ -54,7 +54,7 @@ class BBoxNorm(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        return settle(x, x * self.repeated(self.std, x) + self.repeated(self.mean, x), x.flags.c_contiguous)
+        return result(x, x * self.repeated(self.std, x) + self.repeated(self.mean, x), x.flags.c_contiguous)
 
     def lower(self, op: Builder, x: Value) -> Value:
         self.check(x)

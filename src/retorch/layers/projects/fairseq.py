@@ -10,7 +10,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.layers.base.window import Window, slide, taps
-from retorch.layers.convolution.spatial import check_rank, lower_convolution, planes
+from retorch.layers.convolution.spatial import check_rank, lower_convolution, stable_copy
 from retorch.layers.product import MM
 from retorch.layers.projects.detection import pair
 from retorch.layers.table.arithmetic import CAddTable
@@ -115,7 +115,7 @@ class TemporalConvolutionTBC(Layer):
     ignored = frozenset({"nIn", "nOut"})
 
     def setup(self, bind: Binder) -> None:
-        self._kernel = planes(self.weight.transpose(2, 1, 0))
+        self._kernel = stable_copy(self.weight.transpose(2, 1, 0))
 
     def windows(self, x: Array | Value) -> tuple[Window, ...]:
         check_rank(x, 3)
@@ -153,7 +153,7 @@ class LinearizedConvolution(Layer):
     def take(self, weight: Array, bias: Array) -> None:
         """The weights (O, kw, C) of the convolution that it stands for."""
         self.kw = weight.shape[1]
-        self.weight, self.bias = planes(weight.reshape(len(weight), -1)), bias
+        self.weight, self.bias = stable_copy(weight.reshape(len(weight), -1)), bias
 
     def last(self, x: Array | Value) -> Array:
         """The weights (O, C) for the last step."""
@@ -171,7 +171,7 @@ class LinearizedConvolution(Layer):
         return x[:, -1:] @ self.last(x).T + self.bias
 
     def lower(self, op: Builder, x: Value) -> Value:
-        weight = op.weight(planes(self.last(x)), "w")
+        weight = op.weight(stable_copy(self.last(x)), "w")
         last = x if x.shape[1] == 1 else op.Slice(x, [x.shape[1] - 1], [x.shape[1]], [1])
         return op.Unsqueeze(op.Gemm(op.Squeeze(last, [1]), weight, op.weight(self.bias, "b"), transB=1), [1])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.base.layer import Array, Layer, Refusal, layer
-from retorch.layers.softmax import OverPlanes, softmax
+from retorch.layers.softmax import OverChannels, softmax
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -32,7 +32,7 @@ class Normalization(Layer):
 
 
 @layer("nn.maskSoftMax", kind="softmax")
-class MaskSoftMax(OverPlanes):
+class MaskSoftMax(OverChannels):
     """{x, mask} ↦ the softmax of x, in which -9999999 is put where the mask is 1: in x itself, for later readers too"""
 
     ignored = frozenset({"dummy_out"})

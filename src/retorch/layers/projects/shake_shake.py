@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.activation import settle
 from retorch.layers.arithmetic import MulConstant
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
+from retorch.layers.base.memory import result
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -35,7 +35,7 @@ class MulConstantSlices(Layer):
         return factors[:count].reshape(-1, *[1] * (len(x.shape) - 1))
 
     def forward(self, x: Array) -> Array:
-        return settle(x, x * self.factors(x), self.inplace)
+        return result(x, x * self.factors(x), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         factors = self.factors(x)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
-from retorch.layers.convolution.spatial import Convolution, check_rank, planes
+from retorch.layers.convolution.spatial import Convolution, check_rank, stable_copy
 from retorch.layers.wrapper import Criterion
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ NORMALIZE_EPS = 1e-5
 
 @layer("nn.Normalize2", kind="normalize")
 class Normalize2(Layer):
-    """x / √(Σ x² + 1e-5), the sum over the planes"""
+    """x / √(Σ x² + 1e-5), the sum over the channels"""
 
     def forward(self, x: Array) -> Array:
         check_rank(x, 4)
@@ -32,7 +32,7 @@ class Normalize2(Layer):
 
 @layer("nn.StereoJoin1", kind="join")
 class StereoJoin1(Layer):
-    """y[n] = Σ x[2n] · x[2n + 1] over the planes: (2N, C, H, W) gives (N, 1, H, W)"""
+    """y[n] = Σ x[2n] · x[2n + 1] over the channels: (2N, C, H, W) gives (N, 1, H, W)"""
 
     ignored = frozenset({"tmp"})
 
@@ -54,7 +54,7 @@ class StereoJoin1(Layer):
 
 @layer("nn.StereoJoin", kind="join")
 class StereoJoin(Layer):
-    """y[d, h, w] = −Σ L[h, w] · R[h, w − d] over the planes, for the shifts d < ``disp_max`` of two images (2, C, H, W)
+    """y[d, h, w] = −Σ L[h, w] · R[h, w − d] over channels, for the shifts d < ``disp_max`` of two images (2, C, H, W)
 
     Where R has no such pixel the CUDA code writes nothing, and MC-CNN puts NaN there before: so does this.
     MC-CNN saves its networks with a StereoJoin of one shift as the last module, and takes it off before it runs them:
@@ -96,8 +96,8 @@ class StereoJoin(Layer):
         for d in range(self.disp_max):
             pair = op.Slice(left, [d], [width], [3]), op.Slice(right, [0], [width - d], [3])
             product = op.Neg(op.ReduceSum(op.Mul(*pair), [1], keepdims=1))
-            nothing = np.full((1, 1, height, d), np.nan, np.float32)
-            shifted.append(op.Concat(nothing, product, axis=3) if d else product)
+            missing = np.full((1, 1, height, d), np.nan, np.float32)
+            shifted.append(op.Concat(missing, product, axis=3) if d else product)
         return op.Concat(*shifted, axis=1)
 
 
@@ -110,8 +110,8 @@ class SpatialConvolution1Fw(Convolution):
     ignored = frozenset({"free"})
 
     def setup(self, bind: Binder) -> None:
-        self._kernel = planes(self.weight.reshape(*self.weight.shape[:2], 1, 1))
-        self._offsets = planes(self.bias.reshape(-1))
+        self._kernel = stable_copy(self.weight.reshape(*self.weight.shape[:2], 1, 1))
+        self._offsets = stable_copy(self.bias.reshape(-1))
 
     def dense(self) -> tuple[Array, int]:
         return self._kernel, 1

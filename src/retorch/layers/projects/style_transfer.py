@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.activation import settle
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, drawn, layer
+from retorch.layers.base.memory import result
 from retorch.layers.base.random_source import Drawing
 from retorch.layers.convolution.spatial import check_rank
 
@@ -49,7 +49,7 @@ class GradNormalization(Watcher):
 
 @layer("nn.GramMatrix", kind="gram")
 class GramMatrix(Layer):
-    """X · Xᵀ, the planes of an image being the rows of X: (C, H, W) gives (C, C), (N, C, H, W) gives (N, C, C)
+    """X · Xᵀ, the channels of an image being the rows of X: (C, H, W) gives (C, C), (N, C, H, W) gives (N, C, C)
 
     Divided by C · H · W in fast-neural-style, whose module has a field ``normalize``.
     """
@@ -75,7 +75,7 @@ class GramMatrix(Layer):
 
 @layer("nn.AdaptiveInstanceNormalization", kind="adain")
 class AdaptiveInstanceNormalization(Layer):
-    """{x, s} ↦ (x − mean x) / √(var x + eps) · √(var s) + mean s, by planes; x and s of as many planes, (N, C, H, W)
+    """{x, s} ↦ (x − mean x) / √(var x + eps) · √(var s) + mean s, by channels; x and s have as many, (N, C, H, W)
 
     Without a batch, the result has one of 1. ``disabled`` gives x itself.
     """
@@ -106,8 +106,8 @@ class AdaptiveInstanceNormalization(Layer):
             return x[0]
         self.check(x)
         content, style = (t if t.rank == 4 else op.Unsqueeze(t, [0]) for t in x)
-        planes = content.shape[1]
-        ones, zeros = np.ones(planes, np.float32), np.zeros(planes, np.float32)
+        channels = content.shape[1]
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         normal = op.InstanceNormalization(content, ones, zeros, epsilon=self.eps)
         mean = op.ReduceMean(style, [2, 3], keepdims=1)
         off = op.Sub(style, mean)
@@ -117,7 +117,7 @@ class AdaptiveInstanceNormalization(Layer):
 
 @layer("nn.MaxCoord", kind="maxcoord")
 class MaxCoord(Layer):
-    """1 in the plane that is largest (the first of equals), 0 in the others; x is (N, C, H, W) or (C, H, W)"""
+    """1 in the channel that is largest (the first of equals), 0 in the others; x is (N, C, H, W) or (C, H, W)"""
 
     inplace: bool = False
 
@@ -129,19 +129,19 @@ class MaxCoord(Layer):
         check_rank(x, 3, 4)
         places = np.arange(x.shape[-3], dtype=np.int64)
         best = x.argmax(axis=-3, keepdims=True) == places.reshape(-1, 1, 1)
-        return settle(x, best.astype(x.dtype), self.inplace)
+        return result(x, best.astype(x.dtype), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         check_rank(x, 3, 4)
-        axis, planes = x.rank - 3, x.shape[-3]
+        axis, channels = x.rank - 3, x.shape[-3]
         best = op.ArgMax(x, axis=axis, keepdims=1)
-        y = op.Cast(op.Equal(best, op.constant(np.arange(planes, dtype=np.int64).reshape(planes, 1, 1))), to=1)
+        y = op.Cast(op.Equal(best, op.constant(np.arange(channels, dtype=np.int64).reshape(channels, 1, 1))), to=1)
         return op.result(x, y, self.inplace)
 
 
 @layer("nn.GenNoise", kind="noise")
 class GenNoise(Drawing):
-    """``num_planes`` planes of noise, as high and wide as x; without that field, noise in place of x's first 3 planes
+    """``num_planes`` channels of noise, as large as x; without that field, noise in place of x's first 3 channels
 
     x is (N, C, H, W). The noise is an input of the network.
     """
@@ -157,7 +157,7 @@ class GenNoise(Drawing):
 
     def draws(self) -> str:
         if self.num_planes is None:
-            return "uniform numbers from 0 to 1, which it writes over the first 3 planes of its input"
+            return "uniform numbers from 0 to 1, which it writes over the first 3 channels of its input"
         if math.isclose(self.mult, 1 / 510):
             # the one version with this factor
             return "(2 n - 1) / 510 for normal numbers n"
@@ -165,8 +165,8 @@ class GenNoise(Drawing):
 
     def noise_shape(self, x: Array | Value) -> Sizes:
         check_rank(x, 4)
-        planes = min(3, x.shape[1]) if self.num_planes is None else self.num_planes
-        return x.shape[0], planes, *x.shape[2:]
+        channels = min(3, x.shape[1]) if self.num_planes is None else self.num_planes
+        return x.shape[0], channels, *x.shape[2:]
 
     def forward(self, x: Array) -> Array:
         noise = drawn(self, self.noise_shape(x))
@@ -185,7 +185,7 @@ class GenNoise(Drawing):
 
 @layer("nn.NoiseFill", kind="noise")
 class NoiseFill(Drawing):
-    """Noise in place of x's last ``num_noise_channels`` planes, or after all of them; x is (N, C, H, W)
+    """Noise in place of x's last ``num_noise_channels`` channels, or after all of them; x is (N, C, H, W)
 
     Of four versions: the first writes into x; the second, with ``mult``, into a copy; the third, with ``buffer``,
     appends the noise; the fourth, with ``n_colors``, appends noise times x, ``num_mask_noise_times``, and noise.
@@ -226,9 +226,9 @@ class NoiseFill(Drawing):
     def noise_shape(self, x: Array | Value) -> Sizes:
         check_rank(x, 4)
         if self.n_colors not in (None, x.shape[1]):
-            raise Refusal(f"takes {self.n_colors} planes, not {x.shape[1]}")
+            raise Refusal(f"takes {self.n_colors} channels, not {x.shape[1]}")
         if not self.appends and self.num_noise_channels > x.shape[1]:
-            raise Refusal(f"cannot write over {self.num_noise_channels} planes of {x.shape[1]}")
+            raise Refusal(f"cannot write over {self.num_noise_channels} channels of {x.shape[1]}")
         masks = self.num_mask_noise_times * (self.n_colors or 0)
         return x.shape[0], masks + max(self.num_noise_channels, 0), *x.shape[2:]
 
@@ -248,13 +248,13 @@ class NoiseFill(Drawing):
         if not self.draws():
             return x if self.inplace else op.Identity(x)
         noise = op.drawn(self, self.noise_shape(x))
-        planes = x.shape[1]
+        channels = x.shape[1]
         if self.appends:
-            masked = range(0, self.num_mask_noise_times * planes, planes) if self.n_colors else ()
-            parts = [op.Mul(x, op.Slice(noise, [i], [i + planes], [1])) for i in masked]
-            rest = op.Slice(noise, [len(parts) * planes], [noise.shape[1]], [1]) if parts else noise
+            masked = range(0, self.num_mask_noise_times * channels, channels) if self.n_colors else ()
+            parts = [op.Mul(x, op.Slice(noise, [i], [i + channels], [1])) for i in masked]
+            rest = op.Slice(noise, [len(parts) * channels], [noise.shape[1]], [1]) if parts else noise
             parts += [rest] if rest.shape[1] else []
             return op.Concat(x, *parts, axis=1)
         y = x if self.inplace else op.Identity(x)
-        op.write(op.narrow(y, 1, planes - self.num_noise_channels, self.num_noise_channels), noise)
+        op.write(op.narrow(y, 1, channels - self.num_noise_channels, self.num_noise_channels), noise)
         return y

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.activation import settle
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
+from retorch.layers.base.memory import result
 from retorch.layers.base.window import Window, slide, taps
 from retorch.layers.container import Joined, tensor, value
-from retorch.layers.convolution.spatial import SpatialConvolution, check_rank, planes
+from retorch.layers.convolution.spatial import SpatialConvolution, check_rank, stable_copy
 from retorch.layers.linear import Affine
 from retorch.layers.table.arithmetic import CAddTable
 
@@ -25,23 +25,23 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 @layer("inn.ConstAffine", "inn.SpatialConstAffine", "nn.SpatialConstDiagonal", kind="affine")
 class ConstAffine(Layer):
-    """a · x + b, one a and b for each plane; x is (N, C) or (N, C, H, W)"""
+    """a · x + b, one a and b for each channel; x is (N, C) or (N, C, H, W)"""
 
     a: Array
     b: Array
     inplace: bool = False
 
-    def per_plane(self, x: Array | Value) -> tuple[Array, Array]:
+    def per_channel(self, x: Array | Value) -> tuple[Array, Array]:
         check_rank(x, 2, 4)
         shape = (1, -1, *(1,) * (len(x.shape) - 2))
         return self.a.reshape(shape), self.b.reshape(shape)
 
     def forward(self, x: Array) -> Array:
-        a, b = self.per_plane(x)
-        return settle(x, x * a + b, self.inplace)
+        a, b = self.per_channel(x)
+        return result(x, x * a + b, self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        a, b = self.per_plane(x)
+        a, b = self.per_channel(x)
         return op.result(x, op.Add(op.Mul(x, op.weight(a, "w")), op.weight(b, "b")), self.inplace)
 
 
@@ -156,7 +156,7 @@ class SpatialBinaryConvolution(SpatialConvolution):
         super().setup(bind)
         scale = np.abs(self.weight).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64)
         signs = np.greater_equal(self.weight, 0) * 2.0 - 1.0
-        self._kernel = planes((scale * signs).astype(np.float32))
+        self._kernel = stable_copy((scale * signs).astype(np.float32))
 
     def dense(self) -> tuple[Array, int]:
         return self._kernel, self.groups
@@ -203,7 +203,7 @@ class MultiSkipAdd(Layer):
         self.check(x)
         skip, others = x
         added = [tensor(other) for other in others]
-        return [settle(other, other + tensor(skip), self.inplace) for other in added]
+        return [result(other, other + tensor(skip), self.inplace) for other in added]
 
     def lower(self, op: Builder, x: list[Values]) -> list[Value]:
         self.check(x)
@@ -214,7 +214,7 @@ class MultiSkipAdd(Layer):
 
 @layer("nn.DenseConnectLayerCustom", kind="dense")
 class DenseConnectLayerCustom(Layer):
-    """{x1, …, xn} ↦ {x1, …, xn, net2(net1(x1, …, xn joined along the planes))}, of DenseNet; x alone is {x}"""
+    """{x1, …, xn} ↦ {x1, …, xn, net2(net1(x1, …, xn joined along the channels))}, of DenseNet; x alone is {x}"""
 
     container: ClassVar[bool] = True
     net1: Layer
@@ -265,7 +265,7 @@ class InplaceClip01(Layer):
     """min(max(x, 0), 1), in place"""
 
     def forward(self, x: Array) -> Array:
-        return settle(x, np.clip(x, 0, 1), True)
+        return result(x, np.clip(x, 0, 1), True)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.write(x, op.Clip(x, 0.0, 1.0))
@@ -320,7 +320,7 @@ class DepthExpand2x(Layer):
     def check(self, x: Array | Value) -> None:
         check_rank(x, 4)
         if x.shape[1] % 4:
-            raise Refusal(f"takes planes in fours, not {x.shape[1]}")
+            raise Refusal(f"takes channels in fours, not {x.shape[1]}")
 
     def forward(self, x: Array) -> Array:
         self.check(x)

@@ -55,15 +55,15 @@ class ReinforceGamma(Reinforce):
         if isinstance(x, list):
             shape, scale = cast("list[Array]", x)
             return shape * scale
-        return x * np.asarray(self._own(), x.dtype)
+        return x * np.asarray(self._scale_of_action(), x.dtype)
 
     def lower(self, op: Builder, x: Values) -> Value:
         if isinstance(x, list):
             return op.Mul(*cast("list[Value]", x))
-        scale = self._own()
+        scale = self._scale_of_action()
         return op.Mul(x, op.weight(scale, "w") if isinstance(scale, np.ndarray) else float(scale))
 
-    def _own(self) -> float | Array:
+    def _scale_of_action(self) -> float | Array:
         if self.scale is None:
             raise Refusal("has no scale, and is given a tensor")
         return cast("float | Array", self.scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from retorch.layers.base.layer import Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import own_table
+from retorch.layers.base.memory import output_table
 from retorch.layers.shape.view import axis_of
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class Rearranging(Layer):
         raise Refusal("rearranges nothing")
 
     def forward(self, x: list[Nested]) -> list[Nested]:
-        table = [] if self.new else own_table(id(self))
+        table = [] if self.new else output_table(id(self))
         table[:] = self.rearranged(x)
         return table
 
     def lower(self, op: Builder, x: list[Values]) -> list[Values]:
-        table = [] if self.new else op.own_table(id(self))
+        table = [] if self.new else op.output_table(id(self))
         table[:] = cast("list[Values]", self.rearranged(cast("list[Nested]", x)))
         return table
 

@@ -8,16 +8,16 @@ from torch import nn
 class UnscaledDropout(nn.Module):
     """Dropout that keeps what is left as it is in training, and scales by 1 - p at evaluation."""
 
-    def __init__(self, p, planes=0, at_evaluation=False):
+    def __init__(self, p, channels=0, at_evaluation=False):
         super().__init__()
         self.p = p
-        self.planes = planes
+        self.channels = channels
         self.at_evaluation = at_evaluation
 
     def forward(self, x):
         if not self.training and not self.at_evaluation:
             return x * (1 - self.p)
-        shape = x.shape[: x.dim() - self.planes] + (1,) * self.planes
+        shape = x.shape[: x.dim() - self.channels] + (1,) * self.channels
         return x * torch.bernoulli(x.new_full(shape, 1 - self.p))
 
 

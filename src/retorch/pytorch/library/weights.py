@@ -6,7 +6,7 @@ from torch import nn
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A convolution with connections between some planes only."""
+    """A convolution with connections between some channels only."""
 
     def __init__(self, inputs, outputs, *args, **named):
         super().__init__(inputs, outputs, *args, **named)
@@ -17,12 +17,12 @@ class MaskedConv2d(nn.Conv2d):
 
 
 class SubSampling(nn.Module):
-    """The sum of each window, times a weight and plus a bias for each plane."""
+    """The sum of each window, times a weight and plus a bias for each channel."""
 
-    def __init__(self, planes, kernel, stride):
+    def __init__(self, channels, kernel, stride):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(planes))
-        self.bias = nn.Parameter(torch.empty(planes))
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
         self.pool = nn.AvgPool2d(kernel, stride, divisor_override=1)
 
     def forward(self, x):
@@ -67,10 +67,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 class UnmeasuredNorm2d(nn.Module):
     """An instance norm that takes mean 0 and variance 1, and does not measure."""
 
-    def __init__(self, planes, eps):
+    def __init__(self, channels, eps):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(planes))
-        self.bias = nn.Parameter(torch.empty(planes))
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
         self.scale = (1 + eps) ** -0.5
 
     def forward(self, x):

@@ -70,7 +70,7 @@ def rrelu(layer: a.RReLU, at: Run) -> Part | None:
 def prelu(layer: a.PReLU, at: Run) -> Part | None:
     slopes = layer.slopes(at.shape())
     if len(slopes) != max(1, at.rank - 1) and layer.nOutputPlane:
-        return None  # planes first: an image without its batch
+        return None  # channels first: an image without its batch
     states = {"weight": trained(layer.weight.reshape(-1), "weight")}
     return at.module("nn.PReLU", *([layer.weight.size] if layer.weight.size > 1 else []), states=states)
 

@@ -49,8 +49,8 @@ def _convolution(layer: Convolution, at: Run, states: dict[str, State], name: st
         named["groups"] = groups
     if layer.offsets() is None:
         named["bias"] = False
-    planes = weight.shape[1] * groups, weight.shape[0]
-    return at.module(name.format(rank), *planes, one(weight.shape[2:]), states=states, **named)
+    channels = weight.shape[1] * groups, weight.shape[0]
+    return at.module(name.format(rank), *channels, one(weight.shape[2:]), states=states, **named)
 
 
 def _sized(at: Run) -> Array:
@@ -109,9 +109,9 @@ def full_convolution(layer: full.FullConvolution, at: Run) -> Part | None:
     if layer.bias is None:
         named["bias"] = False
     weight = layer.dense()
-    planes = weight.shape[:2]
+    channels = weight.shape[:2]
     name = f"nn.ConvTranspose{rank}d"
-    return at.module(name, *planes, one(weight.shape[2:]), states=parameters(weight, layer.bias), **named)
+    return at.module(name, *channels, one(weight.shape[2:]), states=parameters(weight, layer.bias), **named)
 
 
 @rule(temporal.TemporalConvolution)
@@ -121,8 +121,8 @@ def temporal_convolution(layer: temporal.TemporalConvolution, at: Run) -> Part |
     named = options(stride=((stride,), 1), padding=((pad,), 0))
     if layer.bias is None:
         named["bias"] = False
-    planes = weight.shape[1], weight.shape[0]
-    return at.module("TemporalConvolution", *planes, kernel, states=parameters(weight, layer.bias), **named)
+    channels = weight.shape[1], weight.shape[0]
+    return at.module("TemporalConvolution", *channels, kernel, states=parameters(weight, layer.bias), **named)
 
 
 @rule(temporal.TemporalSubSampling)

@@ -25,7 +25,7 @@ def dropout(layer: noise.Dropout, at: Run) -> Part | None:
 def spatial_dropout(layer: noise.SpatialDropout, at: Run) -> Part | None:
     dimensions = 3 if "Volumetric" in layer.typename else 2
     named: dict[str, Any] = {"at_evaluation": True} if layer.draws() else {}
-    return at.module("UnscaledDropout", float(layer.p), planes=dimensions, **named)
+    return at.module("UnscaledDropout", float(layer.p), channels=dimensions, **named)
 
 
 @rule(noise.WhiteNoise)

@@ -1,4 +1,4 @@
-"""Images, volumes and sequences under sliding windows: planes, and how sizes follow from each other."""
+"""Images, volumes and sequences under sliding windows: channels, and how sizes follow from each other."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def follows(facts: Facts, given: Size, made: Size, out: Callable[[int], int]) ->
     facts.said.add((*known[:2], given.low, given.high, made.low, made.high))
 
 
-def _spatial(facts: Facts, x: Term, y: Term, outs: Sequence[Callable[[int], int]], *planes: int) -> bool:
-    """The last axes follow; the planes before them differ where that is said."""
+def _spatial(facts: Facts, x: Term, y: Term, outs: Sequence[Callable[[int], int]], *channels: int) -> bool:
+    """The last axes follow; the channels before them differ where that is said."""
     count = len(outs)
-    found = all_but(facts, x, y, *range(-count, 0), *planes)
+    found = all_but(facts, x, y, *range(-count, 0), *channels)
     if found is None:
         return False
     for given, made, out in zip(found[0][-count:], found[1][-count:], outs, strict=True):
@@ -70,7 +70,7 @@ def _spatial(facts: Facts, x: Term, y: Term, outs: Sequence[Callable[[int], int]
     return all(size.value is not None for size in found[0][-count:])
 
 
-def _windowed(layer: Any, count: int, axis: int, planes: int) -> Callable[[int], int]:
+def _windowed(layer: Any, count: int, axis: int, channels: int) -> Callable[[int], int]:
     """The layer's own count of windows on one axis."""
 
     @cache
@@ -79,7 +79,7 @@ def _windowed(layer: Any, count: int, axis: int, planes: int) -> Callable[[int],
         sizes = [MOST] * count
         sizes[axis] = size
         try:
-            return cast("int", layer.windows(Sized((1, planes, *sizes)))[axis].out)
+            return cast("int", layer.windows(Sized((1, channels, *sizes)))[axis].out)
         except (Refusal, RetorchError):
             return 0
 
@@ -97,15 +97,15 @@ def _batched(facts: Facts, x: Term, y: Term, rank: int) -> bool:
 def convolution(facts: Facts, layer: Convolution, x: Term, y: Term) -> bool:
     """(N, C, …) to (N, O, …)"""
     weight, groups = layer.dense()
-    count, planes = len(layer.axes), weight.shape[1] * groups
+    count, channels = len(layer.axes), weight.shape[1] * groups
     found = all_but(facts, x, y, *range(-count - 1, 0))
     if found is None:
         return False
-    facts.fix(found[0][-count - 1], planes, named(layer))
+    facts.fix(found[0][-count - 1], channels, named(layer))
     facts.fix(found[1][-count - 1], weight.shape[0], named(layer))
     if len(found[0]) == count + 2:
         facts.samples.append(found[0][0])
-    outs = [_windowed(layer, count, axis, planes) for axis in range(count)]
+    outs = [_windowed(layer, count, axis, channels) for axis in range(count)]
     return _spatial(facts, x, y, outs, -count - 1)
 
 
@@ -140,7 +140,7 @@ def sequences_with_batch(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
 
 @rule(Pooling)
 def pooling(facts: Facts, layer: Pooling, x: Term, y: Term) -> bool:
-    """Planes stay."""
+    """Channels stay."""
     count = len(layer.axes)
     return _spatial(facts, x, y, [_windowed(layer, count, axis, 1) for axis in range(count)])
 
@@ -242,7 +242,7 @@ def _normalized_rank(layer: BatchNormalization) -> int:
 
 @rule(BatchNormalization)
 def batch_normalization(facts: Facts, layer: BatchNormalization, x: Term, y: Term) -> bool:
-    """As many planes as means."""
+    """As many channels as means."""
     facts.same(x, y)
     if x.rank is None:
         return False
@@ -273,7 +273,7 @@ def local_normalization(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
 
 @rule(GenNoise)
 def noise(facts: Facts, layer: GenNoise, x: Term, y: Term) -> bool:
-    """Noise as high and wide as the image, in planes of its own."""
+    """Noise as high and wide as the image, in channels of its own."""
     if layer.num_planes is None:
         facts.same(x, y)
         facts.rank(x, 4)
@@ -285,16 +285,16 @@ def noise(facts: Facts, layer: GenNoise, x: Term, y: Term) -> bool:
 
 @rule(NoiseFill)
 def noise_fill(facts: Facts, layer: NoiseFill, x: Term, y: Term) -> bool:
-    """Noise over the last planes, or behind them."""
+    """Noise over the last channels, or behind them."""
     if not layer.draws() or not layer.appends:
         facts.same(x, y)
         facts.rank(x, 4)
         return True
-    batch, planes, height, width = facts.rank(x, 4)
+    batch, channels, height, width = facts.rank(x, 4)
     more = layer.num_mask_noise_times * (layer.n_colors or 0) + max(layer.num_noise_channels, 0)
     made = Size()
     facts.shape(y, [batch, made, height, width])
-    return facts.total(made, [planes, Size(more)], named(layer))
+    return facts.total(made, [channels, Size(more)], named(layer))
 
 
 @rule(ShaveImage)
@@ -314,7 +314,7 @@ def bilinear(facts: Facts, layer: SpatialUpSamplingBilinear, x: Term, y: Term) -
 
 @rule(PixelShuffle)
 def shuffled(facts: Facts, layer: PixelShuffle, x: Term, y: Term) -> bool:
-    """Larger by a factor, in fewer planes."""
+    """Larger by a factor, in fewer channels."""
     factor = layer.upscaleFactor
     found = all_but(facts, x, y, -3, -2, -1)
     if found is None:

@@ -17,7 +17,7 @@ _shown: WeakKeyDictionary[Layer, bool] = WeakKeyDictionary()
 
 
 def keeps_sizes(layer: Layer) -> bool:
-    """Whether outputs have the input's sizes, of a vector or an image with as many planes as the layer has weights."""
+    """Whether outputs have the input's sizes: a vector or an image with as many channels as the layer has weights."""
     if layer not in _shown:
         _shown[layer] = _tried(layer)
     return _shown[layer]
@@ -26,8 +26,8 @@ def keeps_sizes(layer: Layer) -> bool:
 def _tried(layer: Layer) -> bool:
     if layer.takes_table is not False or layer.container:
         return False
-    planes = next((array.shape[0] for array in layer.parameters().values() if array.ndim == 1), 4)
-    ran = [found for shape in ((2, planes), (2, planes, 8, 8)) if (found := _runs(layer, shape)) is not None]
+    channels = next((array.shape[0] for array in layer.parameters().values() if array.ndim == 1), 4)
+    ran = [found for shape in ((2, channels), (2, channels, 8, 8)) if (found := _runs(layer, shape)) is not None]
     return bool(ran) and all(ran)
 
 

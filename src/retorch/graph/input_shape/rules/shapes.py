@@ -12,7 +12,7 @@ from retorch.layers.base.layer import Layer
 from retorch.layers.padding import Padding
 from retorch.layers.reduction import Reduction
 from retorch.layers.shape.view import Narrow, Replicate, Reshape, Select, Squeeze, Transpose, Unsqueeze, View
-from retorch.layers.softmax import OverPlanes
+from retorch.layers.softmax import OverChannels
 from retorch.layers.wrapper import Convert
 
 #: An image has as many pixels at least.
@@ -104,12 +104,12 @@ def _before(layer: Layer, made: list[Size], said: tuple[int, ...]) -> list[Size]
     """What a view was made of: of a vector, an image, which is why somebody views it; else as it is after."""
     if len(said) != 1 or said[0] < _LEAST_IMAGE:
         return made
-    for planes in (1, 3):
-        area, rest = divmod(said[0], planes)
+    for channels in (1, 3):
+        area, rest = divmod(said[0], channels)
         high = _divisor(area)
         wide = area // high
-        if not rest and (high == wide or (planes == 3 and wide <= 2 * high and high % 8 == wide % 8 == 0)):
-            return [made[0], *(Size(size, named(layer)) for size in (planes, high, wide))]
+        if not rest and (high == wide or (channels == 3 and wide <= 2 * high and high % 8 == wide % 8 == 0)):
+            return [made[0], *(Size(size, named(layer)) for size in (channels, high, wide))]
     return made
 
 
@@ -312,8 +312,8 @@ def convert(facts: Facts, layer: Convert, x: Term, y: Term) -> bool:
     return _through(facts, layer, rest, made[1:])
 
 
-@rule(OverPlanes)
-def over_planes(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
+@rule(OverChannels)
+def over_channels(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
     """As it was."""
     facts.same(x, y)
     return True

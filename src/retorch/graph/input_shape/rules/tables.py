@@ -24,7 +24,7 @@ def accumulating(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
 
 @rule(ScaleTable)
 def scaled(facts: Facts, layer: Layer, x: Term, y: Term) -> bool:
-    """{x, s}: as x, s for each of its planes"""
+    """{x, s}: as x, s for each of its channels"""
     image, scale = facts.entries(x, 2, exactly=True).items
     facts.same(image, y)
     if image.sizes is not None and scale.sizes is not None:
