@@ -17,7 +17,7 @@ from retorch.graph.input_shape.tensors import with_samples
 from retorch.graph.lowering import Example, lower
 from retorch.graph.passes import simplify
 from retorch.layers.base.likeness import remedy
-from retorch.layers.recurrent.stateful import Stateful, sizes_of
+from retorch.layers.recurrent.stateful import Stateful, hands_on_states, sizes_of
 from retorch.module import Module
 from retorch.network import Format, Network, Origin
 
@@ -48,8 +48,9 @@ def convert(
     if net.problems:
         raise UnsupportedError(net.problems, hint=remedy(net.layer))
     if state:
-        given = example_of(net.assumed_input().input) if example is None else example
-        return _with_states(net, given, to, fold=fold)
+        if example is not None:
+            return _with_states(net, example, to, fold=fold)
+        return _with_states_for_any(net, net.assumed_input(), to, fold=fold)
     if example is not None:
         return _converted(net, example, to, fold=fold)
     assumed = net.assumed_input()
@@ -118,12 +119,30 @@ def origin(net: Module) -> str:
     return f"{net.file.name}{place} (SHA-256 {digest(net.file)[:16]})"
 
 
-def _with_states(net: Module, example: Example, to: Format, *, fold: bool) -> Network:
+def _with_states(net: Module, example: Example, to: Format, *, fold: bool, vary: bool = False) -> Network:
     sizes = sizes_of(example)
+    if hands_on_states(net.layer, sizes):
+        made = _converted(net, example, to, fold=fold)
+        made.notes += ("it is one step: its states are among its inputs and outputs already",)
+        return made
     stateful = net.with_states(sizes)
     states = stateful.layer.state_sizes if isinstance(stateful.layer, Stateful) else ()
-    made = _converted(stateful, [example, *states], to, fold=fold)
+    made = _converted(stateful, [example, *states], to, fold=fold, vary=vary)
     made.model.metadata_props[STATE] = json.dumps(sizes)
+    return made
+
+
+def _with_states_for_any(net: Module, assumed: Assumption, to: Format, *, fold: bool) -> Network:
+    """For sequences of any length; for Caffe2, whose nets know the length, one step at a time."""
+    example = example_of(assumed.input)
+    made = _with_states(net, example, to, fold=fold, vary=True)
+    shape = made.inputs[0].shape or ()
+    if to in ("caffe2", "predictor") and isinstance(example, tuple) and "T" in shape:
+        step = tuple(1 if name == "T" else size for name, size in zip(shape, example, strict=True))
+        made = _with_states(net, step, to, fold=fold)
+        made.notes += (f"{assumed.note}; made for one step of it: a net of Caffe2 has a fixed length",)
+        return made
+    made.notes += (assumed.note + _free(made),)
     return made
 
 

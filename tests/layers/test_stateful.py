@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples.charnn.network import checkpoint
 
 import retorch
 from building import module
@@ -122,3 +123,61 @@ def test_the_command_says_that_there_are_no_states(tmp_path: Path, capsys: pytes
     assert main(["convert", source, "-o", str(tmp_path / "out"), "--state"]) == 2
     assert "no states to hand on" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["SeqGRU_1", "SeqLSTM_1", "SeqLSTM_batchfirst"])
+def test_onnx_takes_pieces_of_any_length(name: str) -> None:
+    """One network for one step, for two, and for all of Torch's sequence."""
+    case, axis = Case(GOLDEN / f"{name}.t7"), CASES[name]
+    assert axis is not None
+    network = retorch.convert(retorch.load(case.path), to="onnx", state=True)
+    shape = network.inputs[0].shape
+    assert shape is not None
+    assert (shape[axis], shape[1 - axis]) == ("T", "N")
+    assert all(port.shape is not None and port.shape[0] == "N" for port in network.inputs[1:])
+    x = case.nested("input")
+    for cuts in ([1], [2], [1, 2], []):
+        outputs: list[Any] = []
+        states = [
+            np.zeros((x.shape[1 - axis], port.shape[-1]), np.float32) for port in network.inputs[1:] if port.shape
+        ]
+        for piece in np.split(x, [cut for cut in cuts if cut < x.shape[axis]], axis):
+            y, *states = network.run(piece, *states)
+            outputs.append(y)
+        agrees(case, outputs, axis)
+
+
+def test_a_net_of_caffe2_is_made_for_one_step() -> None:
+    network = retorch.convert(retorch.load(GOLDEN / "SeqLSTM_1.t7"), state=True)
+    shape = network.inputs[0].shape
+    assert shape is not None
+    assert shape[0] == 1
+    assert any("one step" in note for note in network.notes)
+
+
+@pytest.mark.parametrize(("cell", "states"), [("lstm", 2), ("gru", 1), ("rnn", 1)])
+def test_a_graph_that_is_a_step_hands_on_its_states_already(cell: str, states: int, tmp_path: Path) -> None:
+    retorch.write(tmp_path / "lm.t7", checkpoint(b"abcd", cell, 5))
+    call = ["convert", str(tmp_path / "lm.t7"), "-o", str(tmp_path / "out.onnx"), "--state"]
+    assert main([*call, "--input", "{2," + ",".join(["2x5"] * states) + "}"]) == 0
+    network = retorch.Network.load(tmp_path / "out.onnx")
+    assert (len(network.inputs), len(network.outputs)) == (1 + states, 1 + states)
+    assert main(["verify", str(tmp_path / "lm.t7"), str(tmp_path / "out.onnx")]) == 0
+
+
+STEPS = (
+    "charrnn_GRU neuraltalk2_LSTM neuraltalk2_LSTM2 onmt_GRU2 onmt_LSTM2 onmt_LSTM3 seq2seqattn_dec "
+    "seq2seqattn_enc_chars vqa_LSTM lstmcharcnn_chars lstmcharcnn_words"
+)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", STEPS.split())
+def test_published_steps_give_what_torch_gave(name: str, real: Path, tmp_path: Path) -> None:
+    case = Case(real.parent / "golden" / "zoo" / f"{name}.t7")
+    network = retorch.convert(retorch.load(case.path), case.nested("input"), state=True)
+    assert any("states are among its inputs and outputs" in note for note in network.notes)
+    network.save(tmp_path / "net", format="caffe2")
+    for one in (network, retorch.Network.load(tmp_path / "net")):
+        for want, got in zip(case.flat("output"), one.run(*case.flat("input")), strict=True):
+            assert np.abs(want - got).max() <= 1e-5 * max(1, np.abs(want).max())

@@ -60,12 +60,17 @@ class Varied:
     step: int = 1
 
 
-def free_batch(base: Lowered, shapes: Shapes, again: Again, axes: Sequence[int]) -> Varied | None:
-    """The batch, on one of these axes."""
-    for axis in axes:
-        if not all(len(shape) > axis for shape in shapes) or len({shape[axis] for shape in shapes}) != 1:
+def free_batch(base: Lowered, shapes: Shapes, again: Again, axes: Sequence[int], states: int = 0) -> Varied | None:
+    """The batch, on one of these axes; of the last inputs, where they are ``states``, perhaps on another."""
+    for axis, own in [(at, own) for at in axes for own in (dict.fromkeys((at, 0, 1)) if states else (at,))]:
+        places = [axis] * (len(shapes) - states) + [own] * states
+        sizes = [shape[place : place + 1] for shape, place in zip(shapes, places, strict=True)]
+        if () in sizes or len(set(sizes)) != 1:
             continue
-        names = tuple(tuple("N" if i == axis else None for i in range(len(shape))) for shape in shapes)
+        names = tuple(
+            tuple("N" if i == place else None for i in range(len(shape)))
+            for shape, place in zip(shapes, places, strict=True)
+        )
         other = _same(base, again, _grown(shapes, names, {"N": 1}))
         if other is not None:
             return Varied(names, (other,))

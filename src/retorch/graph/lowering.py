@@ -24,6 +24,7 @@ from retorch.graph.free_sizes import Names, Shapes, Varied, free_batch, free_siz
 from retorch.graph.nodes import OPSET
 from retorch.layers.base.layer import Array, Layer, calls
 from retorch.layers.base.random_source import drawing, has_noise, idle
+from retorch.layers.recurrent.stateful import Stateful
 
 IR_VERSION = 10
 
@@ -158,8 +159,9 @@ def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = 
     def again(sizes: Shapes) -> _Lowered | None:
         return _at_sizes(root, wanted, nesting, sizes, lowered)
 
-    batch = free_batch(lowered, given, again, _batch_axes(root))
-    sizes = free_sizes(lowered, given, again, _size_names(wanted, batch)) if vary else None
+    states = len(root.state_sizes) if isinstance(root, Stateful) else 0
+    batch = free_batch(lowered, given, again, _batch_axes(root), states)
+    sizes = free_sizes(lowered, given, again, _size_names(wanted, batch, states)) if vary else None
     name_sizes(lowered, batch, sizes)
     model = _assemble(lowered, name)
     if sizes is not None:
@@ -226,13 +228,18 @@ def _at_sizes(
         return None
 
 
-def _size_names(wanted: Sequence[InputSpec], batch: Varied | None) -> Names:
-    """What dimensions of the inputs may count: rows, columns and frames of images, steps of sequences."""
+def _size_names(wanted: Sequence[InputSpec], batch: Varied | None, states: int) -> Names:
+    """What dimensions of the inputs may count: rows, columns and frames of images, steps of sequences; none of states.
+
+    The last ``states`` inputs are states.
+    """
     found: list[tuple[str | None, ...]] = []
     for at, spec in enumerate(wanted):
         rank = len(spec.shape)
         row: list[str | None] = [None] * rank
-        if rank in (4, 5):
+        if at >= len(wanted) - states:
+            pass
+        elif rank in (4, 5):
             row[2:] = ["D", "H", "W"][5 - rank :]
         elif rank == 3 or (rank == 2 and spec.integer):
             row[:2] = ["T", None] if batch is not None and batch.names[at][1] else [None, "T"]

@@ -5,6 +5,7 @@ Fed its last states with the next piece of a sequence, it computes what the netw
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -99,6 +100,21 @@ class Stateful(Layer):
 
     def _states(self, memory: dict[int, Any]) -> list[Any]:
         return [leaf for made in self._keepers for leaf in _leaves(memory[id(made)])]
+
+
+def hands_on_states(net: Layer, sizes: SizesOf) -> bool:
+    """Whether a network is one step whose states are inputs and outputs already, as graphs of nngraph write it.
+
+    It takes a table, keeps nothing itself, and gives tensors of the sizes of all its inputs but one or two: what it
+    reads, and what a decoder looks at.
+    """
+    if not isinstance(sizes, list) or any(isinstance(made, Remembers) for made in net.every()):
+        return False
+    given = [size for size in sizes if isinstance(size, tuple)]
+    with forward_pass():
+        made = [cast("Array", leaf).shape for leaf in _leaves(net(_ones(sizes)))]
+    states = sum((Counter(given) & Counter(made)).values())
+    return len(given) == len(sizes) and 0 < states >= len(given) - 2
 
 
 def sizes_of(x: object) -> SizesOf:
