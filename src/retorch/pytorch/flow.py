@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from retorch.layers.base.layer import Array, Layer, Refusal
 from retorch.layers.nngraph import GModule
-from retorch.pytorch.operators import said
+from retorch.pytorch.operators.table import said
 from retorch.pytorch.part import Part, State, Written, counted
 from retorch.pytorch.source import call, laid_out, number, parsed
 from retorch.pytorch.statements import tidied
