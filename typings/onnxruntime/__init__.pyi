@@ -18,6 +18,7 @@ class SessionOptions:
     log_severity_level: int
     graph_optimization_level: GraphOptimizationLevel
     intra_op_num_threads: int
+    enable_cpu_mem_arena: bool
     def add_session_config_entry(self, key: str, value: str) -> None: ...
     def add_external_initializers(self, names: Sequence[str], values: Sequence[OrtValue]) -> None: ...
 

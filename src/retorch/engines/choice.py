@@ -47,7 +47,7 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
         name: ``embedded``, ``caffe2`` (the newest installed), ``caffe2-1.0.0`` for one version, ``pytorch`` and
             ``pytorch-1.10`` likewise, ``reference``, ``torch7`` (or ``lua``).
         path: a folder of Caffe2 files, or an ``.onnx`` file, or PyTorch source, or a folder with one.
-        case: the Torch network, for the last three.
+        case: the Torch network, for the last three; and what was read from the files.
         source: the Torch7 file, for ``torch7``.
 
     Raises:
@@ -56,7 +56,7 @@ def engine(name: str, path: Path, case: Case | None = None, source: str | os.Pat
     if name == "embedded":
         if python_file(path) is not None:
             raise UsageError("onnxruntime does not run PyTorch source", hint="use --engine pytorch")
-        return Embedded(path)
+        return Embedded(path, None if case is None else case.network)
     if name == "caffe2" or name.startswith("caffe2-"):
         if onnx_file(path) is not None:
             raise UsageError("the real Caffe2 runs Caffe2 files, not ONNX", hint="use --engine embedded")

@@ -15,8 +15,9 @@ class Embedded:
 
     runs_files = True
 
-    def __init__(self, path: Path) -> None:
-        self.network = Network.load(path)
+    def __init__(self, path: Path, network: Network | None = None) -> None:
+        """``network`` is what somebody has read from there already."""
+        self.network = Network.load(path) if network is None else network
         self.name = f"embedded (onnxruntime {version('onnxruntime')})"
 
     def run(self, tensors: Sequence[Array]) -> list[Array]:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from retorch.files.mapped import populate
+from retorch.files.mapped import pieces
 
 Chunk: TypeAlias = bytes | memoryview
 #: Which file it is, and when it was changed last.
@@ -69,7 +69,7 @@ def begin(path: Path) -> None:
             _keep(_identity(facts), _in_thread(lambda: _of_file(path)))
 
 
-def write(path: Path, pieces: Iterable[Chunk]) -> None:
+def write(path: Path, chunks: Iterable[Chunk]) -> None:
     """A new file of these bytes, whose digest is worked out meanwhile.
 
     Raises:
@@ -78,10 +78,10 @@ def write(path: Path, pieces: Iterable[Chunk]) -> None:
     hashing = _Hashing()
     try:
         with path.open("wb", buffering=_SMALL) as stream:
-            for piece in pieces:
+            for piece in chunks:
                 hashing.update(piece)
-                populate(piece)
-                stream.write(piece)
+                for part in pieces(memoryview(piece)):
+                    stream.write(part)
     finally:
         hashing.end()
     _keep(_identity(path.stat()), hashing.result)
@@ -115,7 +115,7 @@ class _Hashing:
 
     def _hash_the_rest(self) -> str:
         while (piece := self._pieces.get()) is not None:
-            self._hash.update(piece)
+            _update(self._hash, piece)
             self._room.release()
         return self._hash.hexdigest()
 
@@ -155,5 +155,13 @@ def _in_thread(work: Callable[[], str]) -> Callable[[], str]:
 
 def _of_file(path: Path) -> str:
     """Through a map: each read would wait for the interpreter, which others use meanwhile."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    found = hashlib.sha256()
+    _update(found, memoryview(content))
+    return found.hexdigest()
+
+
+def _update(digest: Any, piece: Chunk) -> None:
+    for part in pieces(memoryview(piece)):
+        digest.update(part)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ Array: TypeAlias = NDArray[Any]
 #: An environment variable: how many threads a session may use; by default one for every core.
 THREADS = "RETORCH_THREADS"
 
+#: Bytes of a matrix from which on it is used where it is: onnxruntime copies what is part of a model.
+_MUCH = 64 << 20
 #: onnxruntime's levels: 3 is errors only.
 _SILENT = 4  # what goes wrong is in the exception
 
@@ -24,17 +27,24 @@ _SILENT = 4  # what goes wrong is in the exception
 class Session:
     """A model ready to run."""
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, *, once: bool = False) -> None:
+        """``once``: what it needed for a run is not kept for the next one."""
         import onnxruntime as ort  # converting needs none of it
 
         options = ort.SessionOptions()
         options.log_severity_level = _SILENT
         # Threads that wait for work must not take the processor from other programs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = not once
         options.intra_op_num_threads = _threads()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         weights = onnx_file.large_weights(model)
         proto = onnx_file.skeleton(model, weights)
+        self._fed = {name: weights.pop(name) for name in _large_matrices(model, weights)}
+        proto.graph.input.extend(
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in self._fed.items()
+        )
         # Weights are handed over by reference: a serialised model cannot exceed 2 GiB.
         proto.graph.initializer.extend(
             onnx_file.placeholder(name, array, "weights", 0) for name, array in weights.items()
@@ -51,9 +61,21 @@ class Session:
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The outputs named, all of them by default, as arrays. EngineError where the run fails."""
         try:
-            return self._session.run(None if outputs is None else list(outputs), dict(feeds))
+            return self._session.run(None if outputs is None else list(outputs), {**feeds, **self._fed})
         except Exception as error:  # as above
             raise EngineError(f"onnxruntime failed: {_brief(error)}") from error
+
+
+def _large_matrices(model: ir.Model, weights: Mapping[str, Array]) -> list[str]:
+    """The large weights that are only multiplied with: as inputs of a run they serve as well as inside the model."""
+    outputs = set(model.graph.outputs)
+
+    def is_factor(value: ir.Value) -> bool:
+        uses = value.uses()
+        return value not in outputs and all(n.op_type in {"Gemm", "MatMul"} and at == 1 for n, at in uses)
+
+    large = [name for name, array in weights.items() if array.nbytes >= _MUCH]
+    return [name for name in large if is_factor(model.graph.initializers[name])]
 
 
 def values(model: ir.Model, feeds: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
@@ -70,7 +92,7 @@ def values(model: ir.Model, feeds: Mapping[str, Array], names: Sequence[str]) ->
     if unknown:
         raise UsageError(f"the network has no tensor {', '.join(unknown)}")
     if wanted:
-        found.update(zip(wanted, Session(_with_outputs(model, wanted)).run(feeds, wanted), strict=True))
+        found.update(zip(wanted, Session(_with_outputs(model, wanted), once=True).run(feeds, wanted), strict=True))
     return {name: found[name] for name in names}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retorch.files.mapped import STEP, rows
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 
 if TYPE_CHECKING:
@@ -16,6 +17,19 @@ def vector_or_matrix(rank: int) -> None:
     """Refuse what Torch refuses: these layers take (in) or (N, in)."""
     if rank not in (1, 2):
         raise Refusal(f"takes a vector or a matrix, not a tensor of {rank} dimensions")
+
+
+#: How many weights are converted at a time: what a processor keeps at hand.
+_BLOCK = 1 << 17
+
+
+def times_transposed(x: Array, weight: Array) -> Array:
+    """x · weightᵀ; large weights some rows at a time, since NumPy converts a copy."""
+    if weight.nbytes <= STEP:
+        return x @ weight.T
+    count = max(1, _BLOCK // weight.shape[1])
+    blocks = (part[at : at + count] for part in rows(weight) for at in range(0, len(part), count))
+    return np.concatenate([x @ block.T for block in blocks], axis=-1)
 
 
 class Affine(Layer):
@@ -29,7 +43,7 @@ class Affine(Layer):
 
     def forward(self, x: Array) -> Array:
         vector_or_matrix(x.ndim)
-        y = x @ self.weight.T
+        y = times_transposed(x, self.weight)
         return y if self.bias is None else y + self.bias.reshape(-1)
 
     def lower(self, op: Builder, x: Value) -> Value:

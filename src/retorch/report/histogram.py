@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.files.mapped import release
+
 BINS = 32
 
 #: Larger arrays are shown by every k-th of their elements.
@@ -43,6 +45,7 @@ def histogram(name: str, array: NDArray[Any]) -> Histogram:
     """Count an array's elements by value."""
     step = max(1, math.ceil(array.size / _ENOUGH))
     seen = array.ravel()[::step].astype(np.float64)
+    release(array)
     values = seen[np.isfinite(seen)]
     strange = int(seen.size - values.size)
     if not values.size:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -18,20 +18,20 @@ from retorch.conversion import as_converted, convert
 from retorch.engines.choice import each_engine, engine
 from retorch.engines.interface import Case, Engine
 from retorch.engines.reference import Log
-from retorch.errors import EngineError, UsageError
+from retorch.errors import EngineError, RetorchError, UsageError
 from retorch.files.artifacts import python_file
 from retorch.files.record import Record
 from retorch.graph.nesting import nest, positions
-from retorch.layers.base.memory import tensors
 from retorch.module import Module
 from retorch.network import Network, described
-from retorch.verification.input_variants import further_trials
+from retorch.verification.input_variants import beyond_float32, further_trials
 from retorch.verification.inputs import Trial, random_trial
 from retorch.verification.isolation import Alone
 from retorch.verification.layer_outputs import layer_entries
 from retorch.verification.metrics import TOLERANCE, Measure, measure
 from retorch.verification.recorded import recordings
 from retorch.verification.report import LayerRow, Report, Witness
+from retorch.verification.truth import Truth
 
 Array: TypeAlias = NDArray[Any]
 #: What is being done, how much of it is done, and how much there is.
@@ -82,12 +82,12 @@ def verify(
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
-    more, notes = further_trials(case, target, asked[0], seed, tolerance) if adversarial else ([], [])
-    hear = _Hearing(case, layers, tolerance, watch)
+    more = further_trials(case, target, asked[0], seed) if adversarial else []
+    hear = _Hearing(case, Truth(case), layers, tolerance, watch)
     engines = engines or ["embedded" if python_file(target) is None else "pytorch"]
-    heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), [*asked, *more])]
+    heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), asked, more)]
     own, doubts = recordings(net) if ask_recordings else ([], ())
-    said = (*net.notes, *network.notes, *notes, *doubts, *_not_compared(heard))
+    said = (*net.notes, *network.notes, *dict.fromkeys(hear.notes), *doubts, *_not_compared(heard))
     return Report(tolerance, (*heard, *own), said, shapes)
 
 
@@ -109,23 +109,38 @@ class _Hearing:
     """What every engine is asked."""
 
     case: Case
+    truth: Truth
     layers: bool
     tolerance: float
     watch: Watch
+    #: Why trials were left out.
+    notes: list[str] = field(default_factory=list[str])
 
-    def __call__(self, one: Engine, trials: Sequence[Trial]) -> list[Witness]:
+    def __call__(self, one: Engine, asked: Sequence[Trial], more: Sequence[Trial]) -> list[Witness]:
+        """What an engine gives on all trials; of ``more`` only those are kept that float32 can bear."""
         heard: list[Witness] = []
         with closing(one):
-            for i, trial in enumerate(trials):
-                self.watch(f"{one.name}: inputs", i, len(trials))
-                heard.append(self.ask(one, trial, first=i == 0))
+            for i, trial in enumerate((*asked, *more)):
+                self.watch(f"{one.name}: inputs", i, len(asked) + len(more))
+                heard += self.ask(one, trial, first=i == 0, excusable=i >= len(asked))
         return heard
 
-    def ask(self, one: Engine, trial: Trial, *, first: bool) -> Witness:
-        heard = _witness(self.case, one, trial, self.watch, layers=self.layers and first)
-        if self.layers and not first and not heard.agrees(self.tolerance):
+    def ask(self, one: Engine, trial: Trial, *, first: bool, excusable: bool) -> list[Witness]:
+        heard: list[Witness] = []
+        try:
+            heard.append(_witness(self.case, self.truth, one, trial, self.watch, layers=self.layers and first))
+        except RetorchError:
+            # the network itself may not take a trial that nobody asked for
+            if not excusable:
+                raise
+        if heard and heard[0].agrees(self.tolerance):
+            return heard
+        if excusable and (why := beyond_float32(self.truth, trial, self.tolerance)):
+            self.notes.append(f"not tried on {trial.label}: {why}")
+            return []
+        if self.layers and not first:
             # layers cost time: on further inputs only where something is wrong
-            heard = _witness(self.case, one, trial, self.watch, layers=True)
+            return [_witness(self.case, self.truth, one, trial, self.watch, layers=True)]
         return heard
 
 
@@ -156,10 +171,9 @@ def example_shapes(network: Network) -> list[tuple[int, ...]]:
     return [tuple(shape) for shape in json.loads(text)]
 
 
-def _witness(case: Case, one: Engine, trial: Trial, watch: Watch, *, layers: bool) -> Witness:
+def _witness(case: Case, truth: Truth, one: Engine, trial: Trial, watch: Watch, *, layers: bool) -> Witness:
     log = Log()
-    wide = Trial(trial.label, tuple(t.astype(np.float64) if t.dtype.kind == "f" else t for t in trial.tensors))
-    expected = list(tensors(case.net.forward(wide.nested(case.nesting), log if layers else None)))
+    expected = truth(trial, log if layers else None)
     try:
         got = one.run(trial.tensors)
     except EngineError as error:
@@ -170,14 +184,13 @@ def _witness(case: Case, one: Engine, trial: Trial, watch: Watch, *, layers: boo
     rows = _rows(case, one, trial, log, watch, broken=False) if layers else ()
     measures = [measure(e, g) for e, g in zip(expected, got, strict=True)]
     if any(m.strays(TOLERANCE) for m in measures):
-        measures = _with_noise(case, trial, expected, measures)
+        measures = _with_noise(truth, trial, expected, measures)
     return Witness(one.name, trial.label, tuple(measures), layers=rows)
 
 
-def _with_noise(case: Case, trial: Trial, expected: list[Array], measures: list[Measure]) -> list[Measure]:
+def _with_noise(truth: Truth, trial: Trial, expected: list[Array], measures: list[Measure]) -> list[Measure]:
     """The measures with the error that the formulas make in float32, which excuses as much in an engine."""
-    narrow = Trial(trial.label, tuple(t.astype(np.float32) if t.dtype.kind == "f" else t for t in trial.tensors))
-    made = list(tensors(case.net.forward(narrow.nested(case.nesting))))
+    made = truth.in_float32(trial)
     noise = [measure(e, y).max_abs for e, y in zip(expected, made, strict=True)]
     return [replace(m, noise=n) if m.strays(TOLERANCE) else m for m, n in zip(measures, noise, strict=True)]
 

@@ -15,6 +15,9 @@ from retorch.network import Network
 
 Array = NDArray[Any]
 
+#: Bytes of a weight from which on it is an input of its layer: what is part of a model is copied, twice.
+_LARGE = 1 << 20
+
 
 class Alone:
     """Runs the part of a network between the nearest known values and a layer's output."""
@@ -34,6 +37,9 @@ class Alone:
         """
         nodes, feeds, weights = self._part(self.values[name])
         inputs = [_typed(value, self.known[str(value.name)]) for value in feeds]
+        large = [v for v in weights if v.const_value is not None and v.const_value.nbytes >= _LARGE]
+        weights = [v for v in weights if v not in large]
+        inputs += [(v, v.const_value.numpy()) for v in large if v.const_value is not None]
         proto = _model(nodes, inputs, weights, self.values[name], self.model.graph.opset_imports)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4

@@ -81,7 +81,10 @@ def measure(expected: NDArray[Any], got: NDArray[Any]) -> Measure:
     finite = bool(np.all(np.isfinite(got)))
     if expected.shape != got.shape:
         return Measure(got.shape, expected.shape, math.inf, math.inf, _scale(expected), 0.0, finite)
-    want, have = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+    want, have = expected.astype(np.float64, copy=False).ravel(), got.astype(np.float64).ravel()
+    scale = _largest(want)
+    if finite and math.isfinite(scale):
+        return _measured(want, have, scale, got.shape)
     missing = np.isnan(want) & np.isnan(have)
     same = (want == have) | missing
     with np.errstate(invalid="ignore", over="ignore"):
@@ -92,6 +95,22 @@ def measure(expected: NDArray[Any], got: NDArray[Any]) -> Measure:
     mean = float(errors.mean()) if errors.size else 0.0
     nan = int(missing.sum())
     return Measure(got.shape, expected.shape, worst, mean, _scale(expected), cosine, finite, nan)
+
+
+def _measured(want: NDArray[Any], have: NDArray[Any], scale: float, shape: tuple[int, ...]) -> Measure:
+    """The measure of arrays without NaN and infinity, in few passes: they may be large."""
+    lengths = float(np.linalg.norm(want) * np.linalg.norm(have))
+    with np.errstate(over="ignore", invalid="ignore"):
+        cosine = float(np.dot(want, have)) / lengths if lengths else 1.0
+    np.subtract(want, have, out=have)
+    errors = np.abs(have, out=have)
+    mean = float(errors.mean()) if errors.size else 0.0
+    return Measure(shape, shape, float(errors.max(initial=0.0)), mean, scale, cosine, finite=True)
+
+
+def _largest(array: NDArray[Any]) -> float:
+    """The largest magnitude; NaN where there is one."""
+    return max(float(array.max()), -float(array.min())) if array.size else 0.0
 
 
 def _scale(array: NDArray[Any]) -> float:
