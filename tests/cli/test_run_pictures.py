@@ -130,6 +130,31 @@ def test_bars_fit_into_a_narrow_screen(
     assert all("%" in line for line in lines)
 
 
+def test_a_border_that_is_cut_off_is_made_up_for(picture: Path, tmp_path: Path) -> None:
+    """As waifu2x's networks, which do not pad: the picture that comes out is as large as the one that went in."""
+    net = swapped_planes()
+    convolution = net["modules"][1]
+    convolution["padW"] = convolution["padH"] = 0
+    net["w2nn_offset"], net["w2nn_scale_factor"] = 1, 1
+    retorch.write(tmp_path / "net.t7", net)
+    for tile in ("0", "16"):
+        call = ["run", str(tmp_path / "net.t7"), "--input", str(picture), "-o", str(tmp_path / "y.png")]
+        assert main([*call, "--tile", tile, "--preprocess", "waifu2x"]) == 0
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "y.png")), PIXELS[:, :, ::-1])
+
+
+def test_one_picture_that_comes_out_as_several_is_scaled(picture: Path, tmp_path: Path) -> None:
+    """A view that counts on 32 x 32 makes two rows of a picture of twice the size."""
+    view = torch_object("nn.View", size=np.array([-1, 3 * 32 * 32]), numElements=3 * 32 * 32)
+    weight = np.random.default_rng(0).normal(size=(4, 3 * 32 * 32)).astype(np.float32)
+    linear = torch_object("nn.Linear", weight=weight, bias=np.zeros(4, np.float32))
+    retorch.write(tmp_path / "net.t7", torch_object("nn.Sequential", modules=[swapped_planes(), view, linear]))
+    Image.fromarray(np.zeros((32, 64, 3), np.uint8)).save(tmp_path / "wide.png")
+    call = ["run", str(tmp_path / "net.t7"), "--input", str(tmp_path / "wide.png"), "-o", str(tmp_path / "y.npy")]
+    assert main(call) == 0
+    assert np.load(tmp_path / "y.npy").shape == (1, 4)
+
+
 def test_a_size_that_the_network_does_not_take_is_scaled_and_said(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

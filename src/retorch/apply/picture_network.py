@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.apply.border import Border
 from retorch.apply.pictures import Pixels, fitted
 from retorch.apply.preprocessing import Preprocessing
 from retorch.apply.tiles import tiled
@@ -36,6 +37,7 @@ class PictureNetwork:
         preprocessing: how it wants its pictures.
         usual: a height and width that it is sure to take, where that is known.
         classes: the names of its classes, where they are known.
+        border: what it cuts off its pictures, where it says so.
         said: what was done to pictures that it does not take as they are.
     """
 
@@ -45,6 +47,7 @@ class PictureNetwork:
     preprocessing: Preprocessing
     usual: tuple[int, int] | None = None
     classes: list[str] = field(default_factory=list[str])
+    border: Border | None = None
     said: list[str] = field(default_factory=list[str])
     _way: int = 0
     _runners: dict[tuple[int, ...], Runner] = field(default_factory=dict[tuple[int, ...], Runner])
@@ -104,6 +107,9 @@ class PictureNetwork:
         raise refused or UsageError("the network takes no picture")
 
     def _run(self, x: Array) -> Array:
+        return self._run_once(x) if self.border is None else self.border.run(self._run_once, x)
+
+    def _run_once(self, x: Array) -> Array:
         if x.shape not in self._runners:
             self._runners.clear()
             self._runners[x.shape] = self.runner(x.shape)
@@ -118,7 +124,7 @@ def channels_of(shape: tuple[object, ...] | None) -> int:
     """
     channels = shape[-3] if shape is not None and len(shape) in (3, 4) else None
     if channels not in (1, 3):
-        given = "x".join(map(str, shape or ()))
+        given = "x".join(map(str, shape)) if shape is not None else "a table of inputs"
         raise ConversionError(
             f"the network takes {given}, which is no picture", hint="--input takes arrays too, as .npz"
         )

@@ -97,6 +97,7 @@ def picture_network(
     network: Path, engine: str, at: str | None, plugin: list[Path] | None, options: PictureOptions
 ) -> tuple[PictureNetwork, list[str]]:
     """The network as one that takes pictures, and what was assumed for that."""
+    from retorch.apply.border import border_of
     from retorch.apply.picture_network import PictureNetwork, channels_of
     from retorch.files.artifacts import is_written
 
@@ -115,6 +116,7 @@ def picture_network(
         prepared = options.preparation(root)
         shape = _example(net)
         taken = PictureNetwork(channels_of(shape), None, _of_module(net, engine, shape), prepared, usual=_fixed(shape))
+        taken.border = border_of(net.layer.raw)
         taken.classes, where = options.class_names(root)
         named = [f"classes are named by {where}"] if taken.classes and options.labels is None else []
         return taken, [*net.notes, f"pictures are prepared as {prepared.source}", *named]
@@ -143,13 +145,20 @@ def _of_module(net: Module, name: str, shape: tuple[int, ...] | None) -> Callabl
 
     def at(sizes: tuple[int, ...]) -> Run:
         if name == "reference":
-            return lambda x: net.forward(x[0] if lone else x)
+            return lambda x: _whole(net.forward(x[0] if lone else x), lone)
         from retorch.conversion import convert
 
         made = convert(net, sizes[1:] if lone else sizes)
-        return lambda x: made.run(x[0] if lone else x)[0]
+        return lambda x: _whole(made.run(x[0] if lone else x)[0], lone)
 
     return at
+
+
+def _whole(y: Any, lone: bool) -> Any:
+    """The output of one picture: where a view counts on another size, it comes out as several."""
+    if not lone and y.ndim > 1 and len(y) != 1:
+        raise UsageError(f"at this size the network takes one picture for {len(y)}")
+    return y
 
 
 def run_pictures(
