@@ -30,7 +30,7 @@ from retorch.layers.base.layer_tree import tree
 from retorch.layers.base.likeness import remedy
 from retorch.layers.base.memory import current, forward_pass, tensors
 from retorch.layers.base.networks import networks
-from retorch.layers.base.random_source import Drawing, Given, drawing, has_noise, idle
+from retorch.layers.base.random_source import GivenNoise, RandomLayer, has_noise, never_run, random_layers
 from retorch.layers.recurrent.stateful import SizesOf, Stateful
 from retorch.torch7 import LuaTable, TorchObject, open_file
 from retorch.torch7.paths import child, follow, steps
@@ -86,8 +86,8 @@ class Module:
         if self.problems:
             raise UnsupportedError(self.problems)
         limits.check_steps(calls(self.layer), "this network")
-        layers = drawing(self.layer)
-        given, noise = _own(x), list[Nested]()
+        layers = random_layers(self.layer)
+        given, noise = _input_copy(x), list[Nested]()
         if has_noise(given, len(layers)):
             given, *noise = given
         elif layers:
@@ -95,8 +95,8 @@ class Module:
                 f"layers of this network draw random numbers: give {_table_of(self.noise_shapes(x))}",
                 hint="net.noise_shapes(x) lists these shapes, net.notes what Torch draws",
             )
-        with forward_pass(listen, Given(layers, list(tensors(noise)))):
-            return _settled(current(self.layer(given)))
+        with forward_pass(listen, GivenNoise(layers, list(tensors(noise)))):
+            return _output_copy(current(self.layer(given)))
 
     @property
     def taken(self) -> str:
@@ -146,9 +146,9 @@ class Module:
             return np.zeros(shape)
 
         with forward_pass(noise=zeros):
-            self.layer(_own(x))
-        layers = drawing(self.layer)
-        if problems := idle(layers, found):
+            self.layer(_input_copy(x))
+        layers = random_layers(self.layer)
+        if problems := never_run(layers, found):
             raise UnsupportedError(problems)
         return [found[id(made)] for made in layers]
 
@@ -204,21 +204,21 @@ def _table_of(shapes: Iterable[Sizes]) -> str:
     return f"[x, {', '.join('x'.join(map(str, shape)) for shape in shapes)}]"
 
 
-def _own(x: Nested | Iterable[Nested]) -> Nested:
+def _input_copy(x: Nested | Iterable[Nested]) -> Nested:
     """A copy, since in-place layers write into their input."""
     if isinstance(x, (list, tuple)):
         if any(isinstance(item, (int, float)) for item in x):
             raise UsageError("a list is a table of tensors", hint="an input of numbers is an array: np.array([…])")
-        return [_own(item) for item in x]
+        return [_input_copy(item) for item in x]
     made = np.array(x)
     if made.dtype.kind not in "fiub":
         raise UsageError(f"a network takes arrays of numbers, not {type(x).__name__}")
     return made
 
 
-def _settled(y: Nested) -> Nested:
+def _output_copy(y: Nested) -> Nested:
     """Outputs that outlive the pass and its buffers."""
-    return [_settled(item) for item in y] if isinstance(y, list) else np.array(y)
+    return [_output_copy(item) for item in y] if isinstance(y, list) else np.array(y)
 
 
 #: Where authors keep the network that one wants, best first.
@@ -359,11 +359,11 @@ def bind(
     if any(made.raw.get("train") is True for made in binder.layers.values()):
         notes.append("saved in training mode; it is run and converted as at evaluation")
     if not binder.problems:
-        notes += _about_noise(drawing(layer))
+        notes += _about_noise(random_layers(layer))
     return Module(layer, name, at, tuple(binder.problems), tuple(notes), alternatives)
 
 
-def _about_noise(layers: Sequence[Drawing]) -> Iterator[str]:
+def _about_noise(layers: Sequence[RandomLayer]) -> Iterator[str]:
     """What a person has to know to feed a network whose layers draw at random."""
     if layers:
         yield f"draws random numbers at every pass: here it takes them in a table, after its own input ({len(layers)})"

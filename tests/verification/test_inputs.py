@@ -10,12 +10,13 @@ import pytest
 
 import retorch
 from building import module, sequential, torch_object
+from retorch.apply.pictures import picture_tensor
+from retorch.apply.preprocessing import Preprocessing
 from retorch.cli import main
 from retorch.engines.caffe2_runtime import VERSIONS, Runtime
 from retorch.errors import UsageError
-from retorch.files.image import Preparation, picture_tensor
 from retorch.verification import verify
-from retorch.verification.inputs import Trial, batches, unkind_trials
+from retorch.verification.inputs import Trial, batches, scaled_trials
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits" / "digits.t7"
 Image = pytest.importorskip("PIL.Image")
@@ -23,7 +24,7 @@ Image = pytest.importorskip("PIL.Image")
 
 def test_zeros_constants_and_large_values_spare_indices() -> None:
     noise, indices = np.array([0.5, -2.0], np.float32), np.array([1.0, 7.0], np.float32)
-    zeros, constant, large = unkind_trials(Trial("", (noise, indices)))
+    zeros, constant, large = scaled_trials(Trial("", (noise, indices)))
     assert [t.tensors[0].tolist() for t in (zeros, constant, large)] == [[0, 0], [0.5, 0.5], [50, -200]]
     assert all(t.tensors[1].tolist() == [1, 7] for t in (zeros, constant, large))
 
@@ -84,21 +85,21 @@ def test_tensors_that_are_missing_are_asked_for(tmp_path: Path) -> None:
         verify(net, tmp_path, inputs=[np.zeros((2, 3), np.float32)])
 
 
-def test_a_picture_becomes_planes_in_order(tmp_path: Path) -> None:
+def test_a_picture_becomes_channels_in_order(tmp_path: Path) -> None:
     file = picture(tmp_path, (255, 102, 51))
-    x = picture_tensor(file, (2, 3, 4, 6), Preparation())
+    x = picture_tensor(file, (2, 3, 4, 6), Preprocessing(""))
     assert (x.shape, x.dtype) == ((2, 3, 4, 6), np.float32)
     np.testing.assert_allclose(x[1, :, 3, 5], [1.0, 0.4, 0.2], rtol=1e-6)
 
 
-def test_blue_first_mean_and_std_are_per_plane_in_the_networks_order(tmp_path: Path) -> None:
+def test_blue_first_mean_and_std_are_per_channel_in_the_networks_order(tmp_path: Path) -> None:
     file = picture(tmp_path, (255, 102, 51))
-    x = picture_tensor(file, (3, 2, 2), Preparation((104, 117, 123), (2.0,), bgr=True, top=255))
+    x = picture_tensor(file, (3, 2, 2), Preprocessing("", (104, 117, 123), (2.0,), bgr=True, top=255))
     np.testing.assert_allclose(x[:, 0, 0], [(51 - 104) / 2, (102 - 117) / 2, (255 - 123) / 2], rtol=1e-6)
 
 
 def test_a_grey_network_gets_grey(tmp_path: Path) -> None:
-    x = picture_tensor(picture(tmp_path, (80, 80, 80)), (1, 1, 2, 2), Preparation(top=255))
+    x = picture_tensor(picture(tmp_path, (80, 80, 80)), (1, 1, 2, 2), Preprocessing("", top=255))
     np.testing.assert_allclose(x, np.full((1, 1, 2, 2), 80), rtol=1e-6)
 
 
@@ -115,13 +116,13 @@ def test_what_does_not_fit_a_picture_is_refused(
     shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        picture_tensor(picture(tmp_path, (1, 2, 3)), shape, Preparation(mean, std))
+        picture_tensor(picture(tmp_path, (1, 2, 3)), shape, Preprocessing("", mean, std))
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("no", encoding="ascii")
     with pytest.raises(UsageError, match="not a picture"):
-        picture_tensor(tmp_path / "x.png", (1, 3, 2, 2), Preparation())
+        picture_tensor(tmp_path / "x.png", (1, 3, 2, 2), Preprocessing(""))
 
 
 def test_the_command_takes_pictures_arrays_and_all_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,22 @@ def fitted(pixels: Pixels, size: tuple[int, int] | None, crop: float = 1.0) -> P
     return made.reshape(*size, pixels.shape[2])
 
 
+def picture_tensor(file: Path, shape: Sequence[int], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """A picture as an input of shape (batch, channels, height, width), or the same without the batch.
+
+    It is scaled to the height and width (bilinear) and repeated along the batch.
+
+    Raises:
+        UsageError: not a picture; an input that is none; mean or std of another length; Pillow is missing.
+    """
+    if len(shape) not in (3, 4) or shape[-3] not in (1, 3):
+        wanted = "x".join(map(str, shape))
+        raise UsageError(f"{file}: the network takes {wanted}, which is no picture", hint="--input takes any array")
+    channels, height, width = shape[-3:]
+    pixels = fitted(read_picture(file, channels), (height, width))
+    return np.array(np.broadcast_to(preprocessing.tensor(pixels)[0], shape))
+
+
 def likeliest(scores: Array, labels: Sequence[str] = (), count: int = 5) -> list[Label]:
     """The classes with the highest scores, which may be probabilities, their logarithms, or neither.
 

@@ -22,10 +22,10 @@ def layer_records(model: ir.Model, nets: tuple[Caffe2Net, Caffe2Net] | None = No
     if nets is not None:
         # under the names that the values had before blobs were used again, which tell their makers apart
         made = [(op.type, list(op.output)) for op in nets[0].predict.op]
-        holders = holding(*nets)
+        blob_of = final_blobs(*nets)
     else:
         made = [(node.op_type, [str(v.name) for v in node.outputs]) for node in model.graph]
-        holders = {}
+        blob_of = {}
     entries: list[tuple[str, str, list[str]]] = json.loads(model.metadata_props.get("retorch.layers", "[]"))
     taken: set[int] = set()
     records: list[LayerRecord] = []
@@ -34,11 +34,13 @@ def layer_records(model: ir.Model, nets: tuple[Caffe2Net, Caffe2Net] | None = No
         mine = [i for i, (_, outputs) in enumerate(made) if i not in taken and _belongs(outputs, blobs)]
         taken.update(mine)
         if mine:
-            records.append(LayerRecord(path, typename, tuple(made[i][0] for i in mine), tuple(held(blobs, holders))))
+            records.append(
+                LayerRecord(path, typename, tuple(made[i][0] for i in mine), tuple(surviving_blobs(blobs, blob_of)))
+            )
     return tuple(records)
 
 
-def holding(plain: Caffe2Net, placed: Caffe2Net) -> dict[str, str | None]:
+def final_blobs(plain: Caffe2Net, placed: Caffe2Net) -> dict[str, str | None]:
     """The blob that holds each value of ``plain`` when ``placed``, the same net in place, has run.
 
     None stands for a value that another was written over.
@@ -52,9 +54,9 @@ def holding(plain: Caffe2Net, placed: Caffe2Net) -> dict[str, str | None]:
     return {value: blob if last[blob] == value else None for value, blob in pairs}
 
 
-def held(values: Iterable[str], holders: Mapping[str, str | None]) -> list[str]:
+def surviving_blobs(values: Iterable[str], blob_of: Mapping[str, str | None]) -> list[str]:
     """The blobs that hold these values at the end."""
-    return [blob for value in values if (blob := holders.get(value, value)) is not None]
+    return [blob for value in values if (blob := blob_of.get(value, value)) is not None]
 
 
 def _belongs(outputs: list[str], blobs: list[str]) -> bool:

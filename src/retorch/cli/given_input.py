@@ -118,12 +118,11 @@ class Given:
         return list(random_trial(net, shapes, network.input_nesting, seed).tensors)
 
     def _picture(self, shape: tuple[int, ...]) -> Array:
-        from retorch.files.image import Preparation, picture_tensor
+        from retorch.apply.pictures import picture_tensor
+        from retorch.apply.preprocessing import Preprocessing
 
-        prepared = Preparation(
-            numbers("--mean", self.mean) or (0.0,), numbers("--std", self.std) or (1.0,), self.bgr, self.top
-        )
-        return picture_tensor(self.file or Path(), shape, prepared)
+        mean, std = numbers("--mean", self.mean) or (0.0,), numbers("--std", self.std) or (1.0,)
+        return picture_tensor(self.file or Path(), shape, Preprocessing("as given", mean, std, self.bgr, self.top))
 
 
 def _is_shape(text: str) -> bool:

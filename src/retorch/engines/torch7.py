@@ -15,7 +15,7 @@ import numpy as np
 from retorch.engines.interface import Array, Case
 from retorch.errors import EngineError, FormatError, UsageError
 from retorch.graph.nesting import nest
-from retorch.layers.base.random_source import drawing
+from retorch.layers.base.random_source import random_layers
 from retorch.torch7 import LuaTable, read, write
 from retorch.torch7.paths import steps
 
@@ -31,7 +31,7 @@ class RealTorch:
     def __init__(self, case: Case, source: Path) -> None:
         self.case = case
         self.source = source
-        if drawing(case.net.layer):
+        if random_layers(case.net.layer):
             raise UsageError(
                 "--engine lua: Torch7 draws this network's random numbers itself, so that no two runs agree"
             )

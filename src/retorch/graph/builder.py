@@ -39,7 +39,7 @@ class Builder(Memory):
         self.steps = 0
         self.finished: list[tuple[Layer, list[ir.Value]]] = []
         #: the names of the inputs for what layers draw at random, by ``id`` of the layer; and those inputs
-        self.undrawn: dict[int, str] = {}
+        self.noise_names: dict[int, str] = {}
         self.noise: dict[int, Value] = {}
 
     def call(self, module: Layer, x: Nested) -> Nested:
@@ -102,9 +102,9 @@ class Builder(Memory):
             return [self._zeros_like(i) for i in cast("list[Any]", y)]
         return self.constant(np.zeros(cast("Array", y).shape, np.float32))
 
-    def drawn(self, owner: Layer, shape: Sequence[int]) -> Value:
+    def noise_for(self, owner: Layer, shape: Sequence[int]) -> Value:
         """What Torch draws at random for a layer: an input of the network."""
-        name = self.undrawn.pop(id(owner), None)
+        name = self.noise_names.pop(id(owner), None)
         if name is None:
             raise Refusal(DRAWS_AGAIN)
         value = self.input(name, shape, ir.DataType.FLOAT)

@@ -23,7 +23,7 @@ from retorch.graph.builder import Nested as Values
 from retorch.graph.free_sizes import Names, Shapes, Varied, free_batch, free_sizes, name_sizes
 from retorch.graph.nodes import OPSET
 from retorch.layers.base.layer import Array, Layer, calls
-from retorch.layers.base.random_source import drawing, has_noise, idle
+from retorch.layers.base.random_source import has_noise, never_run, random_layers
 from retorch.layers.recurrent.stateful import Stateful
 
 IR_VERSION = 10
@@ -145,7 +145,7 @@ def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = 
         UsageError: an example that does not fit.
     """
     limits.check_steps(calls(root), "this network")
-    draws = len(drawing(root))
+    draws = len(random_layers(root))
     x, noise = example, list[Example]()
     if has_noise(example, draws):
         x, *noise = example
@@ -183,9 +183,9 @@ def _lower_once(
         op.finite = after.op.finite
     x, inputs = lower_inputs(op, root, wanted, nesting)
     outputs = op.current(op.call(root, x))
-    if problems := op.problems or idle(drawing(root), op.noise):
+    if problems := op.problems or never_run(random_layers(root), op.noise):
         raise UnsupportedError(_once_each(problems))
-    return _Lowered(op, [*inputs, *(op.noise[id(made)] for made in drawing(root))], outputs)
+    return _Lowered(op, [*inputs, *(op.noise[id(made)] for made in random_layers(root))], outputs)
 
 
 def lower_inputs(op: Builder, root: Layer, wanted: Sequence[InputSpec], nesting: object) -> tuple[Values, list[Value]]:
@@ -193,10 +193,10 @@ def lower_inputs(op: Builder, root: Layer, wanted: Sequence[InputSpec], nesting:
 
     What layers draw becomes an input when its layer runs.
     """
-    noisy = drawing(root)
+    noisy = random_layers(root)
     count = len(wanted) + len(noisy)
     names = ["data"] if count == 1 else [f"data_{i}" for i in range(1, count + 1)]
-    op.undrawn = {id(made): name for made, name in zip(noisy, names[len(wanted) :], strict=True)}
+    op.noise_names = {id(made): name for made, name in zip(noisy, names[len(wanted) :], strict=True)}
     inputs = [
         op.input(n, spec.shape, ir.DataType.INT64 if spec.integer else ir.DataType.FLOAT)
         for n, spec in zip(names, wanted, strict=False)
@@ -209,7 +209,7 @@ def lower_inputs(op: Builder, root: Layer, wanted: Sequence[InputSpec], nesting:
 
 
 def _check_noise(root: Layer, lowered: _Lowered, noise: list[Example]) -> None:
-    for made, given in zip(drawing(root), noise, strict=True):
+    for made, given in zip(random_layers(root), noise, strict=True):
         shapes = [spec.shape for spec in specs(given)[0]]
         if shapes != [drawn := lowered.op.noise[id(made)].shape]:
             what = " and ".join(map(str, shapes))

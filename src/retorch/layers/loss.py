@@ -164,14 +164,14 @@ class ModuleFromCriterion(Layer):
     criterion: object
 
     def setup(self, bind: Binder) -> None:
-        held = self.criterion
-        made = LOSSES.get(held.typename) if isinstance(held, TorchObject) else None
-        if made is None or not isinstance(held, TorchObject):
-            name = held.typename if isinstance(held, TorchObject) else "what is none"
+        criterion = self.criterion
+        made = LOSSES.get(criterion.typename) if isinstance(criterion, TorchObject) else None
+        if made is None or not isinstance(criterion, TorchObject):
+            name = criterion.typename if isinstance(criterion, TorchObject) else "what is none"
             raise Refusal(f"gives the loss of {name}, which is not known")
         # CrossEntropy holds a LogSoftMax and a ClassNLL
-        inner = held.get("nll")
-        stored = inner if isinstance(inner, TorchObject) else held
+        inner = criterion.get("nll")
+        stored = inner if isinstance(inner, TorchObject) else criterion
         weight = cast("Array | None", stored.get("weights"))
         self._loss = made(bool(stored.get("sizeAverage", True)), weight if weight is not None and weight.size else None)
 

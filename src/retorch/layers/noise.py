@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, drawn, layer
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer, noise_for
 from retorch.layers.base.memory import aliased_input, result
-from retorch.layers.base.random_source import Drawing
+from retorch.layers.base.random_source import RandomLayer
 from retorch.layers.convolution.spatial import check_rank
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Contiguous(Layer):
 
 
 @layer("nn.Dropout", "nn.SeqDropout", "nn.LowMemDropout", kind="dropout")
-class Dropout(Drawing):
+class Dropout(RandomLayer):
     """x; x · (1 − p) in the first version, whose files lack ``v2``
 
     With ``stochastic_inference``, x · noise: what Torch draws is an input of the network.
@@ -141,12 +141,12 @@ class Dropout(Drawing):
         return f"0 with probability {self.p:g}, else {kept:g}, by which it multiplies"
 
     def forward(self, x: Array) -> Array:
-        y = x * drawn(self, x.shape) if self.draws() else x if self.v2 else x * (1 - self.p)
+        y = x * noise_for(self, x.shape) if self.draws() else x if self.v2 else x * (1 - self.p)
         return result(x, y, True) if self.inplace else np.array(y)
 
     def lower(self, op: Builder, x: Value) -> Value:
         if self.draws():
-            return op.result(x, op.Mul(x, op.drawn(self, x.shape)), self.inplace)
+            return op.result(x, op.Mul(x, op.noise_for(self, x.shape)), self.inplace)
         scaled = not self.v2 and self.p > 0
         if self.inplace:
             return op.write(x, op.Mul(x, 1 - self.p)) if scaled else x
@@ -154,7 +154,7 @@ class Dropout(Drawing):
 
 
 @layer("nn.SpatialDropout", "nn.VolumetricDropout", kind="dropout")
-class SpatialDropout(Drawing):
+class SpatialDropout(RandomLayer):
     """x · (1 − p); with ``stochastic_inference``, x · noise, one number for each channel, which are an input"""
 
     p: float = 0.5
@@ -172,10 +172,10 @@ class SpatialDropout(Drawing):
         return *x.shape[:-dimensions], *(1,) * dimensions
 
     def forward(self, x: Array) -> Array:
-        return x * (drawn(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
+        return x * (noise_for(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.Mul(x, op.drawn(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
+        return op.Mul(x, op.noise_for(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
 
 
 @layer("nn.TotalDropout", "nn.SpatialRegionDropout", "nn.SimpleColorTransform", "nn.PCAColorTransform", kind="dropout")

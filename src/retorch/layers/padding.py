@@ -275,10 +275,10 @@ class Padding(Layer):
             return op.Identity(x)
         # the block is padding of the first part, so that it has any batch size
         after = [pad if i == axis else 0 for i in range(x.rank)]
-        nothing = [0] * x.rank
+        none = [0] * x.rank
         if front == 0:
-            return op.Pad(x, [*after, *nothing], self.value)
+            return op.Pad(x, [*after, *none], self.value)
         if front == size:
-            return op.Pad(x, [*nothing, *after], self.value)
-        first = op.Pad(op.Slice(x, [0], [front], [axis]), [*nothing, *after], self.value)
+            return op.Pad(x, [*none, *after], self.value)
+        first = op.Pad(op.Slice(x, [0], [front], [axis]), [*none, *after], self.value)
         return op.Concat(first, op.Slice(x, [front], [size], [axis]), axis=axis)

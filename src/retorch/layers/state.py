@@ -56,11 +56,11 @@ def entries(root: Layer) -> Iterator[Entry]:
     """The tensors of a network, in the order in which PyTorch lists them."""
     for layer in root.every():
         prefix = dotted(layer.path)
-        held = {name: array for name, array in layer.parameters().items() if array.dtype.kind == "f"}
-        if isinstance(layer, BatchNormalization) and held.pop("running_std", None) is not None:
-            held["running_var"] = layer.variance()
-        for name in sorted(held, key=_place):
-            array, stored = _laid_out(layer, name, held[name])
+        arrays = {name: array for name, array in layer.parameters().items() if array.dtype.kind == "f"}
+        if isinstance(layer, BatchNormalization) and arrays.pop("running_std", None) is not None:
+            arrays["running_var"] = layer.variance()
+        for name in sorted(arrays, key=_place):
+            array, stored = _laid_out(layer, name, arrays[name])
             yield Entry(prefix, name, layer.path, layer.typename, array, stored)
 
 
@@ -116,8 +116,8 @@ def load_state_dict(root: Layer, weights: Mapping[str, Array]) -> None:
 
 def _fields(layer: Layer) -> dict[str, Array]:
     """The fields that hold a layer's tensors, each with the tensor as PyTorch's module holds it."""
-    held = {name: array for name, array in layer.parameters().items() if array.dtype.kind == "f"}
-    return {name: _laid_out(layer, name, array)[0] for name, array in held.items()}
+    arrays = {name: array for name, array in layer.parameters().items() if array.dtype.kind == "f"}
+    return {name: _laid_out(layer, name, array)[0] for name, array in arrays.items()}
 
 
 def _as_stored(layer: Layer, field: str, given: Array) -> Array:

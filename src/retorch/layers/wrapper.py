@@ -36,9 +36,9 @@ class Wrapper(Layer):
 
 def first_module(bind: Binder, made: Layer, modules: object, module: object = None) -> Layer:
     """The module in a wrapper's field ``modules`` or, in files of the first dpnn, ``module``."""
-    held = cast("list[object]", modules.sequence()) if isinstance(modules, LuaTable) else []
-    if held:
-        return bind(held[0], f"{made.path}.modules[1]".removeprefix("."))
+    entries = cast("list[object]", modules.sequence()) if isinstance(modules, LuaTable) else []
+    if entries:
+        return bind(entries[0], f"{made.path}.modules[1]".removeprefix("."))
     if module is None:
         raise Refusal("holds no module")
     return bind(module, f"{made.path}.module".removeprefix("."))

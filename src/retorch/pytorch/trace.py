@@ -17,7 +17,7 @@ from retorch.graph.builder import Builder, Value
 from retorch.graph.builder import Nested as Values
 from retorch.graph.lowering import Example, lower_inputs, specs
 from retorch.layers.base.layer import Layer
-from retorch.layers.base.random_source import drawing, has_noise
+from retorch.layers.base.random_source import has_noise, random_layers
 
 #: What flows between modules: a value, or a table of such.
 Flowing: TypeAlias = "ir.Value | tuple[Flowing, ...]"
@@ -182,7 +182,7 @@ def trace(root: Layer, example: Example) -> Trace:
         UnsupportedError: layers without a rule, or that the rule cannot follow.
     """
     x = example
-    if has_noise(example, len(drawing(root))):
+    if has_noise(example, len(random_layers(root))):
         x, *_ = example
     wanted, nesting = specs(x)
     op = Tracer()

@@ -24,7 +24,7 @@ from retorch.files.record import Record
 from retorch.graph.nesting import nest, positions
 from retorch.module import Module
 from retorch.network import Network, described
-from retorch.verification.input_variants import beyond_float32, further_trials
+from retorch.verification.input_variants import beyond_float32, adversarial_trials
 from retorch.verification.inputs import Trial, random_trial
 from retorch.verification.isolation import Alone
 from retorch.verification.layer_outputs import layer_entries
@@ -82,7 +82,7 @@ def verify(
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
     case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
-    more = further_trials(case, target, asked[0], seed) if adversarial else []
+    more = adversarial_trials(case, target, asked[0], seed) if adversarial else []
     hear = _Hearing(case, Truth(case), layers, tolerance, watch)
     engines = engines or ["embedded" if python_file(target) is None else "pytorch"]
     heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), asked, more)]

@@ -8,14 +8,14 @@ from retorch.engines.interface import Case
 from retorch.errors import RetorchError
 from retorch.files.artifacts import onnx_file
 from retorch.files.record import Record
-from retorch.verification.inputs import Trial, batches, random_trial, unkind_trials
+from retorch.verification.inputs import Trial, batches, random_trial, scaled_trials
 from retorch.verification.metrics import measure
 from retorch.verification.truth import Truth
 
 
-def further_trials(case: Case, target: Path, first: Trial, seed: int) -> list[Trial]:
+def adversarial_trials(case: Case, target: Path, first: Trial, seed: int) -> list[Trial]:
     """Zeros, a constant and large values, and batches of 1 and 3 where the batch is free."""
-    asked = unkind_trials(first)
+    asked = scaled_trials(first)
     if batch_is_free(case, target):
         for shapes in batches([t.shape for t in first.tensors]):
             trial = random_trial(case.net, shapes, case.nesting, seed)

@@ -95,7 +95,7 @@ def batches(shapes: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
     return [[(batch, *shape[1:]) for shape in shapes] for batch in (1, 3) if batch not in firsts]
 
 
-def unkind_trials(trial: Trial) -> list[Trial]:
+def scaled_trials(trial: Trial) -> list[Trial]:
     """Zeros, a constant and large values, in the shapes of a trial; tensors of indices stay as they are."""
 
     def each(label: str, scale: float, shift: float) -> Trial:

@@ -81,6 +81,6 @@ def _reuses_blobs(target: Path) -> bool:
 
 def _in_place(made: Network) -> list[LayerEntry]:
     """The entries of a network, by the blobs that are left of it where blobs are used again."""
-    holders = ownership.holding(made.caffe2(EmitOptions()), made.caffe2(EmitOptions(in_place=True)))
+    blob_of = ownership.final_blobs(made.caffe2(EmitOptions()), made.caffe2(EmitOptions(in_place=True)))
     entries = _parsed(made.model.metadata_props["retorch.layers"])
-    return [(path, typename, ownership.held(names, holders)) for path, typename, names in entries]
+    return [(path, typename, ownership.surviving_blobs(names, blob_of)) for path, typename, names in entries]

@@ -18,7 +18,7 @@ import numpy as np
 from retorch.errors import RetorchError
 from retorch.layers.base.layer import Array, Layer, Nested
 from retorch.layers.base.memory import forward_pass, tensors
-from retorch.layers.base.random_source import Drawing
+from retorch.layers.base.random_source import RandomLayer
 from retorch.layers.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
 from retorch.module import Module
 from retorch.torch7 import LuaTable
@@ -174,7 +174,7 @@ def _memory(layer: Layer) -> list[Array]:
 
 
 def _steady(layer: Layer) -> bool:
-    if isinstance(layer, Drawing) and layer.draws():
+    if isinstance(layer, RandomLayer) and layer.draws():
         return False
     moody = any(part in layer.typename for part in _MOODY)
     return not moody or layer.raw.get("train") is False

@@ -51,10 +51,10 @@ def conv_relu(call: Call) -> ir.Value:
 
 
 def _is_same(call: Call, window: Window) -> bool:
-    """SAME of an input of unknown size: ONNX has the same rule where the kernel covers its stride."""
-    covered = all(k >= s for k, s in zip(window.kernel, window.stride, strict=True))
+    """SAME of an input of unknown size: ONNX has the same rule where windows overlap or touch."""
+    overlap = all(k >= s for k, s in zip(window.kernel, window.stride, strict=True))
     plain = all(d == 1 for d in window.dilation)
-    return window.legacy == SAME and covered and plain and None in spatial(call)
+    return window.legacy == SAME and overlap and plain and None in spatial(call)
 
 
 def conv_transpose(call: Call) -> ir.Value:

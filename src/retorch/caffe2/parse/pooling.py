@@ -35,10 +35,10 @@ def _padding(call: Call, x: ir.Value, window: Window, inclusive: bool) -> tuple[
             raise RefusalError(f"padding {pads} leaves windows of {window.kernel} without input")
         x, rest = crop(call.graph, x, pads)
         return x, {"pads": rest}
-    covered = all(k >= s for k, s in zip(window.kernel, window.stride, strict=True))
-    if window.legacy == SAME and covered:
+    overlap = all(k >= s for k, s in zip(window.kernel, window.stride, strict=True))
+    if window.legacy == SAME and overlap:
         return x, {"auto_pad": "SAME_UPPER"}
-    if window.legacy == CAFFE and covered and not inclusive:
+    if window.legacy == CAFFE and overlap and not inclusive:
         # For windows that touch the input, ONNX's ceil_mode counts them as Caffe does.
         half = window.pads[: window.dimensions]
         return x, {"pads": (*half, *half), "ceil_mode": 1}

@@ -45,7 +45,7 @@ def normal(seed: int, count: int) -> Floats:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:count]
 
 
-def drawn(distribution: Callable[[Call, tuple[int, ...], int], Array]) -> Rule:
+def random_fill(distribution: Callable[[Call, tuple[int, ...], int], Array]) -> Rule:
     """A rule for numbers in the shape of an argument, of the input, or that the input spells out."""
 
     def rule(call: Call) -> ir.Value:
@@ -109,9 +109,9 @@ def _msra(call: Call, shape: tuple[int, ...], seed: int) -> Array:
 
 
 RULES: Mapping[str, Rule] = {
-    "GaussianFill": drawn(_gaussian),
-    "UniformFill": drawn(_uniform),
-    "UniformIntFill": drawn(_uniform_int),
-    "XavierFill": drawn(_xavier),
-    "MSRAFill": drawn(_msra),
+    "GaussianFill": random_fill(_gaussian),
+    "UniformFill": random_fill(_uniform),
+    "UniformIntFill": random_fill(_uniform_int),
+    "XavierFill": random_fill(_xavier),
+    "MSRAFill": random_fill(_msra),
 }

@@ -15,7 +15,7 @@ from retorch.errors import MAKES_NO_SENSE, MissingFieldError, Problem, Refusal, 
 from retorch.layers.base.bookkeeping import BOOKKEEPING
 from retorch.layers.base.depth import deeper
 from retorch.layers.base.layer import Array, Layer, Sizes, aliased, registered
-from retorch.layers.base.random_source import Drawing
+from retorch.layers.base.random_source import RandomLayer
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
 #: More than any size of a tensor: from here on, doubles skip whole numbers.
@@ -163,7 +163,7 @@ def _describe(value: object) -> str:
 def _show(made: Layer) -> None:
     """Ask a layer all that is shown of it, and all that an input's shape is worked out from."""
     list(made.children())
-    if isinstance(made, Drawing):
+    if isinstance(made, RandomLayer):
         made.draws()
     made.batch_axis()
     made.settings()

@@ -50,7 +50,7 @@ def calls(root: Layer) -> int:
     return counts[id(root)]
 
 
-def drawn(owner: Layer, shape: Sizes) -> Array:
+def noise_for(owner: Layer, shape: Sizes) -> Array:
     """What Torch draws at random for a layer: this pass was given it."""
     run = current_run.get()
     if run is None or run.noise is None:

@@ -17,17 +17,17 @@ T = TypeVar("T")
 DRAWS_AGAIN = "runs more than once, and draws new random numbers each time"
 
 
-class Drawing(Layer):
-    """A layer that may draw at evaluation; ``drawn`` and ``op.drawn`` give what Torch draws."""
+class RandomLayer(Layer):
+    """A layer that may draw at evaluation; ``noise_for`` and ``op.noise_for`` give what Torch draws."""
 
     def draws(self) -> str:
         """What Torch draws, in words; ``""`` for a layer that does not."""
         return ""
 
 
-def drawing(root: Layer) -> tuple[Drawing, ...]:
+def random_layers(root: Layer) -> tuple[RandomLayer, ...]:
     """The layers of a network that draw, in the order of the file, which is that of execution."""
-    return tuple(made for made in root.every() if isinstance(made, Drawing) and made.draws())
+    return tuple(made for made in root.every() if isinstance(made, RandomLayer) and made.draws())
 
 
 def has_noise(x: T | list[T], draws: int) -> TypeGuard[list[T]]:
@@ -35,15 +35,15 @@ def has_noise(x: T | list[T], draws: int) -> TypeGuard[list[T]]:
     return draws > 0 and isinstance(x, list) and len(cast("list[T]", x)) == 1 + draws
 
 
-def idle(layers: tuple[Drawing, ...], ran: Container[int]) -> list[Problem]:
+def never_run(layers: tuple[RandomLayer, ...], ran: Container[int]) -> list[Problem]:
     """What keeps a network from being a function of x and its layers' noise: layers that did not run, by ``id``."""
     return [Problem(made.path, made.typename, "draws, but is never run") for made in layers if id(made) not in ran]
 
 
-class Given:
+class GivenNoise:
     """What one forward pass was given for the layers that draw."""
 
-    def __init__(self, layers: tuple[Drawing, ...], noise: list[Array]) -> None:
+    def __init__(self, layers: tuple[RandomLayer, ...], noise: list[Array]) -> None:
         self._left = {id(owner): tensor for owner, tensor in zip(layers, noise, strict=True)}
 
     def __call__(self, owner: Layer, shape: Sizes) -> Array:

@@ -156,8 +156,8 @@ class InstanceNormalization(Layer):
 
     def stored(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """The averages of the inner module: (N, C, 1, 1) where they have moved for batches of N, else one for all."""
-        held = self.bn if isinstance(self.bn, TorchObject) else TorchObject("")
-        mean, variance = (cast("Array | None", held.get(name)) for name in ("running_mean", "running_var"))
+        inner = self.bn if isinstance(self.bn, TorchObject) else TorchObject("")
+        mean, variance = (cast("Array | None", inner.get(name)) for name in ("running_mean", "running_var"))
         channels = shape if len(shape) == 4 else (1, *shape)
         if mean is None or variance is None or mean.size != channels[0] * channels[1]:
             return np.zeros(()), np.ones(())

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, drawn, layer
-from retorch.layers.base.random_source import Drawing
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, layer, noise_for
+from retorch.layers.base.random_source import RandomLayer
 from retorch.layers.convolution.spatial import check_rank
 from retorch.layers.linear import Linear
 from retorch.layers.noise import Identity
@@ -88,7 +88,7 @@ class SelectiveOutputClamp(Layer):
 
 
 @layer("nn.Reparametrize", kind="sample")
-class Reparametrize(Drawing):
+class Reparametrize(RandomLayer):
     """{mean, log σ²} ↦ mean + exp(log σ² / 2) · ε, ε drawn from a normal distribution
 
     ε is an input of the network.
@@ -109,10 +109,10 @@ class Reparametrize(Drawing):
         return x[0].shape
 
     def forward(self, x: list[Array]) -> Array:
-        return x[0] + np.exp(0.5 * x[1]) * drawn(self, self.noise_shape(x))
+        return x[0] + np.exp(0.5 * x[1]) * noise_for(self, self.noise_shape(x))
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
-        noise = op.drawn(self, self.noise_shape(x))
+        noise = op.noise_for(self, self.noise_shape(x))
         return op.Add(x[0], op.Mul(op.Exp(op.Mul(x[1], 0.5)), noise))
 
 

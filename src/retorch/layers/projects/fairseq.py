@@ -189,16 +189,16 @@ class TrainTestLayer(Layer):
     ignored = frozenset({"onTrain", "onEvaluate"})
 
     def setup(self, bind: Binder) -> None:
-        held = cast("list[object]", self.modules.sequence()) if isinstance(self.modules, LuaTable) else []
-        if len(held) != 2:
-            raise Refusal(f"holds {len(held)} modules, not one for training and one for evaluation")
+        modules = cast("list[object]", self.modules.sequence()) if isinstance(self.modules, LuaTable) else []
+        if len(modules) != 2:
+            raise Refusal(f"holds {len(modules)} modules, not one for training and one for evaluation")
         at = f"{self.path}.modules".removeprefix(".")
-        self.inner = bind(held[1], f"{at}[2]")
+        self.inner = bind(modules[1], f"{at}[2]")
         if not self.train:
             return
         if self.typename != "nn.ConvBlockTrainTestLayer":
             raise Refusal("makes its module for evaluation by a function in the file, which is not run")
-        convolution = _convolution(bind(held[0], f"{at}[1]"))
+        convolution = _convolution(bind(modules[0], f"{at}[1]"))
         if convolution is None or not isinstance(self.inner, LinearizedConvolution):
             raise Refusal("holds no convolution for training and a linear one for evaluation")
         self.inner.take(convolution.weight.transpose(2, 0, 1), convolution.bias)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, drawn, layer
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, layer, noise_for
 from retorch.layers.base.memory import result
-from retorch.layers.base.random_source import Drawing
+from retorch.layers.base.random_source import RandomLayer
 from retorch.layers.convolution.spatial import check_rank
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class MaxCoord(Layer):
 
 
 @layer("nn.GenNoise", kind="noise")
-class GenNoise(Drawing):
+class GenNoise(RandomLayer):
     """``num_planes`` channels of noise, as large as x; without that field, noise in place of x's first 3 channels
 
     x is (N, C, H, W). The noise is an input of the network.
@@ -169,14 +169,14 @@ class GenNoise(Drawing):
         return x.shape[0], channels, *x.shape[2:]
 
     def forward(self, x: Array) -> Array:
-        noise = drawn(self, self.noise_shape(x))
+        noise = noise_for(self, self.noise_shape(x))
         if self.num_planes is not None:
             return noise
         x[:, :3] = noise
         return x
 
     def lower(self, op: Builder, x: Value) -> Value:
-        noise = op.drawn(self, self.noise_shape(x))
+        noise = op.noise_for(self, self.noise_shape(x))
         if self.num_planes is not None:
             return noise
         op.write(op.narrow(x, 1, 0, noise.shape[1]), noise)
@@ -184,7 +184,7 @@ class GenNoise(Drawing):
 
 
 @layer("nn.NoiseFill", kind="noise")
-class NoiseFill(Drawing):
+class NoiseFill(RandomLayer):
     """Noise in place of x's last ``num_noise_channels`` channels, or after all of them; x is (N, C, H, W)
 
     Of four versions: the first writes into x; the second, with ``mult``, into a copy; the third, with ``buffer``,
@@ -236,7 +236,7 @@ class NoiseFill(Drawing):
         y = x if self.inplace else x.copy()
         if not self.draws():
             return y
-        noise = drawn(self, self.noise_shape(x))
+        noise = noise_for(self, self.noise_shape(x))
         if self.appends:
             masks = noise.shape[1] - max(self.num_noise_channels, 0)
             noise[:, :masks] *= np.tile(x, (1, self.num_mask_noise_times, 1, 1))
@@ -247,7 +247,7 @@ class NoiseFill(Drawing):
     def lower(self, op: Builder, x: Value) -> Value:
         if not self.draws():
             return x if self.inplace else op.Identity(x)
-        noise = op.drawn(self, self.noise_shape(x))
+        noise = op.noise_for(self, self.noise_shape(x))
         channels = x.shape[1]
         if self.appends:
             masked = range(0, self.num_mask_noise_times * channels, channels) if self.n_colors else ()

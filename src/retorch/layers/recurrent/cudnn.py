@@ -128,13 +128,13 @@ class RNN(Remembers):
         if x.ndim != 3:
             raise Refusal(f"takes three dimensions, not {x.ndim}")
         y = x.swapaxes(0, 1) if self.batchFirst else x
-        nothing = np.zeros((self.directions, y.shape[1], self.hiddenSize), x.dtype)
+        zeros = np.zeros((self.directions, y.shape[1], self.hiddenSize), x.dtype)
         before = cast("list[list[Array]] | None", memory().get(id(self))) if stateful() else None
         after: list[list[Array]] = []
         for at, cells in enumerate(self.stack):
             h = self._state(self.h0, y.shape[1], at)
             c = self._state(self.c0, y.shape[1], at)
-            h, c = nothing if h is None else h, nothing if c is None else c
+            h, c = zeros if h is None else h, zeros if c is None else c
             if before is not None:
                 h, c = before[at][0], before[at][-1]
             done = [scan(cell, y, h[d], c[d], reverse=d == 1) for d, cell in enumerate(cells)]

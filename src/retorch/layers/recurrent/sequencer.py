@@ -146,19 +146,19 @@ class BiSequencerLM(Layer):
     def forward(self, x: list[Nested]) -> Nested:
         ahead, back, merge = self.modules
         f, b = cast("list[Nested]", ahead(x[:-1])), cast("list[Nested]", back(x[1:]))
-        return merge([[_nothing(f[0]), *f], [*b, _nothing(b[0])]])
+        return merge([[_zeros_like(f[0]), *f], [*b, _zeros_like(b[0])]])
 
     def lower(self, op: Builder, x: list[Values]) -> Values:
         if len(x) < 2:
             raise Refusal("takes at least two steps")
         ahead, back, merge = self.modules
         f, b = cast("list[Values]", op.call(ahead, x[:-1])), cast("list[Values]", op.call(back, x[1:]))
-        return op.call(merge, [[_nothing_value(op, f[0]), *f], [*b, _nothing_value(op, b[0])]])
+        return op.call(merge, [[_zero_value_like(op, f[0]), *f], [*b, _zero_value_like(op, b[0])]])
 
 
-def _nothing(x: Nested) -> Nested:
-    return [_nothing(item) for item in x] if isinstance(x, list) else np.zeros_like(x)
+def _zeros_like(x: Nested) -> Nested:
+    return [_zeros_like(item) for item in x] if isinstance(x, list) else np.zeros_like(x)
 
 
-def _nothing_value(op: Builder, x: Values) -> Values:
-    return [_nothing_value(op, item) for item in x] if isinstance(x, list) else op.Clip(x, 0.0, 0.0)
+def _zero_value_like(op: Builder, x: Values) -> Values:
+    return [_zero_value_like(op, item) for item in x] if isinstance(x, list) else op.Clip(x, 0.0, 0.0)

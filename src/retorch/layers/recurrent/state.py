@@ -60,8 +60,8 @@ def zeros_for(op: Builder, x: Value, sizes: Sequence[int]) -> Value:
     column = op.Slice(x, [0] * len(axes), [1] * len(axes), axes) if axes else x
     if column.rank != 2:
         column = op.Reshape(column, [-1, 1])
-    nothing = np.zeros((1, int(np.prod(sizes))), np.float32)
-    flat = op.MatMul(op.Clip(column, 0.0, 0.0), nothing)
+    zeros = np.zeros((1, int(np.prod(sizes))), np.float32)
+    flat = op.MatMul(op.Clip(column, 0.0, 0.0), zeros)
     return flat if len(sizes) == 1 else op.Reshape(flat, [-1, *sizes])
 
 
