@@ -24,7 +24,7 @@ from retorch.files.record import Record
 from retorch.graph.nesting import nest, positions
 from retorch.module import Module
 from retorch.network import Network, described
-from retorch.verification.input_variants import beyond_float32, adversarial_trials
+from retorch.verification.input_variants import adversarial_trials, beyond_float32
 from retorch.verification.inputs import Trial, random_trial
 from retorch.verification.isolation import Alone
 from retorch.verification.layer_outputs import layer_entries
