@@ -14,7 +14,7 @@ import pytest
 from retorch.engines import real_pytorch
 
 HERE = Path(__file__).parent
-Judge = Callable[[Path, Path, Path | None], list[str]]
+Judge = Callable[..., list[str]]
 
 
 @cache
@@ -44,11 +44,12 @@ def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
         env=clean,
     )
 
-    def ask(source: Path, npz: Path, train: Path | None) -> list[str]:
+    def ask(source: Path, npz: Path, train: Path | None = None, before: Path | None = None) -> list[str]:
         assert process.stdin is not None
         assert process.stdout is not None
         trains = None if train is None or request.param != "2" else str(train)
-        process.stdin.write(json.dumps({"source": str(source), "npz": str(npz), "train": trains}) + "\n")
+        job = {"source": str(source), "npz": str(npz), "train": trains, "before": before and str(before)}
+        process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
         return json.loads(process.stdout.readline())
 

@@ -1,7 +1,8 @@
 """Runs in an interpreter that has torch: a twin's outputs and one training step against what Torch7 computed.
 
 The first argument is the engine's worker, whose way of loading a model is used. A request is a line of JSON with the
-``model.py``, the case's ``.npz`` and, for training, Torch7's own numbers; the answer is what differs.
+``model.py``, the case's ``.npz`` and, for training, Torch7's own numbers and the weights in the file; the answer is
+what differs.
 """
 
 import importlib.util
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+#: How far a step goes.
+RATE = 0.1
 #: Layers that draw at random; the truth left them at evaluation.
 RANDOM = ("drop", "rrelu", "noise", "fractional")
 
@@ -63,7 +66,7 @@ def evaluation(worker, model, stored):
     return [e for i, y in enumerate(made) for e in off(f"output {i}", y.numpy(), stored[f"output_{i}"], 1e-4)]
 
 
-def training(worker, model, stored, truth, maps):
+def training(worker, model, stored, truth, maps, before=None):
     model.train()
     for module in model.modules():
         if any(word in type(module).__name__.lower() for word in RANDOM):
@@ -81,7 +84,20 @@ def training(worker, model, stored, truth, maps):
         if name in truth and leaf.is_floating_point() and truth[name].shape == tuple(leaf.shape):
             gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
             wrong += off(name, gradient.numpy(), truth[name], 1e-3)
-    return wrong + parameters(model, truth, maps)
+    wrong += parameters(model, truth, maps)
+    return wrong + (step(model, truth, maps, before) if before else [])
+
+
+def step(model, truth, maps, before):
+    """One step of gradient descent: ``updateParameters`` takes the rate times its gradient from each weight."""
+    torch.optim.SGD(model.parameters(), lr=RATE).step()
+    named = dict(model.named_parameters(remove_duplicate=False))
+    wrong = []
+    for path, weight in before.items():
+        got = named[maps["parameters"][path]].detach().numpy()
+        want = weight - RATE * truth[f"grad:{path}"].reshape(weight.shape)
+        wrong += off(f"{path} after a step", *in_any_layout(got, want), 1e-3)
+    return wrong
 
 
 def parameters(model, truth, maps):
@@ -113,7 +129,8 @@ def main():
             wrong = evaluation(worker, worker.ready(job["source"]), stored)
             if job["train"]:
                 maps = json.loads(Path(job["source"]).with_name("retorch.json").read_text(encoding="utf-8"))
-                wrong += training(worker, worker.ready(job["source"]), stored, dict(np.load(job["train"])), maps)
+                truth, before = dict(np.load(job["train"])), dict(np.load(job["before"])) if job.get("before") else {}
+                wrong += training(worker, worker.ready(job["source"]), stored, truth, maps, before)
         except Exception as error:  # whatever a model raises is the answer
             wrong = [f"{type(error).__name__}: {error}"]
         print(json.dumps(wrong), flush=True)

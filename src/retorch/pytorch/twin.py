@@ -15,11 +15,12 @@ from retorch.files.atomic import replacing
 from retorch.files.record import LayerRecord
 from retorch.graph.lowering import Example
 from retorch.layers.base.layer import Array, Layer
+from retorch.layers.container import MapTable
 from retorch.pytorch.model_file import model_source, parts
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.planning import Planner
 from retorch.pytorch.rule import where
-from retorch.pytorch.trace import trace
+from retorch.pytorch.trace import Scope, trace
 from retorch.torch7 import LuaTable, TorchObject
 
 #: What it is called in a folder; the weights stand beside it under the same name.
@@ -76,6 +77,7 @@ def twin(net: Layer, example: Example, origin: str, inputs: Sequence[str]) -> Tw
     source = model_source(root, list(ties.items()), names, _header(origin, inputs))
     weights = {name: state.array for name, state in states.items() if name not in ties}
     parameters, buffers = _maps(net, root)
+    parameters |= _clones(traced.root, parameters)
     return Twin(source, weights, parameters, buffers, tuple(_layers(root)))
 
 
@@ -139,6 +141,19 @@ def _maps(root: Layer, part: Part) -> tuple[dict[str, str], dict[str, str]]:
                 kind = parameters if state.trained else buffers
                 kind[f"{path}.{state.field}" if path else state.field] = f"{name}.{key}" if name else key
     return parameters, buffers
+
+
+def _clones(root: Scope, parameters: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of the clones that ``nn.MapTable`` makes when it runs, one for each entry of its table."""
+    clones: dict[str, str] = {}
+    for scope in root.scopes():
+        if isinstance(scope.layer, MapTable) and isinstance(scope.given, tuple):
+            inside = f"{scope.layer.path}.modules".removeprefix(".")
+            for path, name in parameters.items():
+                if path.startswith(f"{inside}[1]."):
+                    own = path.removeprefix(f"{inside}[1]")
+                    clones |= {f"{inside}[{i}]{own}": name for i in range(2, len(scope.given) + 1)}
+    return clones
 
 
 def _place(source: object) -> object:
