@@ -121,6 +121,7 @@ class Module:
         """The input that is assumed where nobody says it, and the reasons for it."""
         if self.problems:
             raise UnsupportedError(self.problems, hint=remedy(self.layer))
+        limits.check_steps(calls(self.layer), "this network")
         return assume(self.layer, self.options)
 
     def with_states(self, sizes: SizesOf) -> Module:

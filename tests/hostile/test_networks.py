@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,16 @@ def test_paths_without_end_are_refused_before_they_are_gone() -> None:
             run()
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_file_with_paths_without_end_is_shown(tmp_path: Path, options: list[str]) -> None:
+    retorch.write(tmp_path / "net.t7", doubled(40))
+    begun = time.process_time()
+    assert main(["inspect", str(tmp_path / "net.t7"), *options]) == 0
+    assert time.process_time() - begun < 5
+    with pytest.raises(ConversionError, match="1,000,000 are allowed"):
+        retorch.load(tmp_path / "net.t7").input_shape()
+
+
 def test_shared_modules_in_reason_run() -> None:
     assert retorch.convert(bind(doubled(3)), (1, 2), fold=False).run(np.ones((1, 2), np.float32))[0].shape == (1, 2)
 
@@ -99,14 +110,26 @@ def nested(kind: str, depth: int) -> TorchObject:
     return inner
 
 
-def test_two_thousand_modules_in_each_other(tmp_path: Path) -> None:
-    raw = nested("nn.Sequential", 2000)
+def test_five_thousand_modules_in_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = nested("nn.Sequential", 5000)
     net = bind(raw)
     x = np.ones((1, 2), np.float32)
     np.testing.assert_allclose(net.forward(x), np.tanh(x), rtol=1e-6)
-    retorch.write(tmp_path / "deep.t7", raw)
-    assert main(["inspect", str(tmp_path / "deep.t7")]) == 0
-    assert main(["clean", str(tmp_path / "deep.t7"), "-o", str(tmp_path / "clean.t7")]) == 0
+    file, out = str(tmp_path / "deep.t7"), str(tmp_path / "out")
+    retorch.write(file, raw)
+    for command in (
+        ["inspect", file],
+        ["inspect", file, "--json"],
+        ["clean", file, "-o", str(tmp_path / "clean.t7")],
+        ["export", file, "-o", str(tmp_path / "deep.npz")],
+        ["run", file, "--input", "1x2"],
+        ["convert", file, "-o", out, "--input", "1x2"],
+        ["verify", file, out],
+    ):
+        assert main(command) == 0, command
+        capsys.readouterr()
+    assert main(["convert", file, "-o", str(tmp_path / "model.py"), "--input", "1x2"]) == 3
+    assert "stands inside 90 modules" in capsys.readouterr().err
 
 
 def test_three_hundred_convert() -> None:

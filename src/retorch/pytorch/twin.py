@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 import retorch
+from retorch.errors import Problem, UnsupportedError
 from retorch.files import arrays
 from retorch.files.atomic import replacing
 from retorch.files.record import LayerRecord
@@ -26,6 +27,8 @@ from retorch.torch7 import LuaTable, TorchObject
 #: What it is called in a folder; the weights stand beside it under the same name.
 MODEL = "model.py"
 WEIGHTS = ".safetensors"
+#: Modules in each other. Python's parser bears a hundred to two hundred brackets, by version.
+_DEEPEST = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def twin(net: Layer, example: Example, origin: str, inputs: Sequence[str]) -> Tw
     Raises:
         UnsupportedError: layers without a rule, or that cannot be followed.
     """
+    _check_depth(net)
     traced = trace(net, example)
     planner = Planner(traced)
     root = _in_a_container(planner.part(net))
@@ -79,6 +83,20 @@ def twin(net: Layer, example: Example, origin: str, inputs: Sequence[str]) -> Tw
     parameters, buffers = _maps(net, root)
     parameters |= _clones(traced.root, parameters)
     return Twin(source, weights, parameters, buffers, tuple(_layers(root)))
+
+
+def _check_depth(net: Layer) -> None:
+    """Refuse a network of modules in modules that no Python source can hold."""
+    stack, seen = [(net, 1)], {id(net)}
+    while stack:
+        layer, depth = stack.pop()
+        if depth > _DEEPEST:
+            reason = f"stands inside {_DEEPEST} modules, and Python reads no source with so many brackets in each other"
+            raise UnsupportedError([Problem(layer.path, layer.typename, reason)], hint="--to onnx has no such limit")
+        for child in layer.children():
+            if id(child) not in seen:
+                seen.add(id(child))
+                stack.append((child, depth + 1))
 
 
 def _header(origin: str, inputs: Sequence[str]) -> list[str]:

@@ -49,8 +49,12 @@ def assume(root: Layer, stored: Settings) -> Assumption:
 
 def first_guess(root: Layer, stored: Settings) -> str | None:
     """A line for those who only look: the likeliest input, not tried; None where nothing is known."""
+    from retorch import limits
     from retorch.graph.input_shape.draft import Drafts
     from retorch.graph.input_shape.tensors import text
+    from retorch.layers.base.layer import calls
 
+    if calls(root) > limits.STEPS:  # one that would not be run
+        return None
     drafts = Drafts(root, stored, use_record=True)
     return text(drafts.draft(drafts.sides[0]).input) if drafts.known else None
