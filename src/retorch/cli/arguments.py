@@ -71,6 +71,11 @@ def _words(value: object) -> list[str]:
 At = Annotated[
     str | None, typer.Option(autocompletion=places, help="Where the network is in the file, as model.generator.")
 ]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers layers.")]
+Aliases = Annotated[list[str] | None, typer.Option("--alias", help="Read a class as another: CustomLinear=nn.Linear.")]
+NnAge = Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")]
+ReportPage = Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def expanded(files: list[Path]) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import example
+from retorch.cli.arguments import Plugins, example
 from retorch.cli.exit_codes import DIFFERS, DONE
 from retorch.cli.terminal import console, plain, table
 from retorch.errors import UsageError
@@ -45,7 +45,7 @@ def batch(
     input_map: Annotated[
         Path | None, typer.Option("--input-map", help="Lines of a file's name, a tab, a shape.")
     ] = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each row as a line of JSON.")] = False,
 ) -> None:
     from retorch import archive

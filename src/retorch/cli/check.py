@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import local
+from retorch.cli.arguments import AsJson, local
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, counted, plain, print_json, print_table, table
 from retorch.errors import UsageError
@@ -29,7 +29,7 @@ Examples:
 def check(
     network: Annotated[Path, typer.Argument(parser=local, help="A folder of Caffe2 files, or one of them.")],
     ops: Annotated[str, typer.Option(help="The release: 0.8.1, the mobile builds of 2017.")] = RELEASE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     if ops != RELEASE:
         raise UsageError(f"--ops {ops}: the operators of {RELEASE} are known")

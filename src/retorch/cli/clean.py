@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from retorch.cli.arguments import At, check_apart, local
+from retorch.cli.arguments import AsJson, At, check_apart, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
@@ -30,7 +30,7 @@ def clean(
     dtype: Annotated[str, typer.Option(help="float or half: of all floating point tensors.")] = "",
     at: At = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="Write the text form.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     from retorch.layers import cleaning
     from retorch.torch7 import read, write

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import At, Source, load_module, printed_file
+from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, ReportPage, Source, load_module, printed_file
 from retorch.cli.convert_network import convert_again
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Given, Input
@@ -52,9 +52,9 @@ def convert(
     ] = "",
     input: Input = None,
     at: At = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
-    nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
+    plugin: Plugins = None,
+    alias: Aliases = None,
+    nn_age: NnAge = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Recurrent states as inputs and outputs.")] = False,
@@ -65,12 +65,10 @@ def convert(
     mkldnn: Annotated[bool, typer.Option("--mkldnn", help="MKL-DNN where it is right; not for phones.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Use blobs again where it is safe.")] = False,
     brew: Annotated[bool, typer.Option("--brew", help="What brew and mobile_exporter would write.")] = False,
-    page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    page: ReportPage = None,
+    as_json: AsJson = False,
 ) -> None:
     _check_report(page, no_verify)
-    from retorch.verification.record import record_of
-
     printed = output == "-"
     with printed_file(to) if printed else nullcontext(output) as output:
         style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
@@ -85,13 +83,8 @@ def convert(
         if net.taken in net.notes and not (as_json or printed):
             console().print(f"[yellow]note:[/yellow] {plain(net.taken)}")
         made = _converted(file, net, given, style, fold=not (no_fold or brew), state=state)
-        with about(output), style.replacing() as place:
-            written = style.save(made, place)
-            notes = [*net.notes, *made.notes]
-            no_verify = no_verify or (style.kind == "pytorch" and not _has_pytorch(notes))
-            report = None if no_verify else _verified(net, made, place, given, layers=page is not None)
-            record = record_of(file, net, made, written, options=style.options(), report=report, notes=notes)
-            record.write(place)
+        with about(output):
+            report, notes = _write(file, net, made, style, given, check=not no_verify, layers=page is not None)
         if page is not None and report is not None:
             _write_report(page, file, net, target, report)
         shown = notes if as_json or printed else [note for note in notes if note != net.taken]
@@ -116,6 +109,22 @@ def _converted(file: Path, net: Module, given: Given, style: Style, *, fold: boo
             if given.shapes:
                 error.hint = error.hint or f"that is for --input {' --input '.join(given.shapes)}: it may fit another"
             raise
+
+
+def _write(
+    file: Path, net: Module, made: Network, style: Style, given: Given, *, check: bool, layers: bool
+) -> tuple[Report | None, list[str]]:
+    """Write the files and their record, verified in between; the verdict, where there is one, and the notes."""
+    from retorch.verification.record import record_of
+
+    with style.replacing() as place:
+        written = style.save(made, place)
+        notes = [*net.notes, *made.notes]
+        check = check and (style.kind != "pytorch" or _has_pytorch(notes))
+        report = _verified(net, made, place, given, layers=layers) if check else None
+        record = record_of(file, net, made, written, options=style.options(), report=report, notes=notes)
+        record.write(place)
+    return report, notes
 
 
 def _has_pytorch(notes: list[str]) -> bool:

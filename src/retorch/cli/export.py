@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import At, Source, check_apart, load_module
+from retorch.cli.arguments import AsJson, At, Plugins, Source, check_apart, load_module
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, counted, plain, print_json, size
 
@@ -35,8 +35,8 @@ def export(
     ] = False,
     like: Annotated[Path | None, typer.Option(help="Names to give them: .safetensors, or text or JSON.")] = None,
     at: At = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     from retorch.files import arrays
 

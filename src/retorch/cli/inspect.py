@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import At, expanded, local
+from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, expanded, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, counted, plain, print_json, size
 from retorch.errors import UsageError
@@ -37,12 +37,12 @@ Examples:
 def inspect(
     files: Annotated[list[Path], typer.Argument(parser=local, help="Torch7 files; or networks for Caffe2 or ONNX.")],
     at: At = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
-    nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
+    plugin: Plugins = None,
+    alias: Aliases = None,
+    nn_age: NnAge = None,
     stats: Annotated[bool, typer.Option("--stats", help="Minimum, mean, maximum and NaN count of tensors.")] = False,
     offsets: Annotated[bool, typer.Option("--offsets", help="Where in the file each value stands.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     from retorch import module
     from retorch.cli import inspect_several, object_tree

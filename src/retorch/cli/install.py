@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from retorch.cli.arguments import AsJson
 from retorch.cli.terminal import console, plain, print_json
 from retorch.errors import RetorchError, UsageError
 
@@ -27,7 +28,6 @@ Examples:
 
 Action = Annotated[Literal["install"], typer.Argument(help="install: make the Python that the engine lives in.")]
 Index = Annotated[str, typer.Option("--index", help="The package index that pip asks, instead of its own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def caffe2(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import At, Source, check_apart, load_module
+from retorch.cli.arguments import AsJson, At, Plugins, Source, check_apart, load_module
 from retorch.cli.engine_names import NAMES, complete
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Bgr, Given, Input, Mean, Std, Top
@@ -54,8 +54,8 @@ def run(
     palette: Annotated[Path | None, typer.Option(help="Colours of the classes: red green blue, one a line.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random input, where only its shape is known.")] = 0,
     at: At = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     _check_engine(engine)
     if not network.exists():

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retorch.cli.arguments import At
+from retorch.cli.arguments import AsJson, At
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import print_json
 from retorch.errors import UsageError
@@ -34,7 +34,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
     engine: Annotated[str, typer.Option(help="reference (NumPy) or embedded (onnxruntime).")] = "reference",
     at: At = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     from retorch.apply.sampling import language_model, tokens
 

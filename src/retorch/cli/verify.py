@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import At, load_module, local
+from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, ReportPage, load_module, local
 from retorch.cli.engine_names import Engines
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.given_input import Bgr, Given, Image, Input, Mean, Std, Top
@@ -48,14 +48,14 @@ def verify(
     top: Top = 1.0,
     trials: Annotated[str, typer.Option(help="random; or all: zeros, a constant, large values, batches too.")] = "",
     at: At = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="Read a class as another: CustomLinear=nn.Linear.")] = None,
-    nn_age: Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")] = None,
+    plugin: Plugins = None,
+    alias: Aliases = None,
+    nn_age: NnAge = None,
     layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
     no_recorded: Annotated[bool, typer.Option("--no-recorded", help="Leave out what the file recorded.")] = False,
-    page: Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    page: ReportPage = None,
+    as_json: AsJson = False,
 ) -> None:
     _check_page(page)
     source, target, place = (file, output, at) if output else _recorded(file, at)

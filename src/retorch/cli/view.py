@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import At, example, load_module, local
+from retorch.cli.arguments import At, Plugins, example, load_module, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console
 from retorch.errors import UsageError
@@ -30,7 +30,7 @@ def view(
     ],
     input: Annotated[list[str] | None, typer.Option("--input", help="A Torch7 file's input, 1x8x384x512.")] = None,
     at: At = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A Python file that registers layers.")] = None,
+    plugin: Plugins = None,
     port: Annotated[int, typer.Option(help="Of the local server; 0 picks one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Serve only; open the page yourself.")] = False,
 ) -> None:

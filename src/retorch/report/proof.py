@@ -96,14 +96,7 @@ def verify(
         raise UsageError("verify takes the Torch network first, then what was written", hint="verify(net, network)")
     known = net if isinstance(net, Module) else load(net, at=at)
     file = Path(source) if source else known.file
-    folder = None
-    if isinstance(path, Network):
-        folder = tempfile.mkdtemp(prefix="retorch-")
-        target = path.save(Path(folder) / "written")[0].parent
-    else:
-        target = Path(path)
-        if not target.exists():
-            raise MissingFileError(target)
+    target, folder = _on_disk(path)
     report = compare(
         known,
         target,
@@ -122,3 +115,14 @@ def verify(
     if folder is not None:  # a page can be made of it as long as the verdict is in hand
         weakref.finalize(proof, shutil.rmtree, folder, ignore_errors=True)
     return proof
+
+
+def _on_disk(path: str | os.PathLike[str] | Network) -> tuple[Path, str | None]:
+    """Where what is verified stands, and the folder that was made for it; a network in hand is written first."""
+    if isinstance(path, Network):
+        folder = tempfile.mkdtemp(prefix="retorch-")
+        return path.save(Path(folder) / "written")[0].parent, folder
+    target = Path(path)
+    if not target.exists():
+        raise MissingFileError(target)
+    return target, None

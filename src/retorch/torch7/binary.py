@@ -156,6 +156,6 @@ class BinaryStream(Stream):
                 self.pos = pos
                 return DONE
         except struct.error:
-            pass
+            pass  # the file ends here: the slow way below reads up to that place and says what is missing
         self.pos = pos
         return super().scalars(items, need)

@@ -202,7 +202,7 @@ def _starts(stream: BinaryStream, lengths: list[int], count: int) -> Array:
             sizes.append(size)
             pos += size
     except struct.error:
-        pass  # the file ends before the row does
+        pass  # the file ends before the row does: the rows in front of it stand, and the reader refuses this one
     rows = len(sizes) // len(inner)
     lengths_read = np.array(sizes[: rows * len(inner)], np.int64).reshape(rows, len(inner))
     spans = np.column_stack([lengths_read + inner, np.full(rows, last)]).reshape(-1)

@@ -49,7 +49,7 @@ def search(root: Layer, stored: Settings) -> Outcome | None:
                 if found is Fit.LOOSE:
                     loose = loose or replace(outcome, fits=True)
     except OutOfTimeError:
-        pass
+        pass  # what was found in time is the answer
     return loose or first
 
 
