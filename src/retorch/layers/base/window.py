@@ -6,16 +6,28 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Refusal
+from retorch.layers.base.layer import Array, Layer, Refusal
 
 #: How many elements of unfolded input one matrix product takes: enough for speed, little enough for memory.
 _BLOCK = 1 << 22
 
 #: What THNN calls -THInf: the value of a maximum over nothing.
 LOWEST = float(np.finfo(np.float32).min)
+
+
+class Windowed(Layer):
+    """A layer that slides a window over its last axes, with a setting of its own for each of them."""
+
+    #: The letters that end the names of the fields of each axis, outermost first.
+    axes: ClassVar[str] = "HW"
+
+    def per_axis(self, stem: str, default: int = 0) -> tuple[int, ...]:
+        """A setting of each axis: ``per_axis("k")`` is (kH, kW)."""
+        return tuple(int(getattr(self, stem + axis, default)) for axis in self.axes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
-from retorch.layers.base.window import spread
+from retorch.layers.base.layer import Array, Binder, Refusal, layer
+from retorch.layers.base.window import Windowed, spread
 from retorch.layers.convolution.spatial import SIZES, check_rank, connections, stable_copy
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
 
 
-class FullConvolution(Layer):
+class FullConvolution(Windowed):
     """y[o] = bias[o] + Σ_c (weight[c, o] transposed) ⋆ x[c]; weight is (C, O, *kernel).
 
     Of a table {x, target} only x is convolved; target says what size the output should have.
     """
 
-    #: The letters that end the names of the fields of each axis, outermost first.
-    axes: ClassVar[str] = "HW"
     ignored = SIZES | {"zeroScalar"}
 
     weight: Array
     bias: Array | None = None
-
-    def per_axis(self, stem: str, default: int = 0) -> tuple[int, ...]:
-        """A setting of each axis: ``per_axis("k")`` is (kH, kW)."""
-        return tuple(int(getattr(self, stem + axis, default)) for axis in self.axes)
 
     def dense(self) -> Array:
         """The weights as (C, O, *kernel)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
-from retorch.layers.base.window import Window, convolve, slide, taps
+from retorch.layers.base.window import Window, Windowed, convolve, slide, taps
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -60,20 +60,14 @@ def stable_copy(weight: Array) -> Array:
     return np.array(weight)
 
 
-class Convolution(Layer):
+class Convolution(Windowed):
     """What convolutions share: geometry on the last axes, and inputs with or without a batch."""
 
-    #: The letters that end the names of the fields of each axis, outermost first.
-    axes: ClassVar[str] = "HW"
     #: THNN lays the windows out by its unfolded_copy, which takes no heed of padding where none is positive.
     unfolds: ClassVar[bool] = False
     #: THNN lays the windows out by its im2col, which finds zeros wherever the input is not.
     bounded: ClassVar[bool] = False
     ignored = SIZES
-
-    def per_axis(self, stem: str, default: int = 0) -> tuple[int, ...]:
-        """A setting of each axis: ``per_axis("k")`` is (kH, kW)."""
-        return tuple(int(getattr(self, stem + axis, default)) for axis in self.axes)
 
     def windows(self, x: Array | Value) -> tuple[Window, ...]:
         """The windows on each axis."""

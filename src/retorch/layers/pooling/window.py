@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, layer
+from retorch.layers.base.layer import Array, Binder, Refusal, Sizes, layer
 from retorch.layers.base.memory import OVERLAP
-from retorch.layers.base.window import LOWEST, Window, slide, taps
+from retorch.layers.base.window import LOWEST, Window, Windowed, slide, taps
 from retorch.layers.container import Sequential
 from retorch.layers.convolution.spatial import check_rank, pad_to_windows, windows_on_padded, zeros_like
 from retorch.torch7 import LuaFunction
@@ -19,17 +19,10 @@ if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
 
 
-class Pooling(Layer):
+class Pooling(Windowed):
     """What poolings over the last axes share: geometry, and inputs with or without a batch."""
 
-    #: The letters that end the names of the fields of each axis, outermost first.
-    axes: ClassVar[str] = "HW"
-
     ceil_mode: bool | None = None
-
-    def per_axis(self, stem: str, default: int = 0) -> tuple[int, ...]:
-        """A setting of each axis: ``per_axis("k")`` is (kH, kW)."""
-        return tuple(int(getattr(self, stem + axis, default)) for axis in self.axes)
 
     def windows(self, x: Array | Value) -> tuple[Window, ...]:
         """The windows on each axis."""
