@@ -13,7 +13,7 @@ from examples.spynet import SpyNet, read_flo, write_flo
 from examples.spynet.__main__ import main
 from examples.spynet.colors import colored, disc, wheel
 from examples.spynet.pictures import flow_picture, overview, read_frame
-from examples.spynet.sequence import numbered
+from examples.spynet.sequence import frames_of
 from PIL import Image
 
 from retorch.errors import FormatError, UsageError
@@ -196,30 +196,10 @@ def test_a_sequence(flows: list[Array], cache: Path, tmp_path: Path) -> None:
     assert apart(read_flo(tmp_path / "out" / "f0008.flo"), flows[-1]) < CLOSE
 
 
-def test_frames_of_a_sequence_are_in_order(tmp_path: Path) -> None:
-    for number in (9, 10, 11):
-        (tmp_path / f"{number}.png").touch()
-    (tmp_path / "009.png").touch()
-    (tmp_path / "9.jpg").touch()
-    assert [path.name for path in numbered(str(tmp_path / "%d.png"))] == ["9.png", "10.png", "11.png"]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "pattern", "what"),
-    [
-        ((1, 2, 4), "%d.png", "frame 3.png is missing"),
-        ((1,), "%d.png", "found 1 frames"),
-        ((1, 2), "%04d.png", "found 0 frames"),
-        ((1, 2), "frame.png", "needs one number"),
-        ((1, 2), "%d%d.png", "needs one number"),
-        ((1, 2), "none/%d.png", "no such folder"),
-    ],
-)
-def test_sequences_that_are_none(numbers: tuple[int, ...], pattern: str, what: str, tmp_path: Path) -> None:
-    for number in numbers:
-        (tmp_path / f"{number}.png").touch()
-    with pytest.raises(UsageError, match=what):
-        numbered(str(tmp_path / pattern))
+def test_a_flow_takes_two_frames(tmp_path: Path) -> None:
+    (tmp_path / "1.png").touch()
+    with pytest.raises(UsageError, match="found 1 frames"):
+        frames_of(str(tmp_path / "%d.png"))
 
 
 @pytest.fixture

@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from examples.spynet import levels, whole
 from examples.spynet.application import SpyNet
 from examples.spynet.colors import longest
 from examples.spynet.flofile import write_flo
-from examples.spynet.pictures import flow_picture, overview, read_frame, write_picture
+from examples.spynet.pictures import flow_picture, overview, read_frame
 from examples.spynet.pyramid import Array
 from examples.spynet.sequence import flow_of_sequence
+from retorch.apply.pictures import write_picture
+from retorch.cli.progress import progress
 from retorch.errors import RetorchError, UsageError
 
 #: How far the whole network may be from the levels one by one, in pixels: float32 rounds in another order there.
@@ -138,13 +139,8 @@ def _write_whole(spynet: SpyNet, asked: argparse.Namespace, height: int, width: 
 
 
 def _video(spynet: SpyNet, asked: argparse.Namespace) -> int:
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pairs")
-
-        def step(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        made = flow_of_sequence(spynet, asked.video, asked.output, asked.max_flow, step)
+    with progress() as watch:
+        made = flow_of_sequence(spynet, asked.video, asked.output, asked.max_flow, partial(watch, "pairs"))
     print(f"{asked.output}: {len(made)} flows, {made[0].name} … {made[-1].name}, each with a picture")
     return DONE
 

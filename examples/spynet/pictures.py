@@ -35,11 +35,6 @@ def read_frame(path: str | Path) -> Array:
         raise FormatError(f"{path}: not a picture that can be read") from error
 
 
-def write_picture(path: str | Path, picture: Picture) -> None:
-    """Write (H, W, 3) bytes in the format that the name ends with."""
-    Image.fromarray(picture).save(path)
-
-
 def flow_picture(flow: Array, most: float | None = None) -> Picture:
     """The flow in colours, with the wheel and its scale in pixels beside it."""
     scale = longest(flow) if most is None else most

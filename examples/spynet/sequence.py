@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from examples.spynet.application import SpyNet
 from examples.spynet.colors import longest
 from examples.spynet.flofile import read_flo, write_flo
-from examples.spynet.pictures import flow_picture, read_frame, write_picture
+from examples.spynet.pictures import flow_picture, read_frame
+from retorch.apply.pictures import write_picture
+from retorch.apply.sequences import numbered
 from retorch.errors import UsageError
 
-_NUMBER = re.compile(r"%0?(\d*)d")
 
-
-def numbered(pattern: str) -> list[Path]:
-    """The files that a pattern with one ``%d`` or ``%04d`` stands for, by number.
-
-    UsageError for another pattern, for fewer than two files, and for a number that is missing in between.
-    """
-    where = Path(pattern)
-    found = _NUMBER.search(where.name)
-    if found is None or len(_NUMBER.findall(where.name)) != 1 or "%" in str(where.parent):
-        raise UsageError(f"{pattern}: the name of the frames needs one number", hint="for example in/%04d.png")
-    shape = re.compile(re.escape(where.name[: found.start()]) + r"(\d+)" + re.escape(where.name[found.end() :]))
-    there = {name: int(match[1]) for name in _names(where.parent) if (match := shape.fullmatch(name))}
-    numbers = sorted(number for name, number in there.items() if where.name % number == name)
-    if len(numbers) < 2:
-        raise UsageError(f"{pattern}: found {len(numbers)} frames; a flow takes two")
-    missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
-    if missing:
-        raise UsageError(f"{pattern}: frame {where.name % missing[0]} is missing")
-    return [where.parent / (where.name % number) for number in numbers]
-
-
-def _names(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder")
-    return [path.name for path in folder.iterdir()]
+def frames_of(pattern: str) -> list[Path]:
+    """The frames that a pattern stands for. UsageError where there are fewer than two."""
+    frames = list(numbered(pattern).values())
+    if len(frames) < 2:
+        raise UsageError(f"{pattern}: found {len(frames)} frames; a flow takes two")
+    return frames
 
 
 def flow_of_sequence(
@@ -49,7 +30,7 @@ def flow_of_sequence(
     All pictures have one scale, ``most`` pixels or that of the longest flow. ``step`` is called with how many pairs are
     done, and of how many.
     """
-    frames = numbered(pattern)
+    frames = frames_of(pattern)
     made: list[Path] = []
     top = 0.0
     step(0, len(frames) - 1)

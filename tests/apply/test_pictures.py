@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from retorch.apply.pictures import (
     class_map,
@@ -116,6 +117,20 @@ def test_pictures_are_read_and_written(tmp_path: Path) -> None:
         read_picture(tmp_path / "bad.png")
     with pytest.raises(UsageError, match="writes no pictures"):
         write_picture(tmp_path / "x.t7", PIXELS, suffix=".t7")
+
+
+def test_pictures_of_16_bits_keep_their_brightness(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 13107, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png")[0, :, 0].tolist() == [0, 51, 255]
+    assert read_picture(tmp_path / "deep.png", 1)[0, :, 0].tolist() == [0, 51, 255]
+
+
+def test_a_picture_that_is_cut_off_is_none(tmp_path: Path) -> None:
+    write_picture(tmp_path / "x.png", RANDOM.integers(0, 256, (60, 50, 3), dtype=np.uint8))
+    data = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UsageError, match="not a picture"):
+        read_picture(tmp_path / "x.png")
 
 
 def test_a_crop_is_cut_from_the_middle_undistorted() -> None:

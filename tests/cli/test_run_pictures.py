@@ -65,6 +65,10 @@ def test_folders_and_sequences_are_run_whole(network: Path, picture: Path, tmp_p
     assert main(["run", str(network), "--input", pattern, "-o", str(tmp_path / "two" / "y%d.png")]) == 0
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["00001.png", "00002.png", "00003.png"]
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == ["y1.png", "y2.png", "y3.png"]
+    # a sequence keeps its numbers, wherever it begins
+    (frames / "00001.png").unlink()
+    assert main(["run", str(network), "--input", pattern, "-o", str(tmp_path / "three" / "%03d.png")]) == 0
+    assert sorted(p.name for p in (tmp_path / "three").iterdir()) == ["002.png", "003.png"]
     last = np.asarray(Image.open(tmp_path / "two" / "y3.png"))
     assert np.array_equal(last, np.roll(PIXELS, 3, axis=1)[:, :, ::-1])
 

@@ -36,10 +36,18 @@ def read_picture(file: Path, channels: int = 3) -> Pixels:
     image = _pillow(str(file))
     try:
         with image.open(file) as opened:
-            pixels = np.asarray(opened.convert("L" if channels == 1 else "RGB"))
-    except (image.UnidentifiedImageError, image.DecompressionBombError, SyntaxError) as error:
+            shown = image.fromarray(_bytes_of(opened)) if opened.mode.startswith("I") else opened
+            pixels = np.asarray(shown.convert("L" if channels == 1 else "RGB"))
+    except (image.UnidentifiedImageError, image.DecompressionBombError, SyntaxError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's word, not Pillow's
         raise UsageError(f"{file}: not a picture that Pillow reads") from error
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _bytes_of(image: Any) -> Pixels:
+    """A picture of 16 bits of grey in 8: Pillow itself would cut off what is above 255."""
+    return np.asarray(np.rint(np.asarray(image, np.float64) / 257).clip(0, 255), np.uint8)
 
 
 def write_picture(file: Path, pixels: Pixels, *, suffix: str = ".png") -> None:

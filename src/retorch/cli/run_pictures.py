@@ -193,37 +193,32 @@ def run_pictures(
 
 
 def _pairs(text: str, output: str) -> Iterator[tuple[Path, Path]]:
-    """Each picture that is meant, and where what comes of it goes."""
-    sources = list(_listed(Path(text))) if Path(text).is_dir() else _sequence(text) if "%" in text else [Path(text)]
-    if not sources:
-        raise UsageError(f"{text}: there are no such pictures")
-    for i, source in enumerate(sources):
+    """Each picture that is meant, and where what comes of it goes: in a sequence under the same number."""
+    from retorch.apply.sequences import check_pattern, numbered
+
+    if "%" in output:
+        check_pattern(output)
+    sources = _folder(text) if Path(text).is_dir() else numbered(text) if is_sequence(text) else {1: Path(text)}
+    for number, source in sources.items():
         if "%" in output:
-            yield source, Path(_numbered(output, i + 1))
+            yield source, Path(output).parent / (Path(output).name % number)
         elif output.endswith(("/", "\\")) or Path(output).is_dir() or (output and not Path(output).suffix):
             yield source, Path(output) / f"{source.stem}.png"
         else:
             yield source, Path(output)
 
 
+def is_sequence(text: str) -> bool:
+    """Whether a name stands for numbered files."""
+    return "%" in text and not Path(text).exists()
+
+
+def _folder(folder: str) -> dict[int, Path]:
+    return dict(enumerate(_listed(Path(folder)), 1))
+
+
 def _listed(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES)
-
-
-def _numbered(pattern: str, number: int) -> str:
-    try:
-        return pattern % number
-    except (TypeError, ValueError):
-        raise UsageError(f"{pattern}: a sequence has one number, as in frames/%05d.png") from None
-
-
-def _sequence(pattern: str) -> list[Path]:
-    """The pictures of a numbered sequence, from 0 or 1 on."""
-    start = 0 if Path(_numbered(pattern, 0)).exists() else 1
-    found: list[Path] = []
-    while (path := Path(_numbered(pattern, start + len(found)))).exists():
-        found.append(path)
-    return found
 
 
 def _pixels(network: PictureNetwork, source: Path) -> Any:
