@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -22,20 +23,22 @@ INTERVAL = 0.004  # seconds between two looks at a process
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A process that has ended: its seconds, what it printed (one JSON object), and its memory at the most, in MB.
+    """A process that has ended: its seconds, those of all processors, what it printed, and its memory at the most, in MB.
 
-    ``anonymous`` is memory of its own; ``resident`` counts mapped files too.
+    ``result`` is the JSON object in the last line, if it is one; ``anonymous`` is memory of its own; ``resident``
+    counts mapped files too.
     """
 
     seconds: float
+    cpu: float
     result: dict[str, Any]
     anonymous: float
     resident: float
 
 
 def watch(command: Sequence[str | Path]) -> Run:
-    """Run a command, which prints JSON as its last line, and look at its memory all the while."""
-    started = time.perf_counter()
+    """Run a command and look at its memory all the while."""
+    before, started = _children(), time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment())
     anonymous = resident = 0
     while process.poll() is None:
@@ -46,12 +49,15 @@ def watch(command: Sequence[str | Path]) -> Run:
     output = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"{command[1]} failed with exit code {process.returncode}")
-    return Run(seconds, json.loads(output.splitlines()[-1]), anonymous / 1024, resident / 1024)
+    last = (output.splitlines() or [""])[-1]
+    result = json.loads(last) if last.startswith("{") else {}
+    return Run(seconds, _children() - before, result, anonymous / 1024, resident / 1024)
 
 
-def best(runs: Iterable[Run]) -> Run:
-    """The fastest of several runs: what else the machine does only makes them slower."""
-    return min(runs, key=lambda run: run.result.get("seconds", run.seconds))
+def _children() -> float:
+    """Seconds of all processors that processes which have ended took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def environment() -> dict[str, str]:

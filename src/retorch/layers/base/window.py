@@ -126,18 +126,27 @@ def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Wind
     dtype = np.result_type(x, weight)
     outs = tuple(w.out for w in windows)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype, copy=False)
-    seen = _unfolded(padded(x, [(w.pad, max(w.tail, 0)) for w in windows]), windows)
     y = np.empty((x.shape[0], groups, rows.shape[1], *outs), dtype)
     channels = weight.shape[1]
+    if all(w.kernel == w.stride == 1 and w.pad == 0 and w.out == w.size for w in windows):
+        # each place by itself: nothing to lay out
+        places = x.reshape(x.shape[0], groups, channels, -1).astype(dtype, copy=False)
+        np.matmul(rows, places, out=y.reshape(x.shape[0], groups, rows.shape[1], -1))
+        return _shifted(y.reshape(x.shape[0], weight.shape[0], *outs), bias)
+    seen = _unfolded(padded(x, [(w.pad, max(w.tail, 0)) for w in windows]), windows)
     axes = (0, *range(1 + len(outs), 1 + 2 * len(outs)), *range(1, 1 + len(outs)))
     step = max(1, _BLOCK // max(1, rows.shape[2] * math.prod(outs[1:])))
     for n, g, start in product(range(x.shape[0]), range(groups), range(0, outs[0], step)):
         block = seen[n, g * channels : (g + 1) * channels, start : start + step].transpose(axes)
         part = rows[g] @ block.reshape(rows.shape[2], -1).astype(dtype, copy=False)
         y[n, g, :, start : start + step] = part.reshape(-1, *block.shape[-len(outs) :])
-    y = y.reshape(x.shape[0], weight.shape[0], *outs)
+    return _shifted(y.reshape(x.shape[0], weight.shape[0], *outs), bias)
+
+
+def _shifted(y: Array, bias: Array | None) -> Array:
+    """``y``, changed: the bias of each plane is added."""
     if bias is not None:
-        y += bias.reshape(-1, *(1,) * len(outs)).astype(dtype, copy=False)
+        y += bias.reshape(-1, *(1,) * (y.ndim - 2)).astype(y.dtype, copy=False)
     return y
 
 
