@@ -23,7 +23,7 @@ INTERVAL = 0.004  # seconds between two looks at a process
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A process that has ended: its seconds, those of all processors, what it printed, and its memory at the most, in MB.
+    """A process that has ended: its seconds, those of all processors, what it printed, its memory at the most in MB.
 
     ``result`` is the JSON object in the last line, if it is one; ``anonymous`` is memory of its own; ``resident``
     counts mapped files too.
