@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.networks import batch_norm, conv, linear, pool, relu, row, vgg16, view
 
 import retorch
 from building import sequential, torch_object
 from golden_cases import GOLDEN, Case
+from retorch.module import bind
 from retorch.pytorch.source import call, laid_out, literal, number, parsed
 from retorch.pytorch.statements import tidied
 from retorch.torch7 import TorchObject
@@ -50,12 +53,11 @@ def test_a_block_names_the_classes_inside_it_as_they_are_written(tmp_path: Path)
     """Two paddings have classes of one name but for a number; the blocks hold the second."""
 
     def padding(size: int) -> TorchObject:
-        sides = dict.fromkeys(("pad_l", "pad_r", "pad_t", "pad_b"), size)
-        return torch_object("nn.SpatialReflectionPadding", **sides)
+        return torch_object("nn.Padding", dim=4, pad=size, nInputDim=4)
 
     def block(seed: int) -> TorchObject:
-        weight = np.random.default_rng(seed).normal(size=(2, 2, 3, 3)).astype(np.float32)
-        sizes = {"nInputPlane": 2, "nOutputPlane": 2, "kW": 3, "kH": 3}
+        weight = np.random.default_rng(seed).normal(size=(2, 2, 1, 1)).astype(np.float32)
+        sizes = {"nInputPlane": 2, "nOutputPlane": 2, "kW": 1, "kH": 1}
         convolution = torch_object("nn.SpatialConvolution", weight=weight, **sizes)
         activation = torch_object("nn.Tanh")
         return torch_object("nn.Sequential", modules=[padding(1), convolution, activation, activation])
@@ -63,7 +65,7 @@ def test_a_block_names_the_classes_inside_it_as_they_are_written(tmp_path: Path)
     net = sequential(padding(2), *(block(seed) for seed in range(5)))
     retorch.convert(net, (1, 2, 6, 6), to="pytorch").save(tmp_path)
     classes = (tmp_path / "model.py").read_text(encoding="utf-8").split("class ")
-    name = next(text.partition("(")[0] for text in classes if "(1, 1, 1, 1)" in text)
+    name = next(text.partition("(")[0] for text in classes if "(0, 1)" in text)
     assert f"{name}()" in next(text for text in classes if "nn.Conv2d" in text)
 
 
@@ -116,3 +118,35 @@ def test_what_nobody_reads_goes_and_what_is_read_once_moves() -> None:
     lines = ["y = self[0](x)", "z = self[1](x)", "x = y + y", "x = F.relu(x)", "return x"]
     assert tidied(lines) == ["y = self[0](x)", "return F.relu(y + y)"]
     assert tidied(["y = a - b", "x = c - y", "return x"]) == ["return c - (a - b)"]
+
+
+def test_vgg_16_fits_on_forty_lines() -> None:
+    source = retorch.convert(bind(vgg16()), (1, 3, 224, 224), to="pytorch").twin.source
+    assert "*stages(3, (2, 64), (2, 128), (3, 256), (3, 512), (3, 512))," in source
+    assert len(source.splitlines()) <= 40
+
+
+def test_resnet_18_is_a_basic_block_used_eight_times() -> None:
+    source = retorch.convert(residual([2, 2, 2, 2]), (2, 3, 64, 64), to="pytorch").twin.source
+    assert source.count("class BasicBlock(") == 1
+    assert len(re.findall(r"(?<!class )\bBasicBlock\(", source)) == 8
+    assert len(source.splitlines()) <= 120
+
+
+def residual(blocks: list[int]) -> retorch.Module:
+    """fb.resnet.torch: stages of residual blocks of two convolutions."""
+    rows, inputs = [conv(3, 64, 7, 2, bias=False), batch_norm(64), relu(), pool("Max", 3, 2, 1)], 64
+    for stage, count in enumerate(blocks):
+        made = []
+        for block in range(count):
+            outputs, stride = 64 * 2**stage, 2 if stage and not block else 1
+            body = [conv(inputs, outputs, 3, stride, bias=False), batch_norm(outputs), relu()]
+            body += [conv(outputs, outputs, 3, bias=False), batch_norm(outputs)]
+            other = torch_object("nn.Identity")
+            if inputs != outputs:
+                other = row(conv(inputs, outputs, 1, stride, bias=False), batch_norm(outputs))
+            both = torch_object("nn.ConcatTable", modules=[row(*body), other])
+            made.append(row(both, torch_object("nn.CAddTable", inplace=True), relu()))
+            inputs = outputs
+        rows.append(row(*made))
+    return bind(row(*rows, pool("Average", 2, 1), view(inputs), linear(inputs, 1000)))

@@ -40,6 +40,8 @@ class Flow:
         self.lines: list[str] = []
         #: the names of the modules inside that are called
         self.called: set[str] = set()
+        #: whether an operator was spelled out
+        self.spelled = False
 
     def inline(self) -> str | None:
         """The whole as one expression of ``{0}``, where it is one of a single tensor."""
@@ -218,6 +220,7 @@ class Flow:
         made: Flowing = node.outputs[0] if len(node.outputs) == 1 else tuple(node.outputs)
         if right == self.names.get(node.outputs[0] if len(node.outputs) == 1 else node.outputs[-1]):
             return
+        self.spelled = True
         self._assign(made, now, right)
 
     def _assign(self, made: Flowing, now: int, right: str, name: str = "") -> None:

@@ -9,6 +9,7 @@ from retorch.pytorch import library_source
 from retorch.pytorch.blocks import share_blocks
 from retorch.pytorch.part import Part, Written
 from retorch.pytorch.source import WIDTH, call, laid_out
+from retorch.pytorch.stages import write_stages
 
 LOAD = '''\
 def load(path=None):
@@ -32,11 +33,12 @@ def model_source(root: Part, ties: list[tuple[str, str]], inputs: list[str] | No
     classes = _Classes()
     # a block holds the names of the classes inside it, so they have their final ones first
     classes.write_inside(root)
+    functions = write_stages(root)
     share_blocks(root, classes.taken())
     model = classes.model(root, ties, inputs)
     written = [*classes.texts.values(), model]
     names = set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", "\n".join(written)))
-    blocks = [*library_source.needed(names), *written, LOAD]
+    blocks = [*library_source.needed(names), *functions, *written, LOAD]
     body = "\n\n\n".join(blocks)
     return "\n".join([*(f"# {line}".rstrip() for line in header), _imports(body), "", "", body, ""])
 

@@ -64,6 +64,8 @@ class Part:
     layer: Layer | None = None
     #: whether the modules inside stand before the other arguments
     children_first: bool = False
+    #: so many modules that come first, as one expression that gives them
+    spread: tuple[int, Expression] | None = None
 
     def same(self, other: Part) -> bool:
         """Whether both are constructed alike."""
@@ -91,7 +93,8 @@ class Part:
         if base == "nn.ModuleDict":
             items = tuple((f'"{name}": ', child.expression()) for name, child in self.children.items())
             return [Bracket("{", items, "}")]
-        inside = [child.expression() for child in self.children.values()]
+        count, *spread = self.spread or (0,)
+        inside = [*spread, *(child.expression() for child in list(self.children.values())[count:])]
         return [Bracket("[", tuple(("", item) for item in inside), "]")] if base == "nn.ModuleList" else inside
 
 

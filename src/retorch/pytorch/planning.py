@@ -102,7 +102,8 @@ class Planner:
         except Refusal as refusal:
             raise UnsupportedError([Problem(layer.path, layer.typename, str(refusal))]) from refusal
         inline = None if states or children else flow.inline()
-        part = Part(written.name, children=children, states=states, written=written, inline=inline, how="operators")
+        how = "operators" if flow.spelled else "exact"
+        part = Part(written.name, children=children, states=states, written=written, inline=inline, how=how)
         return part, flow.called
 
     def _holder(self, layer: Layer) -> Part:

@@ -104,8 +104,7 @@ def _header(origin: str, inputs: Sequence[str]) -> list[str]:
     return [
         f"{origin} in PyTorch, written by retorch {retorch.__version__}.",
         f"Input: {'; '.join(inputs)}",
-        "Use: model = load().eval(); y = model(x). The weights lie beside this file.",
-        "Train: model = load().train(), and an optimizer over model.parameters().",
+        "Use: model = load().eval(); y = model(x). To train: model = load().train().",
     ]
 
 

@@ -1,6 +1,7 @@
 """Containers that PyTorch does not have: what goes between modules may be a tuple."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -43,3 +44,33 @@ class MapTable(nn.ModuleList):
 
     def forward(self, xs):
         return tuple(self[0](x) for x in xs)
+
+
+class DepthConcat(nn.ModuleList):
+    """Every module on the same images, smaller outputs centred among zeros, joined."""
+
+    def __init__(self, *modules):
+        super().__init__(modules)
+
+    def forward(self, x):
+        ys = [module(x) for module in self]
+        height, width = (max(y.shape[dim] for y in ys) for dim in (2, 3))
+        padded = []
+        for y in ys:
+            rows, columns = height - y.shape[2], width - y.shape[3]
+            top, left = rows // 2, columns // 2
+            padded.append(F.pad(y, (left, columns - left, top, rows - top)))
+        return torch.cat(padded, 1)
+
+
+class Bottle(nn.ModuleList):
+    """A module on the last dimensions, those before them taken as one batch."""
+
+    def __init__(self, module, dims=2):
+        super().__init__([module])
+        self.dims = dims
+
+    def forward(self, x):
+        outer = x.dim() - self.dims + 1
+        y = self[0](x.flatten(0, outer - 1))
+        return y.reshape(x.shape[:outer] + y.shape[1:])

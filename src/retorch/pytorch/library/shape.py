@@ -1,5 +1,6 @@
 """Tensors seen in other sizes."""
 
+import torch
 from torch import nn
 
 
@@ -70,3 +71,26 @@ class Narrow(nn.Module):
 
     def forward(self, x):
         return x.narrow(self.dim, self.start, self.length)
+
+
+class Squeeze(nn.Module):
+    """A dimension of size 1 less."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x):
+        return x.squeeze(self.dim)
+
+
+class Replicate(nn.Module):
+    """Copies along a new dimension."""
+
+    def __init__(self, dim, count):
+        super().__init__()
+        self.dim = dim
+        self.count = count
+
+    def forward(self, x):
+        return torch.stack([x] * self.count, self.dim)

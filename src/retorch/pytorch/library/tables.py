@@ -100,3 +100,33 @@ class FlattenTable(nn.Module):
     def forward(self, xs):
         parts = [self(x) if isinstance(x, tuple) else (x,) for x in xs]
         return sum(parts, ())
+
+
+class ReverseTable(nn.Module):
+    """A tuple from its end."""
+
+    def forward(self, xs):
+        return xs[::-1]
+
+
+class ZipTable(nn.Module):
+    """A tuple of rows as a tuple of columns."""
+
+    def forward(self, xs):
+        return tuple(zip(*xs))
+
+
+class ZipTableOneToMany(nn.Module):
+    """A value beside each entry of a tuple."""
+
+    def forward(self, xs):
+        one, many = xs
+        return tuple((one, x) for x in many)
+
+
+class CAddTensorTable(nn.Module):
+    """A tensor added to each entry of a tuple."""
+
+    def forward(self, xs):
+        one, many = xs
+        return tuple(x + one for x in many)

@@ -115,3 +115,9 @@ def soft_max(layer: softmax.SoftMax | softmax.LogSoftMax, at: Run) -> Part | Non
     if isinstance(layer, softmax.SoftMax):
         return at.module("nn.Softmax", axis, inline=f"torch.softmax({{0}}, {axis})")
     return at.module("nn.LogSoftmax", axis, inline=f"torch.log_softmax({{0}}, {axis})")
+
+
+@rule(softmax.SoftMin)
+def soft_min(layer: softmax.SoftMin, at: Run) -> Part | None:
+    axis = layer.axis(at.rank)
+    return at.module("nn.Softmin", axis, inline=f"F.softmin({{0}}, {axis})")

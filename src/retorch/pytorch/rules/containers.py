@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from retorch.layers.container import Concat, ConcatTable, MapTable, ParallelTable, Sequential
+from retorch.layers.container import Bottle, Concat, ConcatTable, DepthConcat, MapTable, ParallelTable, Sequential
 from retorch.layers.noise import Identity
 from retorch.layers.wrapper import DataParallelTable, Decorator, WeightNorm, Wrapper
 from retorch.pytorch.part import Part
-from retorch.pytorch.rule import Run, exactly, rule, trained
-from retorch.pytorch.trace import Flowing
+from retorch.pytorch.rule import Run, exactly, rule, sizes, trained
+from retorch.pytorch.trace import Flowing, Scope, flat
 
 
 def _same(x: Flowing, y: Flowing) -> bool:
@@ -100,8 +100,6 @@ def map_table(layer: MapTable, at: Run) -> Part | None:
 
 @rule(Concat)
 def concat(layer: Concat, at: Run) -> Part | None:
-    from retorch.pytorch.trace import Scope
-
     inside = [item for item in at.scope.items if isinstance(item, Scope)]
     others = [item for item in at.scope.items if not isinstance(item, Scope)]
     if [run.layer for run in inside] != list(layer.modules) or [node.op_type for node in others] != ["Concat"]:
@@ -112,6 +110,33 @@ def concat(layer: Concat, at: Run) -> Part | None:
         return None
     axis = int(others[0].attributes["axis"].value)
     return at.module("Concat", axis, children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
+
+
+@rule(DepthConcat)
+def depth_concat(layer: DepthConcat, at: Run) -> Part | None:
+    inside = [item for item in at.scope.items if isinstance(item, Scope)]
+    if [run.layer for run in inside] != list(layer.modules):
+        return None
+    if any(at.planner.run(run) is None or not _same(run.given, at.given) for run in inside):
+        return None
+    ranks = {len(sizes(value)) for run in inside for value in flat(run.made)}
+    if ranks != {4} or layer.dimension not in (2, -3):
+        return None
+    return at.module("DepthConcat", children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
+
+
+@rule(Bottle)
+def bottle(layer: Bottle, at: Run) -> Part | None:
+    inside = [item for item in at.scope.items if isinstance(item, Scope)]
+    if len(inside) != 1 or at.planner.run(inside[0]) is None or isinstance(at.given, tuple):
+        return None
+    if at.rank <= layer.nInputDim:
+        return None
+    sample = inside[0].given
+    if isinstance(sample, tuple) or isinstance(inside[0].made, tuple) or sizes(sample)[0] != sizes(inside[0].made)[0]:
+        return None
+    named: dict[str, Any] = {} if layer.nInputDim == 2 else {"dims": int(layer.nInputDim)}
+    return at.module("Bottle", children={"0": at.child(layer.modules[0])}, **named)
 
 
 @rule(Identity)

@@ -36,7 +36,7 @@ def convolution(layer: spatial.SpatialConvolution | volumetric.VolumetricConvolu
 
 def _convolution(layer: Convolution, at: Run, states: dict[str, State], name: str = "nn.Conv{}d") -> Part | None:
     rank = len(layer.axes)
-    windows = layer.windows(_sized(at))
+    windows = layer.windows(at.sized())
     if at.rank != rank + 2 or not all(window.plain for window in windows):
         return None
     weight, groups = layer.dense()
@@ -51,11 +51,6 @@ def _convolution(layer: Convolution, at: Run, states: dict[str, State], name: st
         named["bias"] = False
     channels = weight.shape[1] * groups, weight.shape[0]
     return at.module(name.format(rank), *channels, one(weight.shape[2:]), states=states, **named)
-
-
-def _sized(at: Run) -> Array:
-    """An array of the input's sizes that takes no memory, for what asks an array for them."""
-    return np.broadcast_to(np.float32(0), at.shape())
 
 
 @rule(spatial.SpatialConvolutionMap, says="MaskedConv2d")
@@ -76,7 +71,7 @@ def convolution_map(layer: spatial.SpatialConvolutionMap, at: Run) -> Part | Non
 
 @rule(spatial.SpatialSubSampling)
 def sub_sampling(layer: spatial.SpatialSubSampling, at: Run) -> Part | None:
-    if at.rank != 4 or not all(window.plain for window in layer.windows(_sized(at))):
+    if at.rank != 4 or not all(window.plain for window in layer.windows(at.sized())):
         return None
     states = parameters(layer.weight.reshape(-1), layer.bias)
     stride = one((layer.dH, layer.dW))

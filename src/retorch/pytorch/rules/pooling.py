@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from retorch.layers.pooling import window
+from retorch.layers.pooling import adaptive, window
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, rule
 from retorch.pytorch.rules.convolution import one, options
@@ -17,7 +15,7 @@ def _same_windows(layer: window.Pooling, at: Run) -> dict[str, Any] | None:
     rank = len(layer.axes)
     if at.rank != rank + 2:
         return None
-    found = layer.windows(np.broadcast_to(np.float32(0), at.shape()))
+    found = layer.windows(at.sized())
     kernel, stride = layer.per_axis("k"), layer.per_axis("d")
     pad, dilation = layer.per_axis("pad"), layer.per_axis("dilation", 1)
     ceil = bool(layer.ceil_mode)
@@ -54,3 +52,20 @@ def average_pooling(layer: window.AveragePooling, at: Run) -> Part | None:
     if not layer.count_include_pad and "padding" in named:
         named["count_include_pad"] = False
     return at.module(f"nn.AvgPool{len(layer.axes)}d", one(layer.per_axis("k")), **named)
+
+
+@rule(
+    adaptive.SpatialAdaptiveMaxPooling,
+    adaptive.SpatialAdaptiveAveragePooling,
+    says="nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d",
+)
+def adaptive_pooling(layer: adaptive.AdaptivePooling, at: Run) -> Part | None:
+    if at.rank != 4:
+        return None
+    for size, out in layer.outs(at.sized()):
+        edges = [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+        # Torch7 takes the edges of its bins in float32, which is a bin more or less at a few sizes
+        if adaptive.bins(size, out) != edges:
+            return None
+    name = "Max" if isinstance(layer, adaptive.SpatialAdaptiveMaxPooling) else "Avg"
+    return at.module(f"nn.Adaptive{name}Pool2d", one((layer.H, layer.W)))

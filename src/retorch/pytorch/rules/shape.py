@@ -60,3 +60,18 @@ def narrow(layer: view.Narrow, at: Run) -> Part | None:
         return None
     length = stop - start
     return at.module("Narrow", axis, start, length, inline=f"{{0}}.narrow({axis}, {start}, {length})", how="module")
+
+
+@rule(view.Squeeze)
+def squeeze(layer: view.Squeeze, at: Run) -> Part | None:
+    axes = layer.axes(at.shape())
+    if len(axes) != 1:
+        return None
+    return at.module("Squeeze", axes[0], inline=f"{{0}}.squeeze({axes[0]})")
+
+
+@rule(view.Replicate)
+def replicate(layer: view.Replicate, at: Run) -> Part | None:
+    axis, count = layer.axis(at.rank), int(layer.nfeatures)
+    expanded = ", ".join(str(count) if i == axis else "-1" for i in range(at.rank + 1))
+    return at.module("Replicate", axis, count, inline=f"{{0}}.unsqueeze({axis}).expand({expanded})")

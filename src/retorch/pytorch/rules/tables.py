@@ -70,3 +70,24 @@ def narrow_table(layer: selection.NarrowTable, at: Run) -> Part | None:
 @rule(selection.FlattenTable)
 def flatten_table(layer: selection.FlattenTable, at: Run) -> Part | None:
     return at.module("FlattenTable", how="module") if at.scope.made == tuple(flat(at.given)) else None
+
+
+@rule(selection.ReverseTable)
+def reverse_table(layer: selection.ReverseTable, at: Run) -> Part | None:
+    is_table = isinstance(at.given, tuple) and at.scope.made == at.given[::-1]
+    return at.module("ReverseTable") if is_table else None
+
+
+@rule(selection.ZipTable)
+def zip_table(layer: selection.ZipTable, at: Run) -> Part | None:
+    return at.module("ZipTable")
+
+
+@rule(selection.ZipTableOneToMany)
+def zip_table_one_to_many(layer: selection.ZipTableOneToMany, at: Run) -> Part | None:
+    return at.module("ZipTableOneToMany")
+
+
+@rule(arithmetic.CAddTensorTable)
+def add_tensor_table(layer: arithmetic.CAddTensorTable, at: Run) -> Part | None:
+    return at.module("CAddTensorTable") if isinstance(at.given, tuple) and len(at.given) == 2 else None
