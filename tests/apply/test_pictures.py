@@ -43,6 +43,13 @@ def test_caffes_networks_read_blue_first_and_less_the_mean() -> None:
     assert np.allclose(x.ravel(), [-103.939, -116.779, 255 - 123.68])
 
 
+def test_pix2pix_reads_blue_first_from_minus_one_to_one() -> None:
+    red = np.zeros((1, 1, 3), np.uint8)
+    red[0, 0, 0] = 255
+    assert PREPROCESSINGS["pix2pix"].tensor(red).ravel().tolist() == [-1, -1, 1]
+    assert PREPROCESSINGS["tanh"].tensor(red).ravel().tolist() == [1, -1, -1]
+
+
 def test_an_unknown_preprocessing_lists_the_others() -> None:
     with pytest.raises(UsageError, match="imagenet, caffe-bgr"):
         named("vgg")

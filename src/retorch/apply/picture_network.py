@@ -21,7 +21,8 @@ Runner = Callable[[Array], Array]
 #: A picture of more pixels than this goes through in tiles, where nobody says otherwise.
 WHOLE = 1 << 21
 TILE = 512
-OVERLAP = 64
+#: Twice what a style network of five residual blocks sees around a pixel: its tiles have no seams.
+OVERLAP = 128
 #: Networks that halve their pictures often take multiples of this.
 STEP = 32
 

@@ -64,7 +64,9 @@ class Preprocessing:
 
 #: The preprocessings with a name.
 PREPROCESSINGS: Mapping[str, Preprocessing] = {
+    # Torch's package image: load gives 0 to 1
     "unit": Preprocessing("pixels from 0 to 1 (image.load of Torch)"),
+    # facebook/fb.resnet.torch, datasets/imagenet.lua: meanstd, Scale(256), CenterCrop(224)
     "imagenet": Preprocessing(
         "for fb.resnet.torch (datasets/imagenet.lua)",
         (0.485, 0.456, 0.406),
@@ -72,15 +74,22 @@ PREPROCESSINGS: Mapping[str, Preprocessing] = {
         size=(224, 224),
         crop=224 / 256,
     ),
+    # jcjohnson/fast-neural-style, fast_neural_style/preprocess.lua: vgg
     "caffe-bgr": Preprocessing(
         "for Caffe's VGG (neural-style, fast-neural-style)",
         (103.939, 116.779, 123.68),
         bgr=True,
         top=255.0,
     ),
-    "tanh": Preprocessing("pixels from -1 to 1 (pix2pix, CycleGAN, DCGAN)", (0.5,), (0.5,)),
+    # soumith/dcgan.torch, data/donkey_folder.lua: mul(2):add(-1)
+    "tanh": Preprocessing("pixels from -1 to 1 (DCGAN)", (0.5,), (0.5,)),
+    # phillipi/pix2pix and junyanz/CycleGAN, util/util.lua: preprocess
+    "pix2pix": Preprocessing("pixels from -1 to 1, blue first (pix2pix, CycleGAN)", (0.5,), (0.5,), bgr=True),
+    # cmusatyalab/openface, openface/torch_neural_net.py and align_dlib.py: 96 x 96
     "openface": Preprocessing("for OpenFace (an aligned face, pixels from 0 to 1)", size=(96, 96)),
+    # e-lab/ENet-training, visualize/demo.lua: as image.load gives it
     "enet": Preprocessing("for ENet (pixels from 0 to 1)"),
+    # nagadomi/waifu2x, lib/reconstruct.lua: as image.load gives it, the edge repeated (border.py)
     "waifu2x": Preprocessing("for waifu2x (pixels from 0 to 1)"),
 }
 
