@@ -11,6 +11,7 @@ from PIL import Image
 
 import retorch
 from building import torch_object
+from retorch.apply.lab import lab_of
 from retorch.cli import main
 from retorch.torch7 import LuaTable, TorchObject
 
@@ -132,6 +133,23 @@ def test_bars_fit_into_a_narrow_screen(
     assert len(lines) == 5
     assert max(map(len, lines)) <= 80
     assert all("%" in line for line in lines)
+
+
+def test_a_network_that_colours_leaves_the_brightness(picture: Path, tmp_path: Path) -> None:
+    """It gives a = 0.3 and b = -0.2 everywhere: each pixel keeps its L."""
+    weight = np.zeros((2, 1, 1, 1), np.float32)
+    sizes = {"nInputPlane": 1, "nOutputPlane": 2, "kW": 1, "kH": 1, "dW": 1, "dH": 1, "padW": 0, "padH": 0}
+    bias = np.array([0.3, -0.2], np.float32)
+    convolution = torch_object("nn.SpatialConvolution", weight=weight, bias=bias, **sizes)
+    retorch.write(tmp_path / "net.t7", torch_object("nn.Sequential", modules=[convolution]))
+    grey = np.linspace(100, 180, 40 * 56).astype(np.uint8).reshape(40, 56)
+    Image.fromarray(grey).save(picture)
+    call = ["run", str(tmp_path / "net.t7"), "--input", str(picture), "-o", str(tmp_path / "y.png")]
+    assert main([*call, "--preprocess", "lab"]) == 0
+    with Image.open(tmp_path / "y.png") as made:
+        lab = lab_of(np.asarray(made) / 255)
+    assert np.abs(lab[..., 0] - lab_of(np.repeat(grey[..., None], 3, axis=2) / 255)[..., 0]).max() < 0.5
+    assert np.abs(lab[..., 1:] - [33, -22]).max() < 1
 
 
 def test_a_border_that_is_cut_off_is_made_up_for(picture: Path, tmp_path: Path) -> None:

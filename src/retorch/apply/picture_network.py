@@ -108,7 +108,9 @@ class PictureNetwork:
         raise refused or UsageError("the network takes no picture")
 
     def _run(self, x: Array) -> Array:
-        return self._run_once(x) if self.border is None else self.border.run(self._run_once, x)
+        y = self._run_once(x) if self.border is None else self.border.run(self._run_once, x)
+        # a network that colours gives the colour alone: the brightness is that of its input
+        return np.concatenate([x, y], axis=1) if self.preprocessing.lab and y.shape[1:2] == (2,) else y
 
     def _run_once(self, x: Array) -> Array:
         if x.shape not in self._runners:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.apply.lab import lab_of, rgb_of
 from retorch.errors import UsageError
 
 Array = NDArray[Any]
@@ -27,6 +28,8 @@ class Preprocessing:
         bgr: whether the channels come blue first.
         top: what the brightest pixel is before mean and deviation: 1 or 255.
         size: height and width that the network was trained on; None for any.
+        lab: whether the network takes brightness alone and gives the two channels of colour (L*a*b*: L / 50 - 1, and a
+            and b / 110), where the other settings do not count.
         crop: the part of the picture's shorter side that is looked at, cut from its middle; 1 is all of the picture.
     """
 
@@ -37,15 +40,21 @@ class Preprocessing:
     top: float = 1.0
     size: tuple[int, int] | None = None
     crop: float = 1.0
+    lab: bool = False
 
     def tensor(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The pixels (height, width, channels) as a tensor (1, channels, height, width)."""
+        if self.lab:
+            return (lab_of(pixels / 255)[None, None, :, :, 0] / 50 - 1).astype(np.float32)
         x = np.moveaxis(pixels, -1, 0)[::-1] if self.bgr else np.moveaxis(pixels, -1, 0)
         mean, std = self._per_channel(len(x))
         return ((x * np.float32(self.top / 255) - mean) / std)[None].astype(np.float32)
 
     def pixels(self, y: Array) -> NDArray[np.uint8]:
         """A tensor (channels, height, width) in these numbers, as pixels; what lies outside of them is cut."""
+        if self.lab:
+            shown = rgb_of(np.stack([(y[0] + 1) * 50, *(np.clip(y[1:], -1, 1) * 110)], axis=-1).astype(np.float64))
+            return np.rint(shown * 255).astype(np.uint8)
         mean, std = self._per_channel(len(y))
         x = (y * std + mean) * (255 / self.top)
         x = x[::-1] if self.bgr else x
@@ -85,6 +94,8 @@ PREPROCESSINGS: Mapping[str, Preprocessing] = {
     "tanh": Preprocessing("pixels from -1 to 1 (DCGAN)", (0.5,), (0.5,)),
     # phillipi/pix2pix and junyanz/CycleGAN, util/util.lua: preprocess
     "pix2pix": Preprocessing("pixels from -1 to 1, blue first (pix2pix, CycleGAN)", (0.5,), (0.5,), bgr=True),
+    # the same, deprocessLAB, and its data/donkey_folder.lua: colorization
+    "lab": Preprocessing("brightness from -1 to 1, for networks that colour it (pix2pix)", lab=True),
     # cmusatyalab/openface, openface/torch_neural_net.py and align_dlib.py: 96 x 96
     "openface": Preprocessing("for OpenFace (an aligned face, pixels from 0 to 1)", size=(96, 96)),
     # e-lab/ENet-training, visualize/demo.lua: as image.load gives it

@@ -225,7 +225,7 @@ def _pixels(network: PictureNetwork, source: Path) -> Any:
     from retorch.apply.pictures import read_picture
 
     with about(source):
-        return read_picture(source, network.channels)
+        return read_picture(source, 3 if network.preprocessing.lab else network.channels)
 
 
 def _write(y: Any, target: Path, network: PictureNetwork, colours: list[tuple[int, int, int]]) -> None:
