@@ -27,11 +27,14 @@ def layer_records(model: ir.Model, nets: tuple[Caffe2Net, Caffe2Net] | None = No
         made = [(node.op_type, [str(v.name) for v in node.outputs]) for node in model.graph]
         blob_of = {}
     entries: list[tuple[str, str, list[str]]] = json.loads(model.metadata_props.get("retorch.layers", "[]"))
+    by_name: dict[str, list[int]] = {}
+    for i, (_, outputs) in enumerate(made):
+        for name in {name for out in outputs for name in _owners(out)}:
+            by_name.setdefault(name, []).append(i)
     taken: set[int] = set()
     records: list[LayerRecord] = []
     for path, typename, blobs in entries:
-        # a layer's own values are named after its blob: conv1, conv1_w, conv1_padded
-        mine = [i for i, (_, outputs) in enumerate(made) if i not in taken and _belongs(outputs, blobs)]
+        mine = sorted({i for blob in blobs for i in by_name.get(blob, ())} - taken)
         taken.update(mine)
         if mine:
             records.append(
@@ -59,5 +62,7 @@ def surviving_blobs(values: Iterable[str], blob_of: Mapping[str, str | None]) ->
     return [blob for value in values if (blob := blob_of.get(value, value)) is not None]
 
 
-def _belongs(outputs: list[str], blobs: list[str]) -> bool:
-    return any(out.lstrip("_") == blob or out.lstrip("_").startswith(f"{blob}_") for out in outputs for blob in blobs)
+def _owners(output: str) -> list[str]:
+    """The blobs whose layer a value may belong to: it is named after one of them (conv1, conv1_w, conv1_padded)."""
+    name = output.lstrip("_")
+    return [name, *(name[:at] for at, letter in enumerate(name) if letter == "_")]
