@@ -26,6 +26,7 @@ def test_the_twin_of_the_digits_learns(tmp_path: Path) -> None:
     retorch.convert(net, to="pytorch").save(tmp_path / "twin")
     page = (ROOT / "docs" / "migrate" / "pytorch.md").read_text(encoding="utf-8")
     script = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "optimizer" in code)
+    assert len(script.splitlines()) <= 30
     (tmp_path / "train.py").write_text(script, encoding="utf-8")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [str(python), "train.py"]

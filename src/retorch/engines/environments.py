@@ -73,7 +73,13 @@ def _caffe2(version: str, pythons: tuple[str, ...], *packages: str) -> Environme
 ENVIRONMENTS = (
     _caffe2("1.10.2", ("3.9",), "numpy<1.24", "protobuf<3.21", "future", "six"),
     _caffe2("1.0.0", ("3.6", "3.7"), "numpy<1.17", "protobuf<3.18", "future", "six"),
-    Environment("pytorch", "2.13.0", ("3.11", "3.12", "3.13"), ("torch==2.13.0", "numpy>=1.26", "safetensors>=0.4")),
+    Environment(
+        "pytorch",
+        "2.13.0",
+        ("3.11", "3.12", "3.13"),
+        # torch.onnx.export asks for onnx
+        ("torch==2.13.0", "numpy>=1.26", "safetensors>=0.4", "onnx>=1.16"),
+    ),
 )
 
 
