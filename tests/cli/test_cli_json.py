@@ -95,7 +95,7 @@ def test_help_shows_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
 def test_shells_complete_commands_and_options() -> None:
     def completed(words: str) -> list[str]:
         asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_RETORCH_COMPLETE": "complete_bash"}
-        script = "from retorch.cli import run; run()"
+        script = "from retorch.__main__ import run; run()"
         done = subprocess.run(
             [sys.executable, "-c", script], env={**os.environ, **asked}, capture_output=True, text=True
         )

@@ -17,6 +17,7 @@ import typer
 import retorch
 from retorch.cli.commands import Commands
 from retorch.cli.exit_codes import INTERRUPTED, explain, worded_by_parser
+from retorch.cli.interrupt import interruptible
 from retorch.cli.terminal import reporting
 from retorch.limits import bytes_of, limit_memory, memory
 
@@ -67,7 +68,10 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     as_json = "--json" in arguments
     try:
         limit_memory(_most_memory(arguments))
-        code = app(arguments, prog_name="retorch", standalone_mode=False)
+        with interruptible():
+            code = app(arguments, prog_name="retorch", standalone_mode=False)
+        if code == INTERRUPTED:  # which the parser makes of an interrupt
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
@@ -104,8 +108,3 @@ def _most_memory(arguments: list[str]) -> int:
             del arguments[i : i + (1 if value else 2)]
             return bytes_of(given[0] if given else "")
     return memory()
-
-
-def run() -> None:
-    """The ``retorch`` program."""
-    raise SystemExit(main())

@@ -1,5 +1,5 @@
 """``python -m retorch.cli``: the same program."""
 
-from retorch.cli import run
+from retorch.cli import main
 
-run()
+raise SystemExit(main())
