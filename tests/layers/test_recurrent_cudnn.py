@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import retorch
 from building import module
 from layers.rnn_modules import sigmoid
 from layers.rows import Row, every, named, noise
@@ -198,3 +199,25 @@ def test_what_does_not_fit_is_refused() -> None:
         Row("", rnn(), np.zeros((4, 2), np.float32), None).agrees_converted()
     with pytest.raises(UnsupportedError, match="holds an initial state of"):
         rnn(hiddenInput=np.ones((1, 2, 3), np.float32)).forward(np.zeros((4, 1, 2), np.float32))
+
+
+@pytest.mark.parametrize("mode", GATES)
+@pytest.mark.parametrize("first", [False, True])
+def test_stepping_with_states_equals_the_whole(mode: str, first: bool) -> None:
+    """Two layers, pieces of one and of three steps, batches of two; each layer has h and, an LSTM, c."""
+    rng = np.random.default_rng(5)
+    net = make(rng, mode, 1, 2, 3, 4, False)
+    fields = {"weight": net.packed(), "inputSize": 3, "hiddenSize": 4, "numLayers": 2, "mode": mode}
+    made = module(CLASSES[mode][0], **fields, batchFirst=first)
+    network = retorch.convert(made, to="onnx", state=True)
+    assert network.inputs[0].shape == (("N", "T", 3) if first else ("T", "N", 3))
+    count = 4 if mode == "CUDNN_LSTM" else 2
+    assert [port.shape for port in network.inputs[1:]] == [(1, "N", 4)] * count
+    states = [np.zeros((1, 2, 4), np.float32)] * count
+    x = noise(rng, 4, 2, 3)
+    outputs: list[np.ndarray] = []
+    for piece in (x[:1], x[1:]):
+        y, *states = network.run(piece.swapaxes(0, 1).copy() if first else piece, *states)
+        outputs.append(y.swapaxes(0, 1) if first else y)
+    zeros = np.zeros((2, 2, 4))
+    assert np.abs(np.concatenate(outputs) - net.run(x, zeros, zeros)).max() < 1e-5

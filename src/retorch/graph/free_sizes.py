@@ -61,9 +61,13 @@ class Varied:
 
 
 def free_batch(base: Lowered, shapes: Shapes, again: Again, axes: Sequence[int], states: int = 0) -> Varied | None:
-    """The batch, on one of these axes; of the last inputs, where they are ``states``, perhaps on another."""
-    for axis, own in [(at, own) for at in axes for own in (dict.fromkeys((at, 0, 1)) if states else (at,))]:
-        places = [axis] * (len(shapes) - states) + [own] * states
+    """The batch, on one of these axes; of the last inputs, where they are ``states``, on an axis of their own.
+
+    A state has the batch in front, or behind the layers or directions of cuDNN, where it has three dimensions.
+    """
+    own = [int(len(shape) == 3) for shape in shapes[len(shapes) - states :]]
+    for axis in axes:
+        places = [axis] * (len(shapes) - states) + own
         sizes = [shape[place : place + 1] for shape, place in zip(shapes, places, strict=True)]
         if () in sizes or len(set(sizes)) != 1:
             continue

@@ -139,7 +139,7 @@ class RNN(Remembers):
                 h, c = before[at][0], before[at][-1]
             done = [scan(cell, y, h[d], c[d], reverse=d == 1) for d, cell in enumerate(cells)]
             y = np.concatenate([part.y for part in done], axis=2)
-            after.append(_states(done))
+            after.append(_states(done, self.mode == "CUDNN_LSTM"))
         if stateful():
             memory()[id(self)] = after
         return y.swapaxes(0, 1) if self.batchFirst else y
@@ -165,8 +165,8 @@ class RNN(Remembers):
         return op.Transpose(y, perm=[1, 0, 2]) if self.batchFirst else y
 
 
-def _states(done: list[Scanned]) -> list[Array]:
+def _states(done: list[Scanned], lstm: bool) -> list[Array]:
     """The last states of a layer's directions: (directions, N, H) each, h and, of an LSTM, c."""
     h = np.stack([part.h for part in done])
     c = [part.c for part in done if part.c is not None]
-    return [h, np.stack(c)] if c else [h]
+    return [h, np.stack(c)] if lstm else [h]
