@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from retorch import LuaTable, TorchObject
-from retorch.torch7 import TorchStorage
+from retorch.torch7 import StorageFacts, TorchStorage
 
 VGG = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # output channels; 0 is a pooling
 LEVEL = (8, 32, 64, 32, 16, 2)
@@ -55,7 +55,8 @@ def row(*modules: TorchObject) -> TorchObject:
 
 
 def view(size: int) -> TorchObject:
-    return TorchObject("nn.View", {"size": np.array([size]).view(TorchStorage), "numElements": size, "numInputDims": 3})
+    sizes = np.array([size]).view(TorchStorage).named(StorageFacts("torch.LongStorage"))
+    return TorchObject("nn.View", {"size": sizes, "numElements": size, "numInputDims": 3})
 
 
 def vgg16() -> TorchObject:
