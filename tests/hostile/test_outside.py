@@ -14,11 +14,15 @@ import pytest
 
 import retorch
 from building import sequential, torch_object
+from golden_cases import GOLDEN
 from retorch import limits
 from retorch.cli import main
 from retorch.errors import FormatError, UsageError
 from retorch.files import arrays
+from retorch.files.unchanged import Unchanged
 from retorch.torch7 import LuaTable
+
+DIGITS = GOLDEN / "digits" / "digits.t7"
 
 
 def external(folder: Path, location: str, length: int = 24) -> Path:
@@ -122,3 +126,22 @@ def test_elements_that_are_shown_many_times_are_written_once(tmp_path: Path) -> 
     assert main(["clean", str(tmp_path / "x.t7"), "-o", str(tmp_path / "y.t7")]) == 0
     assert (tmp_path / "y.t7").stat().st_size < 500
     assert retorch.read(tmp_path / "y.t7")["w"].shape == (1 << 15, 1 << 15)
+
+
+@pytest.mark.parametrize(("command", "name"), [("convert", "out"), ("clean", "clean.t7"), ("export", "tensors.npz")])
+def test_a_file_that_changes_while_it_is_read_is_noticed(
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "digits.t7"
+    file.write_bytes(DIGITS.read_bytes())
+    since_now = Unchanged.since_now
+
+    def then_somebody_writes(path: Path) -> Unchanged:
+        found = since_now(path)
+        os.utime(path, ns=(1, 1))
+        return found
+
+    monkeypatch.setattr(Unchanged, "since_now", then_somebody_writes)
+    assert main([command, str(file), "-o", str(tmp_path / name)]) == 3
+    assert f"{file}: was changed while it was read" in capsys.readouterr().err
+    assert command != "convert" or not (tmp_path / name).exists()

@@ -74,6 +74,7 @@ At = Annotated[
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers layers.")]
 Aliases = Annotated[list[str] | None, typer.Option("--alias", help="Read a class as another: CustomLinear=nn.Linear.")]
 NnAge = Annotated[str | None, typer.Option("--nn-age", help="Instance norms: old measures, new does not.")]
+NoRecorded = Annotated[bool, typer.Option("--no-recorded", help="Leave out what the file recorded.")]
 ReportPage = Annotated[Path | None, typer.Option("--report", help="Write a page: report.html, .md or .json.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

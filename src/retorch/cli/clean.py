@@ -11,6 +11,7 @@ from retorch.cli.arguments import AsJson, At, check_apart, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
+from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from retorch.layers.cleaning import Cleaned
@@ -39,12 +40,14 @@ def clean(
     if dtype not in {"", "float", "half"}:
         raise UsageError(f"--dtype {dtype}: there are float and half")
     check_apart(output, file)
+    source = Unchanged.since_now(file)
     with about(file):
         root = read(file)
         done = cleaning.clean(follow(root, at) if at else root, cast("cleaning.Precision", dtype))
     before = file.stat().st_size
     with about(output):
         write(output, done.root, "ascii" if ascii else "binary")
+    source.check()
     after = output.stat().st_size
     if as_json:
         counts = {"host": done.host, "renamed": done.renamed, "emptied": done.emptied, "kept": list(done.kept)}

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, ReportPage, Source, load_module, printed_file
+from retorch.cli.arguments import (
+    Aliases,
+    AsJson,
+    At,
+    NnAge,
+    NoRecorded,
+    Plugins,
+    ReportPage,
+    Source,
+    load_module,
+    printed_file,
+)
 from retorch.cli.convert_network import convert_again
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Given, Input
@@ -20,6 +32,7 @@ from retorch.errors import UnsupportedError, UsageError
 from retorch.files import digests
 from retorch.files.artifacts import is_written
 from retorch.files.formats import NAMES, listed
+from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from retorch.module import Module
@@ -39,6 +52,14 @@ Examples:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What verification compares beside the outputs: every layer's, and what the file recorded."""
+
+    layers: bool
+    recordings: bool
+
+
 def formats(incomplete: str) -> list[str]:
     """The names that begin so, for the shell."""
     return [name for name in NAMES if name.startswith(incomplete)]
@@ -56,6 +77,7 @@ def convert(
     alias: Aliases = None,
     nn_age: NnAge = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not compare the result.")] = False,
+    no_recorded: NoRecorded = False,
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Recurrent states as inputs and outputs.")] = False,
     init: Annotated[str, typer.Option(help="Caffe2's weights as pb, or as minidb: of any size.")] = "pb",
@@ -78,13 +100,15 @@ def convert(
             _refuse_for_written(file, at, [*(plugin or []), *(alias or [])], page)
             code = convert_again(file, style, given, check=not no_verify, as_json=as_json, error=printed)
             raise typer.Exit(code)
+        before = Unchanged.since_now(file)
         digests.begin(file)
         net = load_module(file, at, plugin, alias, nn_age)
         if net.taken in net.notes and not (as_json or printed):
             console().print(f"[yellow]note:[/yellow] {plain(net.taken)}")
         made = _converted(file, net, given, style, fold=not (no_fold or brew), state=state)
         with about(output):
-            report, notes = _write(file, net, made, style, given, check=not no_verify, layers=page is not None)
+            checks = None if no_verify else Checks(layers=page is not None, recordings=not no_recorded)
+            report, notes = _write(before, net, made, style, given, checks)
         if page is not None and report is not None:
             _write_report(page, file, net, target, report)
         shown = notes if as_json or printed else [note for note in notes if note != net.taken]
@@ -112,7 +136,7 @@ def _converted(file: Path, net: Module, given: Given, style: Style, *, fold: boo
 
 
 def _write(
-    file: Path, net: Module, made: Network, style: Style, given: Given, *, check: bool, layers: bool
+    source: Unchanged, net: Module, made: Network, style: Style, given: Given, checks: Checks | None
 ) -> tuple[Report | None, list[str]]:
     """Write the files and their record, verified in between; the verdict, where there is one, and the notes."""
     from retorch.verification.record import record_of
@@ -120,9 +144,10 @@ def _write(
     with style.replacing() as place:
         written = style.save(made, place)
         notes = [*net.notes, *made.notes]
-        check = check and (style.kind != "pytorch" or _has_pytorch(notes))
-        report = _verified(net, made, place, given, layers=layers) if check else None
-        record = record_of(file, net, made, written, options=style.options(), report=report, notes=notes)
+        able = checks is not None and (style.kind != "pytorch" or _has_pytorch(notes))
+        report = _verified(net, made, place, given, checks) if checks is not None and able else None
+        source.check()
+        record = record_of(source.path, net, made, written, options=style.options(), report=report, notes=notes)
         record.write(place)
     return report, notes
 
@@ -137,7 +162,7 @@ def _has_pytorch(notes: list[str]) -> bool:
     return False
 
 
-def _verified(net: Module, made: Network, target: Path, given: Given, *, layers: bool) -> Report:
+def _verified(net: Module, made: Network, target: Path, given: Given, checks: Checks) -> Report:
     from retorch.conversion import as_converted
     from retorch.verification import Trial, verify
     from retorch.verification.inputs import trials_at
@@ -146,7 +171,7 @@ def _verified(net: Module, made: Network, target: Path, given: Given, *, layers:
     inputs = given.tensors(made, net, 0) if given.file is not None else None
     trials = trials_at(as_converted(net, made), made) if inputs is None else [Trial("the given input", tuple(inputs))]
     with progress() as watch:
-        return verify(net, target, trials=trials, layers=layers, watch=watch)
+        return verify(net, target, trials=trials, layers=checks.layers, ask_recordings=checks.recordings, watch=watch)
 
 
 def _check_report(page: Path | None, no_verify: bool) -> None:

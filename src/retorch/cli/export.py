@@ -10,6 +10,7 @@ import typer
 from retorch.cli.arguments import AsJson, At, Plugins, Source, check_apart, load_module
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, counted, plain, print_json, size
+from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from retorch.layers.base.layer import Array
@@ -43,11 +44,13 @@ def export(
     kind = arrays.kind(to, output)
     target = output or file.with_suffix(arrays.SUFFIXES[kind])
     check_apart(target, file)
+    source = Unchanged.since_now(file)
     matched = None if like is None else _matched(file, like, at, plugin)
     found = _tensors(file, at, plugin, weights=weights) if matched is None else matched.tensors.items()
     named, renamed = arrays.by_name(found)
     with about(target):
         arrays.export(named, target, kind)
+    source.check()
     if as_json:
         tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in named.items()}
         more = {} if matched is None else {"missing": list(matched.missing), "unused": list(matched.unused)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, ReportPage, load_module, local
+from retorch.cli.arguments import Aliases, AsJson, At, NnAge, NoRecorded, Plugins, ReportPage, load_module, local
 from retorch.cli.engine_names import Engines
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.given_input import Bgr, Given, Image, Input, Mean, Std, Top
@@ -53,7 +53,7 @@ def verify(
     nn_age: NnAge = None,
     layers: Annotated[bool, typer.Option("--layers", help="Compare every layer's output.")] = False,
     seed: Annotated[int, typer.Option(help="Of the random input.")] = 0,
-    no_recorded: Annotated[bool, typer.Option("--no-recorded", help="Leave out what the file recorded.")] = False,
+    no_recorded: NoRecorded = False,
     page: ReportPage = None,
     as_json: AsJson = False,
 ) -> None:
