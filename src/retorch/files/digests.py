@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from retorch.files.mapped import pieces
+from retorch.files.regular import SMALL as MAPPED
 
 Chunk: TypeAlias = bytes | memoryview
 #: Which file it is, and when it was changed last.
@@ -65,7 +66,7 @@ def begin(path: Path) -> None:
     """Work out the digest of a file in a thread, since it will be asked for; nothing for small files and for others."""
     with suppress(OSError, ValueError):  # whoever reads the file says what is wrong with it
         facts = path.stat()
-        if stat.S_ISREG(facts.st_mode) and facts.st_size > _SMALL and _identity(facts) not in _known:
+        if stat.S_ISREG(facts.st_mode) and facts.st_size > MAPPED and _identity(facts) not in _known:
             _keep(_identity(facts), _in_thread(lambda: _of_file(path)))
 
 
