@@ -150,3 +150,9 @@ def residual(blocks: list[int]) -> retorch.Module:
             inputs = outputs
         rows.append(row(*made))
     return bind(row(*rows, pool("Average", 2, 1), view(inputs), linear(inputs, 1000)))
+
+
+def test_a_dense_block_is_a_layer_of_growing_channels(tmp_path: Path) -> None:
+    source = written("net_densenet", tmp_path)
+    assert re.findall(r"^            DenseLayer\((\d+)\),$", source, re.MULTILINE) == ["4", "7", "10"]
+    assert len(source.splitlines()) <= 60

@@ -253,7 +253,7 @@ def _name(group: Template, taken: set[str]) -> str:
     if adds and "CAddTable" in inside:
         wanted = "Bottleneck" if convolutions - _in_shortcut(group) >= 3 else "BasicBlock"
     elif group.members[0].name == "Concat":
-        wanted = "Inception"
+        wanted = "DenseLayer" if "Identity" in inside else "Inception"
     elif convolutions:
         wanted = "ConvBlock" if convolutions > 1 else "Conv"
     else:

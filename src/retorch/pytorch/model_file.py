@@ -83,7 +83,8 @@ class _Classes:
         if root.written is not None:
             lines += ["", *_forward(root.written, inputs)]
         elif inputs is not None:
-            lines += ["", f"    def forward(self, {', '.join(inputs)}):"]
+            # containers take one argument, networks as many as their outer table holds
+            lines += ["", f"    def forward(self, {', '.join(inputs)}):  # pyright: ignore"]
             single = "," if len(inputs) == 1 else ""
             lines.append(f"        return super().forward(({', '.join(inputs)}{single}))")
         return "\n".join(lines)

@@ -97,6 +97,9 @@ class CAdd(nn.Module):
 class ConstAffine(nn.Module):
     """a x + b, one a and one b for each channel, which are not trained."""
 
+    a: torch.Tensor
+    b: torch.Tensor
+
     def __init__(self, channels):
         super().__init__()
         self.register_buffer("a", torch.empty(channels))

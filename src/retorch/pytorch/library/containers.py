@@ -74,3 +74,16 @@ class Bottle(nn.ModuleList):
         outer = x.dim() - self.dims + 1
         y = self[0](x.flatten(0, outer - 1))
         return y.reshape(x.shape[:outer] + y.shape[1:])
+
+
+class Parallel(nn.ModuleList):
+    """Each module on its entry of one dimension, their outputs joined along another."""
+
+    def __init__(self, dim, joined, *modules):
+        super().__init__(modules)
+        self.dim = dim
+        self.joined = joined
+
+    def forward(self, x):
+        ys = [module(x.select(self.dim, i)) for i, module in enumerate(self)]
+        return torch.cat(ys, self.joined)

@@ -1,5 +1,6 @@
 """Rows looked up by index: Torch7 counts from 1."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -7,8 +8,17 @@ from torch import nn
 class LookupTable(nn.Embedding):
     """An embedding whose indices count from 1."""
 
-    def forward(self, x):
-        return super().forward(x.long() - 1)
+    def forward(self, input):
+        return super().forward(input.long() - 1)
+
+
+class LookupTableMaskZero(nn.Embedding):
+    """An embedding whose row 0 is zeros, also after a step of training."""
+
+    def forward(self, input):
+        with torch.no_grad():
+            self.weight[0] = 0
+        return super().forward(input.long())
 
 
 class OneHot(nn.Module):

@@ -185,8 +185,7 @@ class Sequencer(nn.ModuleList):
 
     def forward(self, xs):
         for module in self.modules():
-            if hasattr(module, "state"):
-                module.state = None
+            vars(module).pop("state", None)
         ys = tuple(self[0](x) for x in xs)
         return ys if isinstance(xs, tuple) else torch.stack(ys)
 

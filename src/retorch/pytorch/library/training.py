@@ -91,8 +91,8 @@ class ZeroGrad(nn.Module):
 class NoBackprop(nn.Sequential):
     """Modules that are not trained: no gradient goes back through them."""
 
-    def forward(self, x):
-        return super().forward(x).detach()
+    def forward(self, input):
+        return super().forward(input).detach()
 
 
 class PenalizedGradient(torch.autograd.Function):

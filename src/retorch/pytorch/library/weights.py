@@ -8,12 +8,14 @@ from torch import nn
 class MaskedConv2d(nn.Conv2d):
     """A convolution with connections between some channels only."""
 
+    mask: torch.Tensor
+
     def __init__(self, inputs, outputs, *args, **named):
         super().__init__(inputs, outputs, *args, **named)
         self.register_buffer("mask", torch.ones(outputs, inputs, 1, 1))
 
-    def forward(self, x):
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+    def forward(self, input):
+        return self._conv_forward(input, self.weight * self.mask, self.bias)
 
 
 class SubSampling(nn.Module):
@@ -48,20 +50,22 @@ class TemporalSubSampling(nn.Module):
 class TemporalConvolution(nn.Conv1d):
     """A convolution over steps, which stand before the features: (N, T, C)."""
 
-    def forward(self, x):
-        if x.dim() == 2:
-            return self(x.unsqueeze(0)).squeeze(0)
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+    def forward(self, input):
+        if input.dim() == 2:
+            return self(input.unsqueeze(0)).squeeze(0)
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     """Torch7's CPU code takes a batch of one by the running statistics in training too."""
 
-    def forward(self, x):
-        if self.training and len(x) == 1:
+    def forward(self, input):
+        if self.training and len(input) == 1:
             statistics = self.running_mean, self.running_var
-            return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
+            return F.batch_norm(
+                input, *statistics, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
 
 
 class UnmeasuredNorm2d(nn.Module):
@@ -78,11 +82,17 @@ class UnmeasuredNorm2d(nn.Module):
         return x * weight + self.bias.view(-1, 1, 1)
 
 
-class Bilinear(nn.Bilinear):
+class Bilinear(nn.Module):
     """A bilinear map of a tuple of two."""
 
+    def __init__(self, first, second, outputs, bias=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, first, second))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+
     def forward(self, xs):
-        return super().forward(*xs)
+        a, b = xs
+        return F.bilinear(a, b, self.weight, self.bias)
 
 
 class Cosine(nn.Module):

@@ -36,7 +36,8 @@ def power(layer: arithmetic.Power, at: Run) -> Part | None:
 
 @rule(arithmetic.MulConstant)
 def mul_constant(layer: arithmetic.MulConstant, at: Run) -> Part | None:
-    return at.module("MulConstant", float(layer.constant_scalar)) if at.is_float() else None
+    factor = float(layer.constant_scalar)
+    return at.module("MulConstant", factor, inline=f"{{0}} * {number(factor)}") if at.is_float() else None
 
 
 @rule(arithmetic.AddConstant)
@@ -44,7 +45,7 @@ def add_constant(layer: arithmetic.AddConstant, at: Run) -> Part | None:
     constant = layer.constant_scalar
     if not isinstance(constant, (int, float)) or not at.is_float():
         return None
-    return at.module("AddConstant", float(constant))
+    return at.module("AddConstant", float(constant), inline=f"{{0}} + {number(float(constant))}")
 
 
 @rule(arithmetic.CMul, arithmetic.Mul)

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from retorch.layers.container import Bottle, Concat, ConcatTable, DepthConcat, MapTable, ParallelTable, Sequential
+from retorch.layers.container import (
+    Bottle,
+    Concat,
+    ConcatTable,
+    DepthConcat,
+    MapTable,
+    Parallel,
+    ParallelTable,
+    Sequential,
+)
 from retorch.layers.noise import Identity
+from retorch.layers.shape.view import axis_of
 from retorch.layers.wrapper import DataParallelTable, Decorator, WeightNorm, Wrapper
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, exactly, rule, sizes, trained
@@ -123,6 +133,18 @@ def depth_concat(layer: DepthConcat, at: Run) -> Part | None:
     if ranks != {4} or layer.dimension not in (2, -3):
         return None
     return at.module("DepthConcat", children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
+
+
+@rule(Parallel)
+def parallel(layer: Parallel, at: Run) -> Part | None:
+    inside = [item for item in at.scope.items if isinstance(item, Scope)]
+    if isinstance(at.given, tuple) or [run.layer for run in inside] != list(layer.modules):
+        return None
+    axis = axis_of(layer.inputDimension, at.rank)
+    if at.shape()[axis] != len(inside) or any(at.planner.run(run) is None for run in inside):
+        return None
+    joined = axis_of(layer.outputDimension, len(at.made_shape()))
+    return at.module("Parallel", axis, joined, children={str(i): at.child(m) for i, m in enumerate(layer.modules)})
 
 
 @rule(Bottle)

@@ -23,3 +23,11 @@ def lookup_table(layer: lookup.LookupTable, at: Run) -> Part | None:
 @rule(lookup.OneHot)
 def one_hot(layer: lookup.OneHot, at: Run) -> Part | None:
     return at.module("OneHot", int(layer.outputSize))
+
+
+@rule(lookup.LookupTableMaskZero)
+def lookup_table_with_zeros(layer: lookup.LookupTableMaskZero, at: Run) -> Part | None:
+    if layer.maxNorm is not None:
+        return None
+    states = {"weight": trained(layer.weight, "weight")}
+    return at.module("LookupTableMaskZero", *layer.weight.shape, states=states)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from retorch.layers.pooling import adaptive, window
+from retorch.layers.pooling import adaptive, temporal, window
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, rule
 from retorch.pytorch.rules.convolution import one, options
@@ -69,3 +69,12 @@ def adaptive_pooling(layer: adaptive.AdaptivePooling, at: Run) -> Part | None:
             return None
     name = "Max" if isinstance(layer, adaptive.SpatialAdaptiveMaxPooling) else "Avg"
     return at.module(f"nn.Adaptive{name}Pool2d", one((layer.H, layer.W)))
+
+
+@rule(temporal.TemporalMaxPooling)
+def temporal_max_pooling(layer: temporal.TemporalMaxPooling, at: Run) -> Part | None:
+    if at.rank != 3:
+        return None
+    stride = layer.dW or layer.kW
+    named: dict[str, Any] = {} if stride == layer.kW else {"stride": stride}
+    return at.module("TemporalMaxPooling", layer.kW, **named)
