@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,23 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
     assert main([command, str(file), "-o", str(tmp_path / name)]) == 3
     assert f"{file}: was changed while it was read" in capsys.readouterr().err
     assert command != "convert" or not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors", "a.json", "a.h5"])
+def test_a_full_disk_is_one_error_and_leaves_no_part(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "large.t7"
+    retorch.write(file, {"weight": np.random.default_rng(1).random((300, 400), np.float32)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # or the limit ends the process
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        code = main(["export", str(file), "-o", str(tmp_path / name)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    said = capsys.readouterr().err
+    assert (code, said.count("\n")) == (2, 1), said
+    assert said.startswith(f"error: {tmp_path / name}: cannot be written: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["large.t7"]

@@ -97,6 +97,7 @@ def _npz(arrays: Mapping[str, Array], path: Path) -> None:
 
 def _safetensors(arrays: Mapping[str, Array], path: Path) -> None:
     package = _package("safetensors.numpy", "safetensors")
+    _make_room(path, sum(array.nbytes for array in arrays.values()))
     # "pt" is what transformers and others look for before they take the tensors for PyTorch's
     package.save_file({name: np.array(a, order="C") for name, a in arrays.items()}, path, metadata={"format": "pt"})
 
@@ -110,7 +111,7 @@ def _hdf5(arrays: Mapping[str, Array], path: Path) -> None:
 
 
 def _make_room(path: Path, size: int) -> None:
-    """Raise OSError where the disk has no room: the HDF5 library does not survive to find out by itself."""
+    """Raise OSError where the disk has no room: HDF5 does not survive to find out, safetensors words it by itself."""
     if sys.platform == "linux" and size:
         with path.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
