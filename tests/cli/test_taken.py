@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import retorch
 from building import torch_object
+from golden_cases import GOLDEN
 from retorch.cli import main
 
 
@@ -52,3 +55,17 @@ def test_a_file_that_is_the_network_or_a_path_that_was_asked_for_needs_no_word(a
     content = network() if at is None else {"model": network()}
     retorch.write(tmp_path / "net.t7", content)
     assert not [note for note in retorch.load(tmp_path / "net.t7", at=at).notes if "took" in note]
+
+
+def test_standard_input_is_called_so(tmp_path: Path) -> None:
+    def said(data: bytes) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "retorch", "inspect", "-"]
+        done = subprocess.run(command, input=data, capture_output=True, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    whole = (GOLDEN / "digits" / "digits.t7").read_bytes()
+    code, shown, _ = said(whole)
+    assert (code, shown[:16]) == (0, "standard input  ")
+    code, _, error = said(whole[:500])
+    assert code == 3
+    assert error.startswith("error: standard input: the file is cut off")

@@ -197,3 +197,13 @@ def test_a_module_that_only_a_node_knows_has_the_nodes_path() -> None:
         "forwardnodes[2].data.module",
         "forwardnodes[3].data.module",
     ]
+
+
+def test_a_graph_that_goes_round_says_where() -> None:
+    first = Node(identity())
+    raw = graph([first], [Node(torch_object("nn.Tanh"), first)], np.random.default_rng(1))
+    nodes = raw["forwardnodes"]
+    last = len(nodes)
+    nodes[last]["children"] = LuaTable.of(nodes[1])
+    (problem,) = bind(raw).problems
+    assert problem.reason == f"has a cycle: forwardnodes[{last}] feeds forwardnodes[1], which runs before it"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from retorch.cli.fetched import fetched
 from retorch.errors import MissingFileError, RetorchError, UsageError
 from retorch.files.formats import named
 
@@ -43,6 +44,7 @@ def local(text: str) -> Path:
     name = "standard input" if text == "-" else text.rstrip("/").rpartition("/")[2].partition("?")[0]
     file = Path(folder) / (name or "file")
     file.write_bytes(sys.stdin.buffer.read() if text == "-" else fetch(text))
+    fetched(file, "standard input" if text == "-" else text)
     return file
 
 

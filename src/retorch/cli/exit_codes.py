@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from retorch.cli.fetched import as_typed
 from retorch.errors import RetorchError, UsageError
 from retorch.files import json_text
 from retorch.files.visible import visible
@@ -44,7 +45,7 @@ def explain(error: Exception, *, debug: bool, as_json: bool = False) -> int:
     message, hint = _worded(error)
     # what was looked at inside a folder names itself, with the folder
     named = subject is None or message.startswith(subject)
-    whole = message if named else f"{subject}: {message}"
+    whole = as_typed(message if named else f"{subject}: {message}")
     code = UNUSABLE if isinstance(error, UsageError) else UNREADABLE
     print(_coloured("error:", 31), visible(whole), file=sys.stderr)
     if hint:

@@ -61,7 +61,8 @@ def export(
         screen = console()
         for note in renamed:
             screen.print(f"[yellow]note:[/yellow] {plain(note)}")
-        screen.print(f"wrote {plain(str(target))}: {counted(len(named), 'tensor')}, {size(target.stat().st_size)}")
+        long = f", {size(target.stat().st_size)}" if target.is_file() else ""
+        screen.print(f"wrote {plain(str(target))}: {counted(len(named), 'tensor')}{long}")
     raise typer.Exit(DIFFERS if matched is not None and matched.missing else DONE)
 
 

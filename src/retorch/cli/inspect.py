@@ -11,6 +11,7 @@ import typer
 
 from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, expanded, local
 from retorch.cli.exit_codes import about
+from retorch.cli.fetched import as_typed
 from retorch.cli.terminal import console, counted, plain, print_json, size
 from retorch.errors import UsageError
 from retorch.files.artifacts import is_written
@@ -89,7 +90,7 @@ def _inspect_written(file: Path, *, unusable: bool, as_json: bool) -> None:
 
 def _file_json(document: Document) -> dict[str, Any]:
     return {
-        "name": document.name,
+        "name": as_typed(document.name),
         "size": document.size,
         "dialect": str(document.dialect),
         "trailing": document.trailing,
@@ -98,7 +99,7 @@ def _file_json(document: Document) -> dict[str, Any]:
 
 def _show_file(screen: Console, document: Document) -> None:
     trailing = f", {document.trailing} bytes after the value" if document.trailing else ""
-    screen.print(f"[bold]{plain(document.name)}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
+    screen.print(f"[bold]{plain(as_typed(document.name))}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
     for damage in document.damage:
         screen.print(f"[red]damaged:[/red] {plain(damage)}")
 

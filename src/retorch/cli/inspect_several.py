@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retorch.cli.exit_codes import DONE, UNREADABLE
+from retorch.cli.fetched import as_typed
 from retorch.cli.terminal import console, counted, plain, print_json, print_table, size, table
 from retorch.errors import RetorchError
 from retorch.files.artifacts import is_written
@@ -29,7 +30,13 @@ def show(files: Sequence[Path], *, as_json: bool) -> int:
 
 
 def _line(file: Path) -> dict[str, Any]:
-    line: dict[str, Any] = {"file": str(file), "bytes": None, "holds": "", "modules": None, "parameters": None}
+    line: dict[str, Any] = {
+        "file": as_typed(str(file)),
+        "bytes": None,
+        "holds": "",
+        "modules": None,
+        "parameters": None,
+    }
     line |= {"converts": "", "error": None}
     try:
         line["bytes"] = file.stat().st_size

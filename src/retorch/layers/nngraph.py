@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -95,6 +95,16 @@ def _edges(data: LuaTable, children: Iterable[object]) -> tuple[Edge, ...]:
     return tuple(found)
 
 
+def _check_order(nodes: Sequence[object]) -> None:
+    """Refuse a graph that goes round: a node that feeds itself, or one that runs before it."""
+    places = {id(_data(node)): i for i, node in enumerate(nodes, 1)}
+    for i, node in enumerate(nodes, 1):
+        for child in _sequence(node.get("children")) if isinstance(node, TorchObject) else []:
+            fed = places.get(id(_data(child)), i + 1)
+            if fed <= i:
+                raise Refusal(f"has a cycle: forwardnodes[{i}] feeds forwardnodes[{fed}], which runs before it")
+
+
 @layer("nn.gModule", kind="graph")
 class GModule(Layer):
     """Each node's module on what its parents gave, in the order of ``forwardnodes``; gives ``outnode``'s input"""
@@ -110,6 +120,7 @@ class GModule(Layer):
     def setup(self, bind: Binder) -> None:
         self.first, self.last = id(_data(self.innode)), id(_data(self.outnode))
         places = {id(m): f".modules[{i}]" for i, m in enumerate(_sequence(self.raw.get("modules")), 1)}
+        _check_order(_sequence(self.forwardnodes))
         nodes: list[Node] = []
         #: what the author called nodes, by ``id`` of their modules
         self.annotations: dict[int, str] = {}
@@ -121,7 +132,6 @@ class GModule(Layer):
             where = places.get(id(stored), f".forwardnodes[{i}].data.module")
             module = None if stored is None else bind(stored, f"{self.path}{where}".removeprefix("."))
             children = _sequence(node.get("children")) if isinstance(node, TorchObject) else []
-            self._check_order(i, data, children, nodes)
             edges = _edges(data, children)
             nodes.append(Node(id(data), module, _number(data, "selectindex"), _number(data, "nSplitOutputs"), edges))
             named = _annotation(data)
@@ -131,13 +141,6 @@ class GModule(Layer):
             raise Refusal("holds no nodes")
         self.nodes = nodes
         self.inputs = self._count()
-
-    def _check_order(self, i: int, data: LuaTable, children: Iterable[object], before: list[Node]) -> None:
-        """Refuse a graph that goes round: a node that feeds itself, or one that runs before it."""
-        places = {node.key: j for j, node in enumerate(before, 1)} | {id(data): i}
-        place = next((places[id(_data(node))] for node in children if id(_data(node)) in places), None)
-        if place is not None:
-            raise Refusal(f"has a cycle: forwardnodes[{i}] feeds forwardnodes[{place}], which runs before it")
 
     def _count(self) -> int:
         if self.nInputs is not None:

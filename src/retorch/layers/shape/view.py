@@ -179,12 +179,11 @@ class Transpose(Layer):
     numInputDims: int | None = None
 
     def setup(self, bind: object) -> None:
-        self.pairs = [cast("list[int]", pair.sequence()) for pair in self._table()]
-
-    def _table(self) -> list[LuaTable]:
-        if not isinstance(self.permutations, LuaTable):
-            raise Refusal("its permutations are not a table of pairs")
-        return cast("list[LuaTable]", self.permutations.sequence())
+        given = self.permutations.sequence() if isinstance(self.permutations, LuaTable) else [None]
+        pairs = [pair.sequence() if isinstance(pair, LuaTable) else [] for pair in given]
+        if not all(len(pair) == 2 and all(isinstance(d, int) for d in pair) for pair in pairs):
+            raise Refusal("field 'permutations' should be a table of pairs of dimensions")
+        self.pairs = [cast("list[int]", list(pair)) for pair in pairs]
 
     def order(self, rank: int) -> list[int]:
         offset = 0 if self.numInputDims is None else rank - self.numInputDims
