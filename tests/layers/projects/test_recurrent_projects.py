@@ -12,10 +12,10 @@ import pytest
 import retorch
 from building import module, torch_object
 from layers.graphs import Node, graph
+from layers.recurrent.test_cudnn import make
+from layers.recurrent.test_sequence import lstm, vanilla
 from layers.rnn_modules import concat, linear, plain, sigmoid
 from layers.rows import Row, every, named, noise
-from layers.test_recurrent_cudnn import make
-from layers.test_recurrent_sequence import lstm, vanilla
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.module import Module, bind
