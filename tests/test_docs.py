@@ -154,15 +154,15 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_architecture_names_files_and_tests_that_exist() -> None:
-    """A path is meant from the root, from ``src/retorch``, or, in the table of rooms, from its room."""
+    """A path is meant from the root, from ``src/retorch``, or, in the table of packages, from its package."""
     missing = []
     for line in (DOCS / "architecture.md").read_text(encoding="utf-8").splitlines():
         spans = re.findall(r"`([\w/.]+(?:\.py|/))(?:::(\w+))?`", line)
-        rooms = (
+        packages = (
             [ROOT / "src/retorch" / name for name, _ in spans if name.endswith("/")] if line.startswith("| `") else []
         )
         for name, test in spans:
-            places = [folder / name for folder in (ROOT, ROOT / "src/retorch", *rooms)]
+            places = [folder / name for folder in (ROOT, ROOT / "src/retorch", *packages)]
             found = [place for place in places if place.exists()]
             if not found or (test and f"def {test}(" not in found[0].read_text(encoding="utf-8")):
                 missing.append(f"{name}::{test}" if test else name)

@@ -10,14 +10,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+#: The titles of the two contracts, as far as they tell them apart.
+ONE_WAY, NO_ROUND = "Imports run one way", "No two files"
+
 #: A file, an import that runs back up or round, and the contract that forbids it.
 FORBIDDEN = [
-    ("errors.py", "from retorch.files import atomic", "Imports run one way through the house"),
-    ("torch7/paths.py", "from retorch.layers.base import bookkeeping", "Imports run one way through the house"),
-    ("layers/softmax.py", "from retorch.graph.builder import Builder", "Imports run one way through the house"),
-    ("engines/choice.py", "from retorch.verification import inputs", "Imports run one way through the house"),
-    ("layers/base/memory.py", "from retorch.layers.base import layer", "No two files"),
-    ("layers/base/window.py", "from retorch.layers import padding", "No two files"),
+    ("errors.py", "from retorch.files import atomic", ONE_WAY),
+    ("torch7/paths.py", "from retorch.layers.base import bookkeeping", ONE_WAY),
+    ("layers/softmax.py", "from retorch.graph.builder import Builder", ONE_WAY),
+    ("engines/choice.py", "from retorch.verification import inputs", ONE_WAY),
+    ("layers/base/memory.py", "from retorch.layers.base import layer", NO_ROUND),
+    ("layers/base/window.py", "from retorch.layers import padding", NO_ROUND),
 ]
 
 
