@@ -17,6 +17,8 @@ from retorch.errors import ConversionError, UsageError
 
 #: Layers that one pass through a network may run.
 STEPS = 1_000_000
+#: Bytes that a weight may seem to have whose elements stand in the file once.
+REPEATED = 1 << 30
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _allowed: list[int] = []
 

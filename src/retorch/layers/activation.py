@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.memory import result
+from retorch.layers.shape.view import axis_of
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -357,13 +359,16 @@ class GatedLinearUnit(Layer):
     dim: int | None = None
     ignored = frozenset({"sigmoid", "fHalf", "sHalf", "sHalfOut"})
 
-    def _axis(self, rank: int) -> int:
-        return rank - 1 if self.dim is None else self.dim - 1
+    def _axis(self, shape: Sequence[int]) -> int:
+        axis = axis_of(len(shape) if self.dim is None else self.dim, len(shape))
+        if shape[axis] % 2:
+            raise Refusal(f"cannot halve {shape[axis]} entries along dimension {axis + 1}")
+        return axis
 
     def forward(self, x: Array) -> Array:
-        a, b = np.split(x, 2, self._axis(x.ndim))
+        a, b = np.split(x, 2, self._axis(x.shape))
         return a / (1 + np.exp(-b))
 
     def lower(self, op: Builder, x: Value) -> Value:
-        a, b = op.many("Split", 2, x, axis=self._axis(x.rank), num_outputs=2)
+        a, b = op.many("Split", 2, x, axis=self._axis(x.shape), num_outputs=2)
         return op.Mul(a, op.Sigmoid(b))

@@ -221,9 +221,11 @@ def _str(value: object) -> str:
 def _array(value: object) -> Array:
     if not isinstance(value, np.ndarray):
         raise _Wrong("a tensor")
-    if limits.too_large(cast("Array", value).nbytes):
+    array = cast("Array", value)
+    repeats = any(stride == 0 and size > 1 for stride, size in zip(array.strides, array.shape, strict=True))
+    if limits.too_large(array.nbytes) or (repeats and array.nbytes > limits.REPEATED):
         raise _Wrong("a tensor that fits into memory")
-    return cast("Array", value).view(np.ndarray)
+    return array.view(np.ndarray)
 
 
 def _sizes(value: object) -> Sizes:
