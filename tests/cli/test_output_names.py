@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import retorch
-from golden_cases import GOLDEN
+from golden_cases import GOLDEN, check
+from golden_cases import Case as Golden
 from retorch.cli import main
+from retorch.engines.choice import engine
+from retorch.engines.interface import Case
 from retorch.errors import UsageError
+from retorch.files.formats import FORMATS, OutputFormat
 
 LINEAR = str(GOLDEN / "Linear_1.t7")
 SHAPE = (3, 6)
@@ -40,6 +45,40 @@ def test_the_suffix_says_what_is_written(output: str, options: list[str], wanted
     in_python = tmp_path / "python"
     retorch.convert(retorch.load(LINEAR), SHAPE, to=to).save(f"{in_python}/{output}")  # type: ignore[arg-type]
     assert names(in_python) == wanted
+
+
+#: Formats that retorch does not read itself, and the engine that does.
+RUN_BY = {"pytorch": "pytorch"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(r, marks=[pytest.mark.pytorch] if r.name in RUN_BY else []) for r in FORMATS],
+    ids=lambda r: r.name,
+)
+def test_every_format_is_written_and_read_back(row: OutputFormat, tmp_path: Path) -> None:
+    """A file read back gives Torch's numbers."""
+    torch, written, again = Golden(Path(LINEAR)), tmp_path / "written", tmp_path / "again.onnx"
+    assert main(["convert", LINEAR, "--input", "3x6", "-o", str(written), "--to", row.name, "--no-verify"]) == 0
+    assert names(tmp_path)
+    if row.name in RUN_BY:
+        net = retorch.load(LINEAR)
+        check(torch.flat("output"), ran(RUN_BY[row.name], written, net, torch.flat("input")))
+        return
+    assert main(["convert", str(written), "-o", str(again), "--no-verify"]) == 0
+    check(torch.flat("output"), retorch.Network.load(again).run(*torch.flat("input")))
+
+
+def ran(engine_name: str, written: Path, net: retorch.Module, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """What an engine makes of what was written; skipped where it is not installed."""
+    made = retorch.convert(net, SHAPE)
+    try:
+        one = engine(engine_name, written, Case(net, made, made.input_nesting, []))
+    except UsageError as error:
+        assert "not installed" in str(error)
+        pytest.skip(str(error))
+    with closing(one):
+        return one.run(inputs)
 
 
 @pytest.mark.parametrize("name", ["linear.pb", "linear_init.pb"])
