@@ -156,3 +156,43 @@ def test_a_dense_block_is_a_layer_of_growing_channels(tmp_path: Path) -> None:
     source = written("net_densenet", tmp_path)
     assert re.findall(r"^            DenseLayer\((\d+)\),$", source, re.MULTILINE) == ["4", "7", "10"]
     assert len(source.splitlines()) <= 60
+
+
+def test_hourglasses_in_each_other_are_a_class_that_takes_what_is_inside() -> None:
+    source = retorch.convert(bind(row(conv(3, 8, 3), hourglass(4))), (1, 3, 32, 32), to="pytorch").twin.source
+    assert "class Hourglass(nn.Sequential):\n    def __init__(self, inner):" in source
+    model = "".join(source.partition("class Model")[2].split())
+    assert "Hourglass(Hourglass(Hourglass(Hourglass(nn.Sequential(" in model
+
+
+def hourglass(depth: int) -> TorchObject:
+    """A branch at full size, and one at half of it around the hourglass inside; their sum."""
+
+    def unit() -> list[TorchObject]:
+        return [conv(8, 8, 3), batch_norm(8), relu()]
+
+    inner = hourglass(depth - 1) if depth > 1 else row(*unit())
+    up = torch_object("nn.SpatialUpSamplingNearest", scale_factor=2)
+    low = row(pool("Max", 2, 2), *unit(), inner, *unit(), up)
+    both = torch_object("nn.ConcatTable", modules=[row(*unit()), low])
+    return row(both, torch_object("nn.CAddTable"))
+
+
+def test_levels_of_a_u_net_are_a_class_that_takes_what_is_inside() -> None:
+    source = retorch.convert(bind(row(conv(3, 4, 3), u_net([4, 8, 16, 32]))), (1, 3, 32, 32), to="pytorch").twin.source
+    assert "class UNet(Concat):\n    def __init__(self, inputs, inputs2, inner):" in source
+    model = "".join(source.partition("class Model")[2].split())
+    assert "UNet(8,32,UNet(16,32,nn.ReLU()))" in model
+
+
+def u_net(channels: list[int]) -> TorchObject:
+    """What comes in, beside what is made of it at half the size by the level inside."""
+    outer, inner = channels[:2]
+    deepest = len(channels) == 2
+    twice = inner if deepest else 2 * inner
+    weight = np.ones((twice, outer, 2, 2), np.float32)
+    sizes = {"nInputPlane": twice, "nOutputPlane": outer, "kW": 2, "kH": 2, "dW": 2, "dH": 2}
+    up = torch_object("nn.SpatialFullConvolution", weight=weight, bias=np.ones(outer, np.float32), **sizes)
+    within = relu() if deepest else u_net(channels[1:])
+    down = row(conv(outer, inner, 3, 2), batch_norm(inner), relu(), within, up, batch_norm(outer), relu())
+    return torch_object("nn.Concat", dimension=2, modules=[torch_object("nn.Identity"), down])

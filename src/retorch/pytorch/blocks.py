@@ -1,7 +1,8 @@
 """Repeated modules as one class used many times: what differs between its uses becomes its arguments.
 
 Two modules are alike where they are built of the same classes in the same way; numbers may differ, and one module
-inside (a shortcut) may be another one altogether. Of all groups of modules that are alike, the one that saves most is
+inside (a shortcut) may be another one altogether. That may be a module alike itself: so hourglasses and U-Nets stand in
+each other, and the class takes what is inside it. Of all groups of modules that are alike, the one that saves most is
 written as a class, until none saves anything.
 """
 
@@ -53,6 +54,12 @@ class Template:
     members: list[Part]
     values: dict[tuple[str, ...], list[object]] = field(default_factory=lambda: dict[tuple[str, ...], list[object]]())
     holes: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
+
+    def is_recursive(self) -> bool:
+        """Whether some of the modules stand inside others."""
+        members = set(map(id, self.members))
+        inside = (part for member in self.members for hole in self.holes for part in _every(_at(member, hole)))
+        return any(id(part) in members for part in inside)
 
 
 def weight(part: Part) -> int:
@@ -160,7 +167,7 @@ class _Arguments:
 
     def module(self, values: list[object]) -> Code:
         """A module inside that each use gives."""
-        return Code(self._new("shortcut", values, ""))
+        return Code(self._new("inner" if self.group.is_recursive() else "shortcut", values, ""))
 
     def _new(self, wanted: str, values: list[object], key: str) -> str:
         names = {argument.name for argument in self.found}
@@ -173,8 +180,8 @@ class _Arguments:
         return name
 
     def ordered(self) -> list[_Argument]:
-        """Those without a default first."""
-        return sorted(self.found, key=lambda argument: argument.has_default)
+        """Those without a default first, of these what is inside last."""
+        return sorted(self.found, key=lambda argument: (argument.has_default, argument.name == "inner"))
 
 
 def _factor(known: list[object], values: list[object]) -> int | None:
@@ -250,7 +257,10 @@ def _name(group: Template, taken: set[str]) -> str:
     inside = [part.name.rpartition(".")[2] for part in _leaves(group.members[0])]
     adds = any(name in ("CAddTable", "ConcatTable") for name in inside) or "ConcatTable" in _names(group.members[0])
     convolutions = sum("Conv" in name for name in inside)
-    if adds and "CAddTable" in inside:
+    joins = group.members[0].name == "Concat" or "JoinTable" in inside
+    if group.is_recursive() and (joins or (adds and "CAddTable" in inside)):
+        wanted = "UNet" if joins else "Hourglass"
+    elif adds and "CAddTable" in inside:
         wanted = "Bottleneck" if convolutions - _in_shortcut(group) >= 3 else "BasicBlock"
     elif group.members[0].name == "Concat":
         wanted = "DenseLayer" if "Identity" in inside else "Inception"
@@ -268,6 +278,13 @@ def _name(group: Template, taken: set[str]) -> str:
 def _in_shortcut(group: Template) -> int:
     first = group.members[0]
     return sum("Conv" in part.name for hole in group.holes for part in _leaves(_at(first, hole)))
+
+
+def _every(part: Part) -> Iterator[Part]:
+    """A module and all inside it."""
+    yield part
+    for child in part.children.values():
+        yield from _every(child)
 
 
 def _leaves(part: Part) -> Iterator[Part]:
