@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import retorch
+from building import torch_object
 from golden_cases import GOLDEN, Case, check, flatten
 from retorch.cli import main
 from retorch.layers.cleaning import clean, tensors
+from retorch.torch7 import LuaTable
 
 GPU = ["cuda_cudnn_full", "cuda_cudnn_net", "cuda_net_resnet", "cudnn_net"]
 
@@ -91,3 +93,26 @@ def exported(path: Path, kind: str, name: str) -> np.ndarray:
         with pytest.importorskip("h5py").File(path) as file:
             return file[name][...]
     return pytest.importorskip("safetensors.numpy").load_file(path)[name]
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.rglob("*.t7")), ids=lambda path: path.stem)
+def test_no_file_becomes_larger(path: Path, tmp_path: Path) -> None:
+    assert main(["clean", str(path), "-o", str(tmp_path / "clean.t7")]) == 0
+    assert (tmp_path / "clean.t7").stat().st_size <= path.stat().st_size
+
+
+def test_what_functions_share_with_the_network_is_written_once(tmp_path: Path) -> None:
+    weight = np.ones((40, 50), np.float32)
+    file = tmp_path / "closure.t7"
+    retorch.write(file, {"weight": weight, "closure": retorch.LuaFunction(b"\x1bLJ", LuaTable.of(weight))})
+    cleaned = clean(retorch.read(file)).root
+    assert cleaned["closure"].upvalues[1] is cleaned["weight"]
+
+
+def test_a_cleaned_file_exports_what_is_left(tmp_path: Path) -> None:
+    net = torch_object("cudnn.ReLU", output=np.ones((2, 3), np.float32), scale=np.ones(4, np.float32))
+    retorch.write(tmp_path / "net.t7", net)
+    assert main(["clean", str(tmp_path / "net.t7"), "-o", str(tmp_path / "clean.t7")]) == 0
+    assert main(["export", str(tmp_path / "clean.t7"), "-o", str(tmp_path / "all.npz")]) == 0
+    with np.load(tmp_path / "all.npz") as stored:
+        assert {name: stored[name].shape for name in stored.files if stored[name].size} == {"scale": (4,)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -11,6 +12,7 @@ from retorch.cli.arguments import AsJson, At, check_apart, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError
+from retorch.files.atomic import replacing
 from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ def clean(
     with about(output):
         write(output, done.root, "ascii" if ascii else "binary")
     source.check()
+    if output.is_file() and output.stat().st_size > before and not (done.changed or dtype or at or ascii):
+        with about(output), replacing(output) as part:
+            shutil.copyfile(file, part)
     after = output.stat().st_size
     if as_json:
         counts = {"host": done.host, "renamed": done.renamed, "emptied": done.emptied, "kept": list(done.kept)}

@@ -47,6 +47,11 @@ class Cleaned:
     emptied: int = 0
     kept: tuple[str, ...] = ()
 
+    @property
+    def changed(self) -> bool:
+        """Whether anything was there to be cleaned; storages that are larger than their tensors aside."""
+        return bool(self.host or self.renamed or self.emptied)
+
 
 def clean(root: Any, precision: Precision = "") -> Cleaned:
     """A value like ``root`` without ballast; ``root`` is left as it is.
@@ -83,6 +88,8 @@ class _Cleaner:
             return self.array(cast("Array", value))
         if isinstance(value, str):
             return value.replace("torch.Cuda", "torch.") if value.startswith("torch.Cuda") else value
+        if isinstance(value, LuaFunction):
+            return self.function(value, path)
         if not isinstance(value, (TorchObject, LuaTable)):
             return value
         if id(value) not in self.made:
@@ -90,6 +97,13 @@ class _Cleaner:
             self.made[id(value)] = twin
             self.pending.append((value, twin, path))
         return self.made[id(value)]
+
+    def function(self, value: LuaFunction, path: Way) -> LuaFunction:
+        """A function; what it holds may be shared with the network."""
+        if id(value) not in self.made:
+            twin = self.made[id(value)] = LuaFunction(value.code, None, value.tag)
+            twin.upvalues = self.value(value.upvalues, path)
+        return cast("LuaFunction", self.made[id(value)])
 
     def name(self, value: TorchObject, path: Way) -> str:
         if not value.typename.startswith("cudnn."):
@@ -105,15 +119,35 @@ class _Cleaner:
     def buffer(self, value: Any) -> Any:
         """What stands for a gradient or a buffer: nothing, of the same kind."""
         if isinstance(value, np.ndarray):
-            self.done.emptied += cast("Array", value).size > 0
-            return np.zeros(0, self.dtype(cast("Array", value)))
+            if not cast("Array", value).size:
+                return self.array(cast("Array", value))
+            self.done.emptied += 1
+            return self.empty(cast("Array", value))
         if isinstance(value, LuaTable):
             return LuaTable()
         return None if isinstance(value, (TorchObject, LuaFunction)) else self.value(value, None)
 
+    def empty(self, array: Array) -> Array:
+        """An empty tensor of the same kind, without a storage."""
+        made = np.zeros(0, self.dtype(array))
+        facts = array.facts if isinstance(array, TorchTensor) else None
+        if not isinstance(facts, TensorFacts):
+            return made
+        typename = self.host_name(facts, made.dtype != array.dtype)
+        return made.view(TorchTensor).named(TensorFacts(typename, 1, (), (), 1, None))
+
+    def host_name(self, facts: TensorFacts, converted: bool) -> str:
+        """What a tensor is called on the host."""
+        host = facts.typename.replace("torch.Cuda", "torch.").replace("torch.Tensor", "torch.FloatTensor")
+        return _PRECISIONS[self.precision][1] if converted else host
+
     def array(self, array: Array) -> Array:
         facts = array.facts if isinstance(array, TorchTensor) else None
         self.done.host += isinstance(facts, TensorFacts) and facts.typename.startswith("torch.Cuda")
+        if array.size == 0:
+            if id(array) not in self.made:
+                self.made[id(array)] = self.empty(array)
+            return cast("Array", self.made[id(array)])
         place = array.__array_interface__["data"][0]
         key = (type(array), place, array.shape, array.strides, array.dtype.str)
         if key not in self.arrays and facts is not None and _repeats(array, facts):
@@ -129,8 +163,7 @@ class _Cleaner:
         """A tensor that shows some elements many times: written out, it could be of any size."""
         storage = cast("TorchStorage", facts.storage)
         dtype = self.dtype(array)
-        host = facts.typename.replace("torch.Cuda", "torch.").replace("torch.Tensor", "torch.FloatTensor")
-        host = _PRECISIONS[self.precision][1] if dtype != array.dtype else host
+        host = self.host_name(facts, dtype != array.dtype)
         kept = storage.astype(dtype).view(TorchStorage).named(StorageFacts(host.replace("Tensor", "Storage")))
         return array.view(TorchTensor).named(facts._replace(typename=host, storage=kept))
 
