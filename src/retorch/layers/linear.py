@@ -214,3 +214,11 @@ class Cosine(Layer):
         y = op.Gemm(rows, op.weight(unit.astype(np.float32), "w"), transB=1)
         y = op.Div(y, op.Add(op.ReduceL2(rows, [1], keepdims=1), COSINE_EPS))
         return op.Squeeze(y, [0]) if x.rank == 1 else y
+
+
+@layer("nn.LinearNB", kind="fc")
+class LinearNB(Affine):
+    """x · weightᵀ, of fbnn; x is (N, in) or (in), weight (out, in)"""
+
+    weight: Array
+    bias: Array | None = None

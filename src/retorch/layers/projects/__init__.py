@@ -1,7 +1,7 @@
-"""Classes that published projects brought along, one field a file.
+"""Classes that published projects brought along, one project or field a file.
 
 Comes in: a stored module of a class that Torch's own packages do not have. Goes out: a layer like any other. Open
-first: the file of the field; ``atari.py`` is the shortest example.
+first: the file of the project or field; ``neuraltalk2.py`` is the shortest example.
 """
 
 from retorch.layers.projects import (
@@ -11,10 +11,14 @@ from retorch.layers.projects import (
     char_rnn,
     cuda_convnet2,
     dcign,
+    densenet,
     detection,
     dpnn,
+    edsr,
     fairseq,
+    imagine_nn,
     memory_networks,
+    neuraltalk2,
     ntm,
     opennmt,
     recurrent,
@@ -22,7 +26,8 @@ from retorch.layers.projects import (
     shake_shake,
     stereo,
     style_transfer,
-    vision,
+    waifu2x,
+    xnor_net,
 )
 
 __all__ = [
@@ -32,10 +37,14 @@ __all__ = [
     "char_rnn",
     "cuda_convnet2",
     "dcign",
+    "densenet",
     "detection",
     "dpnn",
+    "edsr",
     "fairseq",
+    "imagine_nn",
     "memory_networks",
+    "neuraltalk2",
     "ntm",
     "opennmt",
     "recurrent",
@@ -43,5 +52,6 @@ __all__ = [
     "shake_shake",
     "stereo",
     "style_transfer",
-    "vision",
+    "waifu2x",
+    "xnor_net",
 ]

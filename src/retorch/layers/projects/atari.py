@@ -1,4 +1,4 @@
-"""What DeepMind's Atari player and Kaixhin's put before and behind a network."""
+"""What DeepMind's Atari player (DQN) and Kaixhin's put before, into and behind a network."""
 
 from __future__ import annotations
 
@@ -80,3 +80,14 @@ class BatchTopK(Identity):
     """x: in training, only the largest of each column"""
 
     ignored = frozenset({"k", "flag"})
+
+
+@layer("nn.Rectifier", kind="relu")
+class Rectifier(Layer):
+    """max(x, 0), of DQN"""
+
+    def forward(self, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Relu(x)

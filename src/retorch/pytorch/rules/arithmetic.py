@@ -7,7 +7,7 @@ from typing import Any
 from retorch.layers import arithmetic, reduction
 from retorch.layers.arithmetic import aligned
 from retorch.layers.base.layer import Layer
-from retorch.layers.projects.vision import ConstAffine
+from retorch.layers.projects.imagine_nn import ConstAffine
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, kept, rule, trained
 from retorch.pytorch.source import number

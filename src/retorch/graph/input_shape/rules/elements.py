@@ -7,15 +7,11 @@ from retorch.graph.input_shape.terms import Facts, Term
 from retorch.layers import activation, arithmetic, noise, softmax
 from retorch.layers.base.layer import Layer
 from retorch.layers.normalization.batch import L2Normalize, Normalize
+from retorch.layers.projects.atari import Rectifier
+from retorch.layers.projects.imagine_nn import ConstAffine, MeanSubtraction
 from retorch.layers.projects.style_transfer import Watcher
-from retorch.layers.projects.vision import (
-    BinActiveZ,
-    ConstAffine,
-    GradWeight,
-    InplaceClip01,
-    MeanSubtraction,
-    Rectifier,
-)
+from retorch.layers.projects.waifu2x import GradWeight, InplaceClip01
+from retorch.layers.projects.xnor_net import BinActiveZ
 from retorch.layers.recurrent.recursor import CopyGrad
 from retorch.layers.wrapper import Criterion
 

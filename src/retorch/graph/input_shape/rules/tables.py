@@ -8,7 +8,7 @@ from retorch.layers.base.layer import Layer
 from retorch.layers.container import Concat, DepthConcat
 from retorch.layers.projects.memory_networks import MaskSoftMax
 from retorch.layers.projects.opennmt import JoinReplicateTable
-from retorch.layers.projects.vision import ScaleTable
+from retorch.layers.projects.waifu2x import ScaleTable
 from retorch.layers.shape.view import axis_of
 from retorch.layers.table.arithmetic import Accumulating, JoinTable, MixtureTable, SplitTable
 
