@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2.nets import Row, row
+from caffe2.parse_rows_int8 import INT8
 from caffe2.parse_rows_more import MORE
 from caffe2.parse_rows_ragged import RAGGED
 
@@ -382,4 +383,5 @@ ROWS: list[Row] = [
     *INDEXING,
     *RAGGED,
     *MORE,
+    *INT8,
 ]

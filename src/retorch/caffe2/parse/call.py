@@ -85,6 +85,11 @@ class Call:
         argument = self._field(name, "s")
         return default if argument is None else argument.s.decode()
 
+    def bytes(self, name: str) -> bytes:
+        """What a string holds that is no text."""
+        argument = self._field(name, "s")
+        return b"" if argument is None else argument.s
+
     def ints(self, name: str) -> tuple[int, ...]:
         """A list of integers; empty where it is missing or of another type, as in Caffe2."""
         argument = self._argument(name)

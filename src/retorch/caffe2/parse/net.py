@@ -22,6 +22,7 @@ from retorch.caffe2.parse import (
     fill,
     images,
     indexing,
+    int8,
     lengths,
     linear,
     loss,
@@ -57,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     **fill.RULES,
     **images.RULES,
     **indexing.RULES,
+    **int8.RULES,
     **lengths.RULES,
     **linear.RULES,
     **loss.RULES,
@@ -118,6 +120,15 @@ _OUTSIDE = frozenset(
     ReservoirSampling RetrieveCount TensorProtosDBInput ImageInput VideoInput Python PythonDLPack
     """.split()
 )
+
+
+def _check_bytes(operator: OperatorDef, inputs: Sequence[ir.Value]) -> None:
+    """Operators on floats do not take blobs of eight bits."""
+    if operator.type.startswith("Int8"):
+        return
+    blob = next((blob for blob, value in zip(operator.input, inputs, strict=True) if int8.scale_of(value)), None)
+    if blob is not None:
+        raise RefusalError(f"reads {blob}, a blob of eight bits with a scale")
 
 
 def _unknown(kind: str) -> str:
@@ -202,6 +213,7 @@ class _Walk:
         try:
             self.graph.prefix = operator.output[0]
             inputs = tuple(self._value(blob) for blob in operator.input)
+            _check_bytes(operator, inputs)
             results = RULES[operator.type](Call(operator, inputs, self.graph, self.read, RULES))
             self._bind(operator, [results] if isinstance(results, ir.Value) else results)
         except RefusalError as error:
@@ -245,7 +257,11 @@ class _Walk:
                 self.missing[blob] = f"reads {blob}, which has no meaning outside of Caffe2"
                 continue
             self.missing.pop(blob, None)
-            self._put(blob, self._named(blob, value, self.bound[id(value)] > 0))
+            named = self._named(blob, value, self.bound[id(value)] > 0)
+            scale = int8.scale_of(value)
+            if scale is not None:
+                int8.quantised(named, scale)
+            self._put(blob, named)
 
     def _put(self, blob: str, value: ir.Value) -> None:
         """What a blob holds from now on."""
@@ -278,6 +294,12 @@ class _Walk:
         outputs: list[ir.Value] = []
         for blob in there:
             value = self._value(blob)
+            scale = int8.scale_of(value)
+            if scale is not None:
+                value.name = self.graph.unique(f"{blob}_bytes")
+                value = int8.floats(self.graph, value, scale)
+                value.name = blob
+                self.notes.append(f"output {blob} is given as the floats that its eight bits stand for")
             if value in outputs or value.is_graph_input() or value in self.inputs or blob in self.graph.constants:
                 value = self.graph.op("Identity", value)
                 value.name = self.graph.unique(blob)
