@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from readers import MEMORY, SLOWEST, TooSlowError
+from readers import HANGING, MEMORY, SLOWEST, TooSlowError
 
 import retorch
 from retorch import limits
@@ -94,7 +94,7 @@ def check(made: TorchObject, shape: Any) -> str | None:
     """What is wrong about a module, None where nothing is."""
     started = time.process_time()
     signal.signal(signal.SIGALRM, _stop)
-    signal.setitimer(signal.ITIMER_REAL, 60)
+    signal.setitimer(signal.ITIMER_REAL, HANGING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -33,6 +33,8 @@ from retorch.files import record
 from retorch.files.digests import digests
 from retorch.files.record import Record
 
+HANGING = 600
+"""Seconds of the clock after which a check is given up: many, as the machine may be busy with other things."""
 SLOWEST = 2.0
 """Seconds that one input may take."""
 MEMORY = 1 << 30
@@ -136,7 +138,7 @@ def check(originals: Originals, folder: Path, name: str, raw: bytes) -> str | No
     (folder / name).write_bytes(raw)
     started = time.process_time()
     signal.signal(signal.SIGALRM, _stop)
-    signal.setitimer(signal.ITIMER_REAL, 60)
+    signal.setitimer(signal.ITIMER_REAL, HANGING)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
