@@ -223,3 +223,19 @@ def test_what_is_saved_in_python_has_the_record_that_the_command_writes(tmp_path
     record = Record.read(python)
     assert record is not None
     assert record == Record.read(command)
+
+
+@pytest.mark.parametrize("name", ["out", "model.onnx", "pair/model.pb", "model.minidb", "model.py"])
+def test_nets_and_record_of_python_appear_together(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = retorch.convert(retorch.load(DIGITS), to="pytorch" if name.endswith(".py") else "caffe2")
+    files = made.save(tmp_path / name)
+    assert all(file.is_file() for file in files)
+    before = {path: path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()}
+
+    def stopped(record: Record, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Record, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made.save(tmp_path / name)
+    assert {path: path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -19,11 +20,12 @@ from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModel, SizedModels
 from retorch.errors import MissingFileError, UsageError
-from retorch.files import artifacts
+from retorch.files import artifacts, file_set
+from retorch.files.artifacts import any_external_data
 from retorch.files.digests import digest, digests
 from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
-from retorch.files.record import LayerRecord, Record, passed_over
+from retorch.files.record import NAME, LayerRecord, Record, passed_over, path_for
 from retorch.graph import onnx_file
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, names_or_count, outputs_of
@@ -50,6 +52,35 @@ class Origin:
     file: Path | None
     at: str
     notes: tuple[str, ...]
+
+
+@contextmanager
+def replacing(target: Destination) -> Generator[Path]:
+    """A hidden place for all that is written: the files and their record take their places together, at the end.
+
+    Raises UsageError where the target cannot be written.
+    """
+    if not target.is_folder:
+        beside = path_for(target.path).name
+        with file_set.replacing_file(target.path, record=beside, stale=any_external_data(target.path)) as place:
+            yield place
+        return
+    names, last = _files_of(target)
+    try:
+        with file_set.replacing(target.path, {*names, NAME}, last=last) as place:
+            yield place
+    except OSError as error:
+        raise UsageError(f"{target.path}: cannot be written: {error.strerror or error}") from error
+
+
+def _files_of(target: Destination) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files of a folder, and those that a reader looks for first."""
+    if target.format.name == "pytorch":
+        from retorch.pytorch.twin import MODEL, WEIGHTS
+
+        return (MODEL, Path(MODEL).with_suffix(WEIGHTS).name), (MODEL,)
+    names = files.Names()
+    return tuple(names), (names.predict, names.text)
 
 
 class Network:
@@ -234,17 +265,24 @@ class Network:
         read files of its size, UsageError for another suffix, or where the files cannot be written.
         """
         target = destination(path, format or "", default=self.format)
-        settings: EmitOptions | None = None
+        with replacing(target) as place:
+            staged = Destination(target.format, place, target.is_folder)
+            settings, written = self._save(staged, options, packed, init)
+            if self.origin is not None:
+                self.record(written, settings).write(place)
+        folder = target.path if target.is_folder else target.path.parent
+        return tuple(folder / file.name for file in written)
+
+    def _save(
+        self, target: Destination, options: EmitOptions | None, packed: bool | None, init: Literal["pb", "minidb"]
+    ) -> tuple[EmitOptions | None, tuple[Path, ...]]:
+        """Write the files alone; what Caffe2's were emitted with, None for others, and the files."""
         if target.format.name == "pytorch":
-            written = self._save_twin(target)
-        elif target.format.name == "onnx":
-            written = onnx_file.save(self.model, target.path)
-        else:
-            settings = options or EmitOptions()
-            written = self._save_caffe2(target, options, not settings.brew if packed is None else packed, init)
-        if self.origin is not None:
-            self.record(written, settings).write(target.path)
-        return written
+            return None, self._save_twin(target)
+        if target.format.name == "onnx":
+            return None, onnx_file.save(self.model, target.path)
+        settings = options or EmitOptions()
+        return settings, self._save_caffe2(target, options, not settings.brew if packed is None else packed, init)
 
     def _save_caffe2(
         self, target: Destination, options: EmitOptions | None, packed: bool, init: Literal["pb", "minidb"]

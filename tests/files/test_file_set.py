@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,22 @@ def test_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     ordinary = tmp_path / "ordinary"
     ordinary.mkdir()
     assert (tmp_path / "x" / "y" / "out").stat().st_mode == ordinary.stat().st_mode
+
+
+def test_a_folder_that_another_writer_makes_meanwhile_is_replaced(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def late(source: Path, target: Path) -> None:
+        fill(tmp_path / "out", a="first", b="first")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    with file_set.replacing(tmp_path / "out", NAMES) as staging:
+        fill(staging, a="second")
+    assert contents(tmp_path / "out") == {"a": "second"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_exception_leaves_everything_as_it_was(way: str, tmp_path: Path) -> None:

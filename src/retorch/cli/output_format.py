@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
@@ -74,38 +73,11 @@ class Style:
         """The folder or the file that is written."""
         return self.destination.path
 
-    @contextmanager
-    def replacing(self) -> Generator[Path]:
-        """A hidden place for all that is written: the nets and their record take their places together, at the end.
+    def replacing(self) -> AbstractContextManager[Path]:
+        """A hidden place for all that is written: see :func:`retorch.network.replacing`."""
+        from retorch import network
 
-        Raises UsageError where the target cannot be written.
-        """
-        from retorch.files import file_set, record
-        from retorch.files.artifacts import any_external_data
-
-        target = self.target
-        if not self.destination.is_folder:
-            beside = record.path_for(target).name
-            with file_set.replacing_file(target, record=beside, stale=any_external_data(target)) as place:
-                yield place
-            return
-        names, last = self._files()
-        try:
-            with file_set.replacing(target, {*names, record.NAME}, last=last) as place:
-                yield place
-        except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-
-    def _files(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The files of a folder, and those that a reader looks for first."""
-        if self.kind == "pytorch":
-            from retorch.pytorch.twin import MODEL, WEIGHTS
-
-            return (MODEL, Path(MODEL).with_suffix(WEIGHTS).name), (MODEL,)
-        from retorch.caffe2.files import Names
-
-        names = Names()
-        return tuple(names), (names.predict, names.text)
+        return network.replacing(self.destination)
 
     def save(self, network: Network, place: Path) -> tuple[Path, ...]:
         """Write the network; its files."""

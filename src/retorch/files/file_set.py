@@ -26,6 +26,7 @@ import stat
 import sys
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
+from errno import EEXIST, ENOTEMPTY
 from pathlib import Path
 
 from retorch.errors import UsageError
@@ -94,13 +95,23 @@ def _put_all(hidden: Path, target: Path, record: str, stale: re.Pattern[str] | N
 
 
 def _commit(staging: Path, target: Path, names: Collection[str], last: Collection[str]) -> None:
-    if not target.exists():
-        os.rename(staging, target)  # noqa: PTH104 (Path.rename would say the same)
+    if not target.exists() and _become(staging, target):
         return
     if staging.parent.parent == target.parent and not _is_home(target) and _exchange_with(staging, target, names):
         return
     with atomic.locked(target):
         _one_by_one(staging, target, names, last)
+
+
+def _become(staging: Path, target: Path) -> bool:
+    """Rename a folder to one that was not there; False where another writer has put it there meanwhile."""
+    try:
+        os.rename(staging, target)  # noqa: PTH104 (Path.rename would say the same)
+    except OSError as error:
+        if error.errno in {ENOTEMPTY, EEXIST}:
+            return False
+        raise
+    return True
 
 
 def _one_by_one(staging: Path, target: Path, names: Collection[str], last: Collection[str]) -> None:
