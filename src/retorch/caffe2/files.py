@@ -166,17 +166,22 @@ def write(
     written = [name for name in known if database is not None or name != names.minidb]
     try:
         with _hidden(target, names, apart=apart) as staging:
-            digests.write(staging / names.init, chunks)
-            if database is not None:
-                blobs = (minidb.encode(name, array) for name, array in net.params.items())
-                digests.write(staging / names.minidb, itertools.chain.from_iterable(blobs))
-            digests.write(staging / names.predict, [net.predict.SerializeToString(deterministic=True)])
-            if names.text:
-                text = text_format.MessageToString(net.predict)
-                digests.write(staging / names.text, [text.encode()])
+            _write_each(staging, net, names, chunks, with_minidb=database is not None)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
     return Written(tuple(target / name for name in written), tuple(warnings))
+
+
+def _write_each(staging: Path, net: Caffe2Net, names: Names, chunks: Chunks, *, with_minidb: bool) -> None:
+    """The files, one after the other, where they are made ready."""
+    digests.write(staging / names.init, chunks)
+    if with_minidb:
+        blobs = (minidb.encode(name, array) for name, array in net.params.items())
+        digests.write(staging / names.minidb, itertools.chain.from_iterable(blobs))
+    digests.write(staging / names.predict, [net.predict.SerializeToString(deterministic=True)])
+    if names.text:
+        text = text_format.MessageToString(net.predict)
+        digests.write(staging / names.text, [text.encode()])
 
 
 @contextmanager

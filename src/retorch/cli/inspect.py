@@ -53,8 +53,7 @@ def inspect(
 
     found = expanded(files)
     if len(found) > 1:
-        if at or plugin or stats or offsets:
-            raise UsageError("--at, --plugin, --stats and --offsets are for one file")
+        _check_several(unusable=bool(at or plugin or stats or offsets))
         raise typer.Exit(inspect_several.show(found, as_json=as_json))
     (file,) = found
     if is_written(file):
@@ -68,15 +67,19 @@ def inspect(
         net = module.pick(document.root, name=file.stem, at=at, nn_age=nn_age)
     if as_json:
         network = _network_json(net) if net else None
-        print_json(
-            {"file": _file_json(document), "network": network, "contents": object_tree.as_json(root, stats=stats)}
-        )
+        contents = object_tree.as_json(root, stats=stats)
+        print_json({"file": _file_json(document), "network": network, "contents": contents})
         return
     _show_file(screen, document)
     if net is None or stats or offsets:
         screen.print(object_tree.as_tree(root, stats=stats, offsets=document.offsets))
     if net is not None:
         _show_network(screen, net, document)
+
+
+def _check_several(*, unusable: bool) -> None:
+    if unusable:
+        raise UsageError("--at, --plugin, --stats and --offsets are for one file")
 
 
 def _inspect_written(file: Path, *, unusable: bool, as_json: bool) -> None:

@@ -57,13 +57,7 @@ def run(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    _check_engine(engine)
-    if not network.exists():
-        raise MissingFileError(network)
-    written = is_written(network)
-    which = engine or ("embedded" if written else "reference")
-    if written and which != "reference" and (at is not None or plugin):
-        raise UsageError("--at and --plugin are for Torch7 files", hint=f"{network} was written already")
+    written, which = _chosen(network, engine, for_torch=at is not None or bool(plugin))
     for source in (*(input or []), network) if output else ():
         check_apart(Path(output), Path(source))
     if any(is_picture(text) for text in input or []):
@@ -82,12 +76,23 @@ def run(
     if output:
         with about(output):
             _save(output, results)
-    named = {f"output_{i}": y for i, y in enumerate(results)}
-    outputs = {name: {"shape": list(y.shape), "dtype": y.dtype.name} for name, y in named.items()}
     if as_json and output != "-":
+        outputs = {f"output_{i}": {"shape": list(y.shape), "dtype": y.dtype.name} for i, y in enumerate(results)}
         print_json({"output": output or None, "engine": which, "outputs": outputs})
     else:
         _show(output, which, results, given)
+
+
+def _chosen(network: Path, engine: str, *, for_torch: bool) -> tuple[bool, str]:
+    """Whether the network was written by a conversion, and the engine that runs it."""
+    _check_engine(engine)
+    if not network.exists():
+        raise MissingFileError(network)
+    written = is_written(network)
+    which = engine or ("embedded" if written else "reference")
+    if written and which != "reference" and for_torch:
+        raise UsageError("--at and --plugin are for Torch7 files", hint=f"{network} was written already")
+    return written, which
 
 
 def _tensors(network: Path, given: Given, seed: int) -> list[Array]:
