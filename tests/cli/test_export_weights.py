@@ -64,6 +64,24 @@ def test_lists_of_names_and_shapes(text: str, tmp_path: Path) -> None:
     assert read_reference(tmp_path / "names") == wanted
 
 
+def test_numbers_in_names_count_as_numbers_and_repeating_shapes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    weights = [draw(3, 3) for _ in range(11)]
+    layers = [torch_object("nn.Linear", weight=w, bias=np.zeros(3, np.float32)) for w in weights]
+    retorch.write(tmp_path / "net.t7", torch_object("nn.Sequential", modules=layers))
+    fields = (("weight", (3, 3)), ("bias", (3,)))
+    names = {f"fc{i}.{field}": draw(*size) for i in range(1, 12) for field, size in fields}
+    numpy.save_file(names, tmp_path / "r.safetensors")
+    command = ["export", str(tmp_path / "net.t7"), "-o", str(tmp_path / "w.npz"), "--weights", "--like"]
+    assert main([*command, str(tmp_path / "r.safetensors")]) == 0
+    assert "11 weights of shapes that repeat" in capsys.readouterr().err.replace("\n", " ")
+    with np.load(tmp_path / "w.npz") as stored:
+        for i, weight in enumerate(weights, 1):
+            np.testing.assert_array_equal(stored[f"fc{i}.weight"], weight)
+
+
 def test_safetensors_as_the_list(tmp_path: Path) -> None:
     numpy = pytest.importorskip("safetensors.numpy")
     numpy.save_file({"10.weight": draw(2, 3), "2.weight": draw(4, 2), "2.bias": draw(4)}, tmp_path / "r.safetensors")

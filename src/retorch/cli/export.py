@@ -85,6 +85,11 @@ def _matched(file: Path, like: Path, at: str | None, plugin: list[Path] | None) 
     from retorch.layers import reference_names, state
 
     reference = reference_names.read_reference(like)
+    repeated = reference_names.repeated_shapes(reference)
+    if like.suffix == ".safetensors" and repeated:
+        told = f"{like} is sorted by name, not by module: {counted(repeated, 'weight')} of shapes that repeat"
+        hint = "check them, or give the list that state_dict() prints"
+        console(error=True).print(f"[yellow]note:[/yellow] {plain(told)}; {hint}")
     return reference_names.match(list(state.entries(load_module(file, at, plugin).layer)), reference)
 
 

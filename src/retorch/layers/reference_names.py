@@ -11,6 +11,7 @@ import json
 import math
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,14 @@ def _of_safetensors(text: bytes, path: Path) -> dict[str, Shape]:
 def _natural(name: str) -> tuple[Any, ...]:
     prefix, _, last = name.rpartition(".")
     place = ORDER.index(last) if last in ORDER else len(ORDER)
-    return (*((0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"[.]", prefix)), (place, 0, last))
+    parts = re.findall(r"\d+|[^\d.]+|\.", prefix)
+    return (*((0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts), (place, 0, last))
+
+
+def repeated_shapes(reference: Mapping[str, Shape]) -> int:
+    """How many weights of a reference have a shape that another one has too."""
+    weights = Counter(shape for shape in reference.values() if len(shape) > 1)
+    return sum(count for count in weights.values() if count > 1)
 
 
 def _of_json(text: str) -> dict[str, Shape] | None:
