@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
-from retorch.layers.shape.view import from_zero
+from retorch.layers.shape.selection import from_zero
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value

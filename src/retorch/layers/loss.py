@@ -9,7 +9,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.lookup import indices
-from retorch.layers.shape.view import from_zero
+from retorch.layers.shape.selection import from_zero
 from retorch.layers.softmax import log_softmax
 from retorch.torch7 import TorchObject
 

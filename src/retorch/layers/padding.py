@@ -10,7 +10,7 @@ import numpy as np
 from retorch.layers.base.layer import Array, Layer, Refusal, layer
 from retorch.layers.base.window import padded
 from retorch.layers.convolution.spatial import check_rank
-from retorch.layers.shape.view import TO_THE_END
+from retorch.layers.shape.selection import TO_THE_END
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer
-from retorch.layers.shape.view import swapped
+from retorch.layers.shape.transpose import swapped
 from retorch.torch7 import LuaTable, TorchObject
 
 if TYPE_CHECKING:

@@ -4,6 +4,6 @@ Comes in: a stored module that names sizes or dimensions, counted from 1. Goes o
 Torch does, so that writes into it are seen. Open first: ``view.py``.
 """
 
-from retorch.layers.shape import view
+from retorch.layers.shape import selection, transpose, view
 
-__all__ = ["view"]
+__all__ = ["selection", "transpose", "view"]

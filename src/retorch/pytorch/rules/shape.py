@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from retorch.layers.shape import view
+from retorch.layers.shape import selection, view
+from retorch.layers.shape.transpose import Transpose
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, rule
 
@@ -31,8 +32,8 @@ def _batch_in_front(layer: object, given: tuple[int, ...], made: tuple[int, ...]
     return len(made) > len(layer.size) if isinstance(layer, (view.View, view.Reshape)) else True
 
 
-@rule(view.Transpose)
-def transpose(layer: view.Transpose, at: Run) -> Part | None:
+@rule(Transpose)
+def transpose(layer: Transpose, at: Run) -> Part | None:
     order = layer.order(at.rank)
     moved = [i for i, axis in enumerate(order) if i != axis]
     if len(moved) == 2:
@@ -46,15 +47,15 @@ def unsqueeze(layer: view.Unsqueeze, at: Run) -> Part | None:
     return at.module("Unsqueeze", axis, inline=f"{{0}}.unsqueeze({axis})", how="module")
 
 
-@rule(view.Select)
-def select(layer: view.Select, at: Run) -> Part | None:
+@rule(selection.Select)
+def select(layer: selection.Select, at: Run) -> Part | None:
     axis = view.axis_of(layer.dimension, at.rank)
     index = layer.index - 1 if layer.index > 0 else layer.index
     return at.module("Select", axis, index, inline=f"{{0}}.select({axis}, {index})", how="module")
 
 
-@rule(view.Narrow)
-def narrow(layer: view.Narrow, at: Run) -> Part | None:
+@rule(selection.Narrow)
+def narrow(layer: selection.Narrow, at: Run) -> Part | None:
     axis, start, stop = layer.span(at.shape())
     if layer.length < 0 or layer.index < 0 or (axis == 0 and stop == at.shape()[0]):
         return None
