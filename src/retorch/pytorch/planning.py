@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from retorch.errors import Problem, UnsupportedError
 from retorch.layers.base.layer import Layer, Refusal
 from retorch.layers.recurrent.recursor import Recursor
-from retorch.layers.recurrent.sequence import TwoMeanings
 from retorch.layers.recurrent.sequencer import BiSequencer
+from retorch.layers.recurrent.torch_rnn import TwoMeanings
 from retorch.pytorch.flow import Flow
 from retorch.pytorch.part import Part, State, counted
 from retorch.pytorch.rule import Run, is_stateful, rule_of

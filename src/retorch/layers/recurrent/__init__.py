@@ -4,6 +4,6 @@ Comes in: a stored module, often with the steps that it was unrolled to. Goes ou
 whole sequence, and keeps its state as Torch does. Open first: ``state.py``, then ``recursor.py``.
 """
 
-from retorch.layers.recurrent import attention, cell, cudnn, masking, recursor, sequence, sequencer, state
+from retorch.layers.recurrent import attention, cell, cudnn, masking, recursor, sequence, sequencer, state, torch_rnn
 
-__all__ = ["attention", "cell", "cudnn", "masking", "recursor", "sequence", "sequencer", "state"]
+__all__ = ["attention", "cell", "cudnn", "masking", "recursor", "sequence", "sequencer", "state", "torch_rnn"]

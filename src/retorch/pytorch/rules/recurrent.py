@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from retorch.layers.recurrent import cudnn, masking, recursor, sequence, sequencer
+from retorch.layers.recurrent import cudnn, masking, recursor, sequence, sequencer, torch_rnn
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.rule import Run, keeps_state, rule, trained
 from retorch.pytorch.trace import Scope, flat
@@ -45,7 +45,7 @@ def cudnn_rnn(layer: cudnn.RNN, at: Run) -> Part | None:
 
 @rule(sequence.Sequence, says="SeqLSTM, SeqGRU, VanillaRNN")
 def whole_sequence(layer: sequence.Sequence, at: Run) -> Part | None:
-    if not isinstance(layer, (sequence.RnnSequence, sequence.TorchRnnSequence)) or layer.weight is None:
+    if not isinstance(layer, (sequence.RnnSequence, torch_rnn.TorchRnnSequence)) or layer.weight is None:
         return None
     rnn = isinstance(layer, sequence.RnnSequence)
     if any(array is not None and array.size for array, _ in layer.states()) or getattr(layer, "v", None) is not None:
@@ -79,8 +79,8 @@ def step_with_state(layer: recursor.HiddenStep, at: Run) -> Part | None:
 
 
 @keeps_state
-@rule(sequence.LSTM, sequence.GRU)
-def step_or_sequence(layer: sequence.LSTM | sequence.GRU, at: Run) -> Part | None:
+@rule(torch_rnn.LSTM, torch_rnn.GRU)
+def step_or_sequence(layer: torch_rnn.LSTM | torch_rnn.GRU, at: Run) -> Part | None:
     return whole_sequence(layer, at) if layer.whole else step_with_state(layer, at)
 
 
