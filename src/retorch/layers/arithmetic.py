@@ -242,3 +242,19 @@ class Constant(Layer):
         first = op.Slice(op.Reshape(x, [0, -1]), [0], [1], [1])
         zero = op.Cast(op.Less(first, first), to=1)
         return op.Add(op.Reshape(zero, [-1] + [1] * self.value.ndim), value)
+
+
+@layer("nn.SAdd", kind="add")
+class SAdd(Layer):
+    """x + addend, or -(x + addend) with ``negate``"""
+
+    addend: float
+    negate: bool = False
+
+    def forward(self, x: Array) -> Array:
+        y = x + np.asarray(self.addend, x.dtype)
+        return -y if self.negate else y
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        y = op.Add(x, float(self.addend))
+        return op.Neg(y) if self.negate else y

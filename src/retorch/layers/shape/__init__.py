@@ -4,6 +4,6 @@ Comes in: a stored module that names sizes or dimensions, counted from 1. Goes o
 Torch does, so that writes into it are seen. Open first: ``view.py``.
 """
 
-from retorch.layers.shape import selection, transpose, view
+from retorch.layers.shape import replicate, selection, transpose, view
 
-__all__ = ["selection", "transpose", "view"]
+__all__ = ["replicate", "selection", "transpose", "view"]

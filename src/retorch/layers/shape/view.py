@@ -1,4 +1,4 @@
-"""The same elements under other sizes: views, reshapes, dimensions of size 1, and repeats in one memory."""
+"""The same elements under other sizes: views, reshapes, dimensions of size 1."""
 
 from __future__ import annotations
 
@@ -203,38 +203,3 @@ class Unsqueeze(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.unsqueeze(x, self.axis(x.rank))
-
-
-@layer("nn.Replicate", kind="replicate")
-class Replicate(Layer):
-    """x repeated ``nfeatures`` times along a new dimension ``dim`` (from 1)
-
-    ``ndim`` says how many dimensions there are without the batch. The copies are one memory in Torch.
-    """
-
-    nfeatures: int
-    dim: int = 1
-    ndim: int | None = None
-
-    def axis(self, rank: int) -> int:
-        batch = 1 if self.ndim is not None and rank > self.ndim else 0
-        return axis_of(self.dim + batch, rank + 1)
-
-    def forward(self, x: Array) -> Array:
-        axis = self.axis(x.ndim)
-        if self.nfeatures == 1:
-            return np.expand_dims(x, axis)
-        sizes = (*x.shape[:axis], self.nfeatures, *x.shape[axis:])
-        return np.broadcast_to(np.expand_dims(x, axis), sizes)
-
-    def lower(self, op: Builder, x: Value) -> Value:
-        axis = self.axis(x.rank)
-        if self.nfeatures == 1:
-            return op.unsqueeze(x, axis)
-        times = [self.nfeatures if i == axis else 1 for i in range(x.rank + 1)]
-
-        def get(p: Value) -> Value:
-            return op.Tile(op.Unsqueeze(p, [axis]), times)
-
-        # without a way back: writing into memory that many entries share is left to nobody
-        return op.view(x, get, strided=True)

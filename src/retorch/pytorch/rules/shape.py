@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from retorch.layers.shape import selection, view
+from retorch.layers.shape.replicate import Replicate
 from retorch.layers.shape.transpose import Transpose
 from retorch.pytorch.part import Part
 from retorch.pytorch.rule import Run, rule
@@ -71,8 +72,8 @@ def squeeze(layer: view.Squeeze, at: Run) -> Part | None:
     return at.module("Squeeze", axes[0], inline=f"{{0}}.squeeze({axes[0]})")
 
 
-@rule(view.Replicate)
-def replicate(layer: view.Replicate, at: Run) -> Part | None:
+@rule(Replicate)
+def replicate(layer: Replicate, at: Run) -> Part | None:
     axis, count = layer.axis(at.rank), int(layer.nfeatures)
     expanded = ", ".join(str(count) if i == axis else "-1" for i in range(at.rank + 1))
     return at.module("Replicate", axis, count, inline=f"{{0}}.unsqueeze({axis}).expand({expanded})")

@@ -11,9 +11,10 @@ from retorch.graph.input_shape.terms import Conflict, Facts, Size, Term
 from retorch.layers.base.layer import Layer
 from retorch.layers.padding import Padding
 from retorch.layers.reduction import Reduction
+from retorch.layers.shape.replicate import Replicate
 from retorch.layers.shape.selection import Narrow, Select
 from retorch.layers.shape.transpose import Transpose
-from retorch.layers.shape.view import Replicate, Reshape, Squeeze, Unsqueeze, View
+from retorch.layers.shape.view import Reshape, Squeeze, Unsqueeze, View
 from retorch.layers.softmax import OverChannels
 from retorch.layers.wrapper import Convert
 
