@@ -36,17 +36,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from retorch.errors import FormatError
 from retorch.torch7.binary import BinaryStream
 from retorch.torch7.columnar import Layout, describe, describe_pair, read_rows
+from retorch.torch7.frame import PATIENCE, Frame
 from retorch.torch7.objects import (
     STORAGES,
     TENSORS,
-    Array,
     LuaFunction,
     LuaTable,
     StorageFacts,
@@ -57,44 +57,14 @@ from retorch.torch7.objects import (
 )
 from retorch.torch7.paths import join
 from retorch.torch7.stream import DONE, FUNCTION, NIL, TABLE, TORCH, Stream
+from retorch.torch7.tensors import tensor_of
 
 _MOST_DIMENSIONS = 32
 _ENOUGH = 128  # keys and values that are to come, below which a run is not worth the search
 _MOST_AT_ONCE = 8192
-_PATIENCE = 3
 _OWN_ENTRIES = ("tds.Hash", "tds.Vec")
 _NO_FIELDS = LuaTable()  # what an object has until its table of fields comes
 _BYTE = np.dtype("u1")
-
-
-class _Frame:
-    """Something whose values are being read: ``close`` takes them when there are ``need``."""
-
-    __slots__ = ("close", "items", "name", "need", "pairs", "patience")
-
-    def __init__(
-        self,
-        need: int,
-        close: Callable[[list[Any]], None],
-        pairs: bool = False,
-        name: str = "",
-        items: list[Any] | None = None,
-    ) -> None:
-        self.items: list[Any] = [] if items is None else items
-        self.need = need
-        self.close = close
-        self.pairs = pairs
-        self.name = name
-        self.patience = _PATIENCE  # how often looking for a run of alike entries may fail
-
-    def key(self, *, inner: bool) -> Any:
-        """The key of the value that is being read; ``inner`` where that value has a frame of its own."""
-        count = len(self.items)
-        if not self.pairs:
-            return count + (not inner) if self.name == "tds.Vec" else self.name or None
-        if count % 2:
-            return "(a key)" if inner else self.items[-1]
-        return self.items[-2] if inner else None
 
 
 class Reader:
@@ -104,7 +74,7 @@ class Reader:
         self.stream = stream
         self.offsets = offsets
         self._memo: dict[int, Any] = {}
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
         self._typename = ""
         self._flat = -1  # where the value began that was just read, if it is a table of scalars or an object of such
         self._assumed: FormatError | None = None  # what is wrong if there is more in the file than was read
@@ -122,7 +92,7 @@ class Reader:
 
     def _walk(self) -> Any:
         stream, frames = self.stream, self._frames
-        root = _Frame(1, lambda _: None)
+        root = Frame(1, lambda _: None)
         frames.append(root)
         tag: int | None = None
         while frames:
@@ -150,7 +120,7 @@ class Reader:
         except ValueError as error:
             raise FormatError(f"a table in which {error}", offset=self.stream.pos) from None
 
-    def _run(self, frame: _Frame) -> None:
+    def _run(self, frame: Frame) -> None:
         """Read the entries of ``frame`` that follow the last one, a table of scalars, and are built alike."""
         stream = self.stream
         if frame.need - len(frame.items) < _ENOUGH or len(frame.items) % 2:
@@ -159,7 +129,7 @@ class Reader:
             return
         layout = describe(stream, self._flat, frame.items[-2], frame.items[-1])
         found = self._rows(stream, layout, frame.items, frame.need) if layout else 0
-        frame.patience = frame.patience - 1 if found < _ENOUGH else _PATIENCE
+        frame.patience = frame.patience - 1 if found < _ENOUGH else PATIENCE
 
     def _rows(self, stream: BinaryStream, layout: Layout, items: list[Any], need: int) -> int:
         """Read entries of ``layout`` as long as there are any; how many there were."""
@@ -176,7 +146,7 @@ class Reader:
 
     def _scalars(self, items: list[Any], need: int) -> int:
         """As the stream's ``scalars`` from the start of a table, but fast where a long one has pairs that are alike."""
-        stream, patience = self.stream, _PATIENCE
+        stream, patience = self.stream, PATIENCE
         if not isinstance(stream, BinaryStream) or self.offsets is not None:
             return stream.scalars(items, need)
         while patience and need - len(items) >= _ENOUGH:
@@ -186,7 +156,7 @@ class Reader:
                 return tag
             layout = describe_pair(stream, start)
             found = self._rows(stream, layout, items, need) if layout else 0
-            patience = patience - 1 if found < _ENOUGH else _PATIENCE
+            patience = patience - 1 if found < _ENOUGH else PATIENCE
         return stream.scalars(items, need)
 
     def _remember(self, index: int, value: Any, mark: int) -> None:
@@ -230,9 +200,9 @@ class Reader:
                 self._flat = mark
                 return None
         except FormatError:
-            self._frames.append(_Frame(2 * count, table.fill, True, items=values))  # for the path
+            self._frames.append(Frame(2 * count, table.fill, True, items=values))  # for the path
             raise
-        self._frames.append(_Frame(2 * count, table.fill, True, items=values))
+        self._frames.append(Frame(2 * count, table.fill, True, items=values))
         return tag
 
     def _function(self, tag: int, items: list[Any]) -> int | None:
@@ -254,7 +224,7 @@ class Reader:
         def close(values: list[Any]) -> None:
             function.upvalues = values[0]
 
-        self._frames.append(_Frame(1, close, False, "upvalues"))
+        self._frames.append(Frame(1, close, False, "upvalues"))
         return None
 
     def _object(self, items: list[Any]) -> int | None:
@@ -289,13 +259,13 @@ class Reader:
         typename, frames, fill = value.typename, self._frames, value.fields.fill
         if typename == "tds.Hash":
             (count,) = self.stream.longs(1, "the size of a tds.Hash")
-            frames.append(_Frame(2 * self._checked(count, 2, "the size of a tds.Hash"), fill, True, typename))
+            frames.append(Frame(2 * self._checked(count, 2, "the size of a tds.Hash"), fill, True, typename))
         elif typename == "tds.Vec":
             (count,) = self.stream.longs(1, "the size of a tds.Vec")
             self._checked(count, 1, "the size of a tds.Vec")
-            frames.append(_Frame(count, lambda values: fill(_numbered(values)), False, typename))
+            frames.append(Frame(count, lambda values: fill(_numbered(values)), False, typename))
         elif typename == "nn.DataParallelTable" and (value.version or 0) >= 2:
-            frames.append(_Frame(2, lambda values: self._headed(value, "gpuAssignments", *values)))
+            frames.append(Frame(2, lambda values: self._headed(value, "gpuAssignments", *values)))
         elif typename == "tds.AtomicCounter":
             (count,) = self.stream.longs(1, "the value of a tds.AtomicCounter")
             value.fields = LuaTable({"value": count})
@@ -304,7 +274,7 @@ class Reader:
         elif value.bodyless:
             value.fields = LuaTable()
         elif typename == "nn.GPU":
-            frames.append(_Frame(2, lambda values: self._headed(value, "", *values)))
+            frames.append(Frame(2, lambda values: self._headed(value, "", *values)))
         else:
             return self._fields(value, mark)
         return None
@@ -359,7 +329,7 @@ class Reader:
         longs = stream.longs(2 * dimensions + 1, "the sizes, strides and offset of a tensor")
         sizes, strides, offset = longs[:dimensions], longs[dimensions:-1], longs[-1]
         facts = TensorFacts(typename, version, sizes, strides, offset, self._storage_of(typename))
-        tensor = self._view(facts, mark).named(facts)
+        tensor = tensor_of(facts, mark).named(facts)
         self._remember(index, tensor, mark)
         return tensor
 
@@ -381,33 +351,8 @@ class Reader:
             raise FormatError(f"a {typename} on something that is not its storage", offset=mark)
         return known
 
-    def _view(self, facts: TensorFacts, mark: int) -> TorchTensor:
-        """The tensor itself, once it is known that each of its elements is in its storage."""
-        typename, _, sizes, strides, offset, storage = facts
-        dtype = TENSORS[typename]
-        last, empty = offset, not sizes
-        for size, stride in zip(sizes, strides, strict=True):
-            if size < 0 or stride < 0:
-                raise FormatError(f"a {typename} of sizes {sizes}, strides {strides}", offset=mark)
-            last += (size - 1) * stride
-            empty = empty or not size
-        if storage is None and any(sizes):
-            raise FormatError(f"a {typename} of sizes {sizes} without a storage", offset=mark)
-        if empty or storage is None:
-            held, steps, first = b"", None, 0
-        elif 1 <= offset <= last <= len(storage):
-            held, first = cast(Array, storage), dtype.itemsize * (offset - 1)
-            steps = [dtype.itemsize * stride for stride in strides]
-        else:
-            text = f"offset {offset}, sizes {sizes}, strides {strides}"
-            raise FormatError(f"a {typename} outside its storage of {len(storage)} elements: {text}", offset=mark)
-        try:
-            return TorchTensor(sizes or (0,), dtype, held, first, steps)
-        except (ValueError, OverflowError):
-            raise FormatError(f"a {typename} too large: sizes {sizes}", offset=mark) from None
-
     def _located(self, error: FormatError) -> FormatError:
-        *outer, last = self._frames or [_Frame(0, list[Any].clear)]
+        *outer, last = self._frames or [Frame(0, list[Any].clear)]
         keys = [frame.key(inner=True) for frame in outer] + [last.key(inner=False)]
         inside = join(key for key in keys if key is not None) or "the root"
         if self._typename:
