@@ -11,12 +11,15 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+import retorch
+from building import torch_object
 from caffe2.nets import row
 from retorch.caffe2 import files
 from retorch.caffe2.parse.net import NeedsShapeError
 from retorch.errors import ConversionError, EngineError, FormatError, MissingFileError, UsageError
 from retorch.graph import onnx_file
 from retorch.graph.shapes import fix_sizes
+from retorch.module import bind
 from retorch.network import Network
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -247,3 +250,12 @@ def test_sizes_are_fixed_everywhere() -> None:
     assert {v.name: v.shape.numpy() for n in fixed.graph for v in n.outputs if v.shape} == {"a": (8, 3), "y": (8, 6)}
     # The network itself stays open.
     assert Network(model).inputs[0].shape == ("N", 3)
+
+
+def test_doubles_are_taken_by_operators_that_have_floats_alone(tmp_path: Path) -> None:
+    fields = {"kW": 2, "kH": 2, "dW": 2, "dH": 2, "padW": 0, "padH": 0, "ceil_mode": False, "divide": True}
+    pool = torch_object("nn.SpatialAveragePooling", **fields)
+    retorch.convert(bind(pool), (1, 1, 4, 4)).save(tmp_path / "out")
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    (y,) = retorch.Network.load(tmp_path / "out").run(x)
+    np.testing.assert_array_equal(y, [[[[2.5, 4.5], [10.5, 12.5]]]])

@@ -13,6 +13,8 @@ from retorch.caffe2.parse.window import CAFFE, SAME, Window, back, crop, first, 
 
 def _pool(call: Call, op_type: str, whole: str, **attributes: Attribute) -> ir.Value:
     window, x = read_window(call), first(call, call.x)
+    if op_type != "MaxPool" and x.dtype == ir.DataType.DOUBLE:
+        raise RefusalError(f"{op_type} of doubles: Caffe2 has it for floats alone")
     if call.int("global_pooling", 0):
         if any(window.pads) or any(d != 1 for d in window.dilation) or any(s != 1 for s in window.stride):
             raise RefusalError("global_pooling together with padding, stride or dilation")
