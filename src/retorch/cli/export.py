@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retorch.cli.arguments import AsJson, At, Plugins, Source, check_apart, load_module
+from retorch.cli.arguments import Aliases, AsJson, At, Plugins, Source, check_apart, load_module
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, counted, plain, print_json, size
 from retorch.files.unchanged import Unchanged
@@ -15,6 +15,7 @@ from retorch.files.unchanged import Unchanged
 if TYPE_CHECKING:
     from retorch.layers.base.layer import Array
     from retorch.layers.reference_names import Matched
+    from retorch.module import Module
 
 EXAMPLES = """
 Examples:
@@ -37,6 +38,7 @@ def export(
     like: Annotated[Path | None, typer.Option(help="Names to give them: .safetensors, or text or JSON.")] = None,
     at: At = None,
     plugin: Plugins = None,
+    alias: Aliases = None,
     as_json: AsJson = False,
 ) -> None:
     from retorch.files import arrays
@@ -45,8 +47,8 @@ def export(
     target = output or file.with_suffix(arrays.SUFFIXES[kind])
     check_apart(target, file)
     source = Unchanged.since_now(file)
-    matched = None if like is None else _matched(file, like, at, plugin)
-    found = _tensors(file, at, plugin, weights=weights) if matched is None else matched.tensors.items()
+    matched = None if like is None else _matched(load_module(file, at, plugin, alias), like)
+    found = _tensors(file, at, plugin, alias, weights=weights) if matched is None else matched.tensors.items()
     named, renamed = arrays.by_name(found)
     with about(target):
         arrays.export(named, target, kind)
@@ -66,10 +68,12 @@ def export(
     raise typer.Exit(DIFFERS if matched is not None and matched.missing else DONE)
 
 
-def _tensors(file: Path, at: str | None, plugin: list[Path] | None, *, weights: bool) -> list[tuple[str, Array]]:
+def _tensors(
+    file: Path, at: str | None, plugin: list[Path] | None, alias: list[str] | None, *, weights: bool
+) -> list[tuple[str, Array]]:
     """Every tensor by its path in the file, or the network's weights by PyTorch's names."""
     if weights:
-        return list(load_module(file, at, plugin).state_dict().items())
+        return list(load_module(file, at, plugin, alias).state_dict().items())
     from retorch.layers import cleaning
     from retorch.torch7 import read
     from retorch.torch7.paths import follow
@@ -81,7 +85,7 @@ def _tensors(file: Path, at: str | None, plugin: list[Path] | None, *, weights: 
         return [(name, array) for name, array in found if array.size]
 
 
-def _matched(file: Path, like: Path, at: str | None, plugin: list[Path] | None) -> Matched:
+def _matched(net: Module, like: Path) -> Matched:
     from retorch.layers import reference_names, state
 
     reference = reference_names.read_reference(like)
@@ -90,7 +94,7 @@ def _matched(file: Path, like: Path, at: str | None, plugin: list[Path] | None) 
         told = f"{like} is sorted by name, not by module: {counted(repeated, 'weight')} of shapes that repeat"
         hint = "check them, or give the list that state_dict() prints"
         console(error=True).print(f"[yellow]note:[/yellow] {plain(told)}; {hint}")
-    return reference_names.match(list(state.entries(load_module(file, at, plugin).layer)), reference)
+    return reference_names.match(list(state.entries(net.layer)), reference)
 
 
 def _show(matched: Matched) -> None:

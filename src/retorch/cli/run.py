@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import AsJson, At, Plugins, Source, check_apart, load_module
+from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, Source, check_apart, load_module
 from retorch.cli.engine_names import NAMES, complete
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import Bgr, Given, Input, Mean, Std, Top
@@ -22,6 +23,7 @@ from retorch.files.atomic import replacing
 
 if TYPE_CHECKING:
     from retorch.layers.base.layer import Array
+    from retorch.module import Module
 
 EXAMPLES = """
 Examples:
@@ -55,14 +57,17 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the random input, where only its shape is known.")] = 0,
     at: At = None,
     plugin: Plugins = None,
+    alias: Aliases = None,
+    nn_age: NnAge = None,
     as_json: AsJson = False,
 ) -> None:
-    written, which = _chosen(network, engine, for_torch=at is not None or bool(plugin))
+    written, which = _chosen(network, engine, for_torch=bool(at or plugin or alias or nn_age))
+    load = partial(load_module, plugins=plugin, aliases=alias, nn_age=nn_age)
     for source in (*(input or []), network) if output else ():
         check_apart(Path(output), Path(source))
     if any(is_picture(text) for text in input or []):
         options = PictureOptions(preprocess, mean, std, top, bgr, size, tile, labels, palette)
-        taken, notes = picture_network(network, which if engine else "embedded", at, plugin, options)
+        taken, notes = picture_network(network, which if engine else "embedded", at, load, options)
         with about(network):
             run_pictures(taken, input or [], output, options, notes, as_json)
         return
@@ -72,7 +77,7 @@ def run(
             results = _from_files(network, _tensors(network, given, seed), which)
         else:
             source, place = _source(network) if written else (network, None)
-            results = _from_torch(source, at or place, plugin, given, seed, which)
+            results = _from_torch(load(source, at or place), given, seed, which)
     if output:
         with about(output):
             _save(output, results)
@@ -91,7 +96,9 @@ def _chosen(network: Path, engine: str, *, for_torch: bool) -> tuple[bool, str]:
     written = is_written(network)
     which = engine or ("embedded" if written else "reference")
     if written and which != "reference" and for_torch:
-        raise UsageError("--at and --plugin are for Torch7 files", hint=f"{network} was written already")
+        raise UsageError(
+            "--at, --plugin, --alias and --nn-age are for Torch7 files", hint=f"{network} was written already"
+        )
     return written, which
 
 
@@ -145,13 +152,10 @@ def _show(output: str, which: str, results: list[Array], given: Given) -> None:
     screen.print(f"wrote {plain(output)} ({which})" if output not in {"", "-"} else f"by {which}")
 
 
-def _from_torch(
-    file: Path, at: str | None, plugin: list[Path] | None, given: Given, seed: int, which: str
-) -> list[Array]:
+def _from_torch(net: Module, given: Given, seed: int, which: str) -> list[Array]:
     from retorch.conversion import convert
     from retorch.layers.base.layer import tensors
 
-    net = load_module(file, at, plugin)
     x = given.nested(net, seed)
     if which == "reference":
         return list(tensors(net.forward(x)))

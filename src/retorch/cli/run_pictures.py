@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retorch.cli.arguments import load_module
 from retorch.cli.exit_codes import about
 from retorch.cli.given_input import numbers
 from retorch.cli.progress import progress
@@ -94,7 +93,7 @@ def is_picture(text: str) -> bool:
 
 
 def picture_network(
-    network: Path, engine: str, at: str | None, plugin: list[Path] | None, options: PictureOptions
+    network: Path, engine: str, at: str | None, load: Callable[[Path, str | None], Module], options: PictureOptions
 ) -> tuple[PictureNetwork, list[str]]:
     """The network as one that takes pictures, and what was assumed for that."""
     from retorch.apply.border import border_of
@@ -111,7 +110,7 @@ def picture_network(
             taken = PictureNetwork(channels_of(shape), _fixed(shape), lambda _: _of_files(network, engine), prepared)
             taken.classes = options.class_names(None)[0]
             return taken, [f"pictures are prepared as {prepared.source}"]
-        net = load_module(network, at, plugin)
+        net = load(network, at)
         root = read(network)
         prepared = options.preparation(root)
         shape = _example(net)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import At, Plugins, example, load_module, local
+from retorch.cli.arguments import Aliases, At, NnAge, Plugins, example, load_module, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console
 from retorch.errors import UsageError
 from retorch.files.artifacts import onnx_file
+
+if TYPE_CHECKING:
+    from retorch.module import Module
 
 EXAMPLES = """
 Examples:
@@ -31,6 +34,8 @@ def view(
     input: Annotated[list[str] | None, typer.Option("--input", help="A Torch7 file's input, 1x8x384x512.")] = None,
     at: At = None,
     plugin: Plugins = None,
+    alias: Aliases = None,
+    nn_age: NnAge = None,
     port: Annotated[int, typer.Option(help="Of the local server; 0 picks one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Serve only; open the page yourself.")] = False,
 ) -> None:
@@ -38,7 +43,9 @@ def view(
     with tempfile.TemporaryDirectory(prefix="retorch-view-") as folder, about(network):
         shown = written(network)
         if shown is None:
-            shown = _converted(network, input or [], at, plugin, Path(folder))
+            shown = _converted(
+                load_module(network, at, plugin, alias, nn_age), input or [], Path(folder) / f"{network.stem}.onnx"
+            )
         address = netron.start(str(shown), ("localhost", port) if port else None, browse=not no_browser)
         console().print(f"{shown.name} at {_url(address)}; Ctrl-C ends it")
         netron.wait()
@@ -59,11 +66,9 @@ def written(path: Path) -> Path | None:
     return path if path.suffix in {".onnx", ".pb", ".pbtxt"} else None
 
 
-def _converted(file: Path, shapes: list[str], at: str | None, plugin: list[Path] | None, folder: Path) -> Path:
+def _converted(net: Module, shapes: list[str], target: Path) -> Path:
     from retorch import conversion
 
-    net = load_module(file, at, plugin)
-    target = folder / f"{file.stem}.onnx"
     conversion.convert(net, example(shapes) if shapes else None, fold=False).save(target)
     return target
 
