@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from pathlib import Path
@@ -202,3 +203,14 @@ def test_the_record_beside_folded_files_names_the_layers(tmp_path: Path, monkeyp
     report = verify(retorch.load(digits), tmp_path, layers=True)
     assert [row.blob for row in report.witnesses[0].layers][:4] == ["conv1", "relu1", "pool1", "conv2"]
     assert report.ok
+
+
+def test_the_command_tells_what_a_recording_contradicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = retorch.read(KEPT)
+    assert isinstance(root, TorchObject)
+    root["modules"][5]["bias"] = np.asarray(root["modules"][5]["bias"]) + np.float32(0.5)
+    retorch.write(tmp_path / "changed.t7", root)
+    assert main(["convert", str(tmp_path / "changed.t7"), "-o", str(tmp_path / "out"), "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    said = "modules[5] nn.Linear does not give what Torch recorded; its weights may have been changed since"
+    assert notes.count(said) == 1

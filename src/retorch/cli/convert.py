@@ -146,6 +146,7 @@ def _write(
         notes = [*net.notes, *made.notes]
         able = checks is not None and (style.kind != "pytorch" or _has_pytorch(notes))
         report = _verified(net, made, place, given, checks) if checks is not None and able else None
+        notes += [] if report is None else [note for note in report.notes if note not in notes]
         source.check()
         record = record_of(source.path, net, made, written, options=style.options(), report=report, notes=notes)
         record.write(place)

@@ -73,10 +73,10 @@ def recordings(net: Module) -> tuple[list[Witness], tuple[str, ...]]:
     for pair in _pairs(net):
         measures = _compare(pair)
         foreign += not measures
-        if pair.layer.parameters() and not all(m.within(TOLERANCE) for m in measures):
-            changed.append(pair.layer)
-        elif pair.masked:
+        if pair.masked:
             doubts.append(f"{_named(pair.layer)}: what Torch recorded was set to 0 afterwards here and there")
+        elif pair.layer.parameters() and not all(m.within(TOLERANCE) for m in measures):
+            changed.append(pair.layer)
         else:
             rows += [LayerRow(pair.layer.path, pair.layer.typename, "", None, m) for m in measures]
     rows, contradicted = _in_doubt(rows)
