@@ -31,8 +31,8 @@ def pool(kind: str, arguments: str) -> Row:
 NEW = ("1.10.2",)
 
 
-def one(text: str, shape: tuple[int, ...] = IMAGE, ages: Sequence[str] = ("1.0.0", "1.10.2")) -> Row:
-    return row(ending(f"{X}; {text}"), X=shape, ages=ages)
+def one(text: str, shape: tuple[int, ...] = IMAGE, versions: Sequence[str] = ("1.0.0", "1.10.2")) -> Row:
+    return row(ending(f"{X}; {text}"), X=shape, versions=versions)
 
 
 _KEPT = "Y_scale=0.02 Y_zero_point=120"
@@ -58,14 +58,14 @@ INT8: list[Row] = [
     pool("Int8AveragePool", f"kernel=3 stride=2 pad=1 {_OUT}"),
     pool("Int8AveragePool", f"global_pooling=1 {_OUT}"),
     pool("Int8AveragePoolRelu", f"kernel=2 {_OUT}"),
-    one("Int8Sigmoid x -> y | Y_scale=0.00390625 Y_zero_point=0", ages=NEW),  # 1.0.0: only the first image
-    one(f"Int8LeakyRelu x -> y | alpha=0.1 {_OUT}", ages=NEW),
+    one("Int8Sigmoid x -> y | Y_scale=0.00390625 Y_zero_point=0", versions=NEW),  # 1.0.0: only the first image
+    one(f"Int8LeakyRelu x -> y | alpha=0.1 {_OUT}", versions=NEW),
     one("Int8Softmax x -> y | Y_scale=0.00390625 Y_zero_point=0", (3, 10)),
     row(ending(f"{X}; Int8Quantize A -> a | {_KEPT}; Int8Concat x a -> y | axis=3 {_KEPT}"), X=IMAGE, A=IMAGE),
     one(f"Int8ResizeNearest x -> y | width_scale=2.0 height_scale=1.5 {_KEPT}"),
     one(f"Int8ChannelShuffle x -> y | order=NHWC group=2 kernel=1 {_KEPT}"),
     one(f"Int8Flatten x -> y | axis=2 {_KEPT}"),
-    one(f"Int8Transpose x -> y | axes=0,3,1,2 {_KEPT}", ages=NEW),
+    one(f"Int8Transpose x -> y | axes=0,3,1,2 {_KEPT}", versions=NEW),
     one(f"Int8Reshape x -> y o | shape=2,-1 {_KEPT}"),
     one(f"Int8Slice x -> y | starts=0,1,0,0 ends=-1,4,-1,-1 {_KEPT}"),
 ]

@@ -314,7 +314,7 @@ def test_blobs_of_the_device_can_be_looked_at(caffe2: Runtime, tmp_path: Path) -
     proto, given = mixed(), feeds(1, 3, 21, 18)
     made = net(proto, MKLDNN)
     files.write(tmp_path, made)
-    names = ["conv1", "plane_ideep", "elu1", "concat1", "pool1"]
+    names = ["conv1", "channel_ideep", "elu1", "concat1", "pool1"]
     wanted = retorch.Network.load(tmp_path).intermediate(names, given["data"])
     assert set(names) <= {op.output[0] for op in made.predict.op}
     assert_close(caffe2.run(tmp_path, given, names), [wanted[name] for name in names])

@@ -13,15 +13,19 @@ import pytest
 from golden_cases import GOLDEN
 
 DIGITS = GOLDEN / "digits" / "digits.t7"
-#: Python's own start is not ours: an interrupt counts from where it has begun to import retorch.
-READY = "import sys; print('ready', flush=True); sys.argv[1:] = {arguments}; from retorch.__main__ import run; run()"
+#: Python's own start is not ours: an interrupt counts from where the program begins, before it imports the rest.
+READY = "import sys; from retorch.__main__ import run; sys.argv[1:] = {arguments}; print('ready', flush=True); run()"
 MOMENTS = 24
 
 
 def converting(out: Path) -> subprocess.Popen[str]:
     script = READY.format(arguments=["convert", str(DIGITS), "-o", str(out), "--json"])
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

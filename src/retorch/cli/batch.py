@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,6 +78,9 @@ def _connected(address: str) -> Client:
         from distributed import Client
     except ImportError:
         raise UsageError("--scheduler needs dask", hint="pip install 'retorch[batch]'") from None
+    # what goes wrong is said once, by this command
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         return Client(address, timeout="5s")
     except (OSError, ValueError) as error:
