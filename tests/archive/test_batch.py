@@ -284,8 +284,6 @@ def test_lines_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], clien
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing", "-o", "out"], "no such file or folder"),
-        (["*.nothing", "-o", "out"], "nothing matches"),
         ([".", "-o", "out", "--to", "tensorflow"], "--to tensorflow"),
         ([".", "-o", "out", "--max-memory", "lots"], "--max-memory lots"),
         ([".", "-o", "out", "--max-memory", "1M"], "at least 256M"),
@@ -293,7 +291,6 @@ def test_lines_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], clien
         ([".", "-o", "out", "--reports", "--no-verify"], "verification"),
         ([".", "-o", "out", "--scheduler", "tcp://127.0.0.1:1"], "cannot be reached"),
         ([".", "-o", "out", "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "--workers"),
-        ([".", "-o", "out", "--input-map", "missing.tsv"], "missing.tsv"),
     ],
 )
 def test_arguments_that_cannot_be_used(

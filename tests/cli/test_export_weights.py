@@ -82,6 +82,49 @@ def test_numbers_in_names_count_as_numbers_and_repeating_shapes_are_told(
             np.testing.assert_array_equal(stored[f"fc{i}.weight"], weight)
 
 
+#: As ``state_dict()`` of such classes lists them: a residual network with eleven blocks, LeNet, VGG.
+PORTS = {
+    "resnet": ["conv1", "bn1"]
+    + [f"layer1.{i}.{part}" for i in range(11) for part in ("conv1", "bn1", "conv2", "bn2")]
+    + ["layer2.0.conv1", "layer2.0.bn1", "layer2.0.downsample.0", "layer2.0.downsample.1", "fc"],
+    "lenet": ["conv1", "conv2", "fc1", "fc2", "fc3"],
+    "vgg": ["features.0", "features.1", "features.10", "classifier.0", "classifier.3"],
+}
+
+
+@pytest.mark.parametrize("modules", PORTS.values(), ids=PORTS)
+def test_a_sorted_reference_comes_back_in_the_order_of_modules(modules: list[str], tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    tensors = {}
+    for module_name in modules:
+        last = module_name.split(".")[-1]
+        if last.startswith("bn") or module_name.endswith(("downsample.1", "features.1")):
+            tensors.update({f"{module_name}.{field}": draw(4) for field in ("weight", "bias", "running_mean")})
+        else:
+            is_dense = last.startswith("fc") or module_name.startswith("classifier")
+            tensors[f"{module_name}.weight"] = draw(4, 4) if is_dense else draw(4, 4, 3, 3)
+    numpy.save_file(tensors, tmp_path / "r.safetensors")
+    assert list(read_reference(tmp_path / "r.safetensors")) == list(tensors)
+
+
+def test_equal_blocks_get_their_own_weights_from_a_sorted_reference(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    parts = [part for _ in range(11) for part in (conv(4, 4, 3, bias=False), norm(4))]
+    retorch.write(tmp_path / "net.t7", torch_object("nn.Sequential", modules=parts))
+    names = {f"layer1.{i}.conv1.weight": draw(4, 4, 3, 3) for i in range(11)}
+    fields = ("weight", "bias", "running_mean", "running_var")
+    names |= {f"layer1.{i}.bn1.{field}": draw(4) for i in range(11) for field in fields}
+    numpy.save_file(names, tmp_path / "r.safetensors")
+    target = tmp_path / "w.npz"
+    command = ["export", str(tmp_path / "net.t7"), "-o", str(target), "--like", str(tmp_path / "r.safetensors")]
+    assert main(command) == 0
+    with np.load(target) as stored:
+        for i in range(11):
+            weight = parts[2 * i]["weight"].reshape(4, 4, 3, 3)
+            np.testing.assert_array_equal(stored[f"layer1.{i}.conv1.weight"], weight)
+            np.testing.assert_array_equal(stored[f"layer1.{i}.bn1.bias"], parts[2 * i + 1]["bias"])
+
+
 def test_safetensors_as_the_list(tmp_path: Path) -> None:
     numpy = pytest.importorskip("safetensors.numpy")
     numpy.save_file({"10.weight": draw(2, 3), "2.weight": draw(4, 2), "2.bias": draw(4)}, tmp_path / "r.safetensors")

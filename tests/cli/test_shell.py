@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import retorch
 from golden_cases import GOLDEN
 from retorch.cli import main
+from retorch.cli.commands import COMMANDS
 
 DIGITS = str(GOLDEN / "digits" / "digits.t7")
 
@@ -86,3 +88,57 @@ def test_the_shell_completes_values(tmp_path: Path) -> None:
     assert completed("retorch convert --to o") == ["onnx"]
     assert completed("retorch verify a --engine caffe2-1.1") == ["caffe2-1.10.2"]
     assert completed(f"retorch convert {tmp_path}/all.t7 --at par") == ["parts.generator"]
+    assert completed(f"retorch convert {tmp_path}/all.t7 --at parts.generator.modules[1") == [
+        f"parts.generator.modules[{i}]" for i in (1, 10, 11, 12, 13, 14)
+    ]
+    assert completed(f"retorch inspect {DIGITS} --at m")[:2] == ["modules[1]", "modules[2]"]
+
+
+@pytest.mark.parametrize(("more", "is_red"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_errors_are_red_in_a_terminal(more: dict[str, str], is_red: bool, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    command = [sys.executable, "-m", "retorch", "inspect", str(tmp_path / "nowhere.t7")]
+    done = subprocess.run(command, stderr=theirs, env={**plain, "TERM": "xterm", **more}, check=False)
+    said = os.read(ours, 4096)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 3
+    assert said.startswith(b"\x1b[1;31merror:\x1b[0m " if is_red else b"error: ")
+
+
+#: Each command with a file that is not there.
+MISSING = [
+    ["inspect", "nowhere.t7"],
+    ["convert", "nowhere.t7", "-o", "out"],
+    ["verify", "nowhere.t7", "out"],
+    ["verify", DIGITS, "nowhere"],
+    ["check", "nowhere"],
+    ["clean", "nowhere.t7", "-o", "clean.t7"],
+    ["export", "nowhere.t7", "-o", "w.npz"],
+    ["export", DIGITS, "-o", "w.npz", "--like", "nowhere.txt"],
+    ["run", "nowhere.t7", "--input", "1x3", "-o", "y.npz"],
+    ["run", DIGITS, "--input", "nowhere.npz", "-o", "y.npz"],
+    ["sample", "nowhere.t7"],
+    ["view", "nowhere.t7"],
+    ["batch", "nowhere.t7", "-o", "out"],
+    ["batch", "nowhere*.t7", "-o", "out"],
+    ["batch", ".", "-o", "out", "--input-map", "nowhere.tsv"],
+]
+
+
+@pytest.mark.parametrize("arguments", MISSING, ids=" ".join)
+def test_a_missing_file_has_one_exit_code(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "nowhere" in said
+    assert "no such file or folder" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_that_reads_a_file_is_asked_for_a_missing_one() -> None:
+    assert {words[0] for words in MISSING} == {name for name in COMMANDS if name not in {"caffe2", "pytorch"}}

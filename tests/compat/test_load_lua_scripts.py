@@ -146,6 +146,27 @@ print("same objects as torch", tuple(y.shape))
 """
 
 
+AS_MODULE = """
+import sys
+import numpy as np
+import torch
+import retorch
+from retorch.compat import load_lua
+
+x = np.random.default_rng(0).standard_normal((2, 1, 32, 32)).astype(np.float32)
+wanted = retorch.load(sys.argv[1]).forward(x)
+old = load_lua(sys.argv[1])
+for made in (old.pytorch(), retorch.to_pytorch(retorch.load(sys.argv[1]))):
+    assert isinstance(made, torch.nn.Module), type(made)
+    with torch.no_grad():
+        y = made.eval()(torch.from_numpy(x)).numpy()
+    assert np.abs(y - wanted).max() <= 1e-4 * max(1, np.abs(wanted).max())
+old.modules[0].weight.zero_()
+assert not next(old.pytorch().parameters()).any()
+print("modules of torch")
+"""
+
+
 def torch_python() -> Path:
     """The interpreter of ``retorch pytorch install``, which runs today's packages too."""
     found = [p for p in environments.installed_interpreters("pytorch") if p.exists()]
@@ -154,14 +175,21 @@ def torch_python() -> Path:
     return found[0]
 
 
-def test_where_torch_is_installed_tensors_are_torch_s() -> None:
+def run_with_torch(script: str) -> subprocess.CompletedProcess[str]:
+    """A script with the digits, by the interpreter that has torch and with the packages of this one."""
     digits = GOLDEN / "digits" / "digits.t7"
     path = os.pathsep.join([str(Path(retorch.__file__).parents[1]), *(p for p in sys.path if "site-packages" in p)])
-    done = subprocess.run(
-        [str(torch_python()), "-c", WITH_TORCH, str(digits)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [str(torch_python()), "-c", script, str(digits)]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.pytorch
+def test_where_torch_is_installed_tensors_are_torch_s() -> None:
+    done = run_with_torch(WITH_TORCH)
     assert done.stdout.strip() == "same objects as torch (2, 10)", done.stderr
+
+
+@pytest.mark.pytorch
+def test_networks_become_modules_of_torch() -> None:
+    done = run_with_torch(AS_MODULE)
+    assert done.stdout.strip() == "modules of torch", done.stderr

@@ -12,8 +12,9 @@ import retorch
 from building import torch_object
 from golden_cases import GOLDEN, Case, check, flatten
 from retorch.cli import main
+from retorch.errors import RetorchError
 from retorch.layers.cleaning import clean, tensors
-from retorch.torch7 import LuaTable
+from retorch.torch7 import LuaTable, TorchTensor
 
 GPU = ["cuda_cudnn_full", "cuda_cudnn_net", "cuda_net_resnet", "cudnn_net"]
 
@@ -116,3 +117,34 @@ def test_a_cleaned_file_exports_what_is_left(tmp_path: Path) -> None:
     assert main(["export", str(tmp_path / "clean.t7"), "-o", str(tmp_path / "all.npz")]) == 0
     with np.load(tmp_path / "all.npz") as stored:
         assert {name: stored[name].shape for name in stored.files if stored[name].size} == {"scale": (4,)}
+
+
+def test_weights_that_are_tied_transposed_stay_on_one_storage(tmp_path: Path) -> None:
+    rows, columns = 60, 80
+    retorch.write(tmp_path / "weight.t7", np.arange(rows * columns, dtype=np.float32).reshape(rows, columns))
+    weight = retorch.read(tmp_path / "weight.t7")
+    turned = weight.view(np.ndarray).T.view(TorchTensor)
+    turned = turned.named(weight.facts._replace(sizes=(columns, rows), strides=(1, columns)))
+    encoder = torch_object("nn.Linear", weight=weight, bias=np.zeros(rows, np.float32))
+    decoder = torch_object("nn.Linear", weight=turned, bias=np.zeros(columns, np.float32), output=np.ones(9))
+    source, target = tmp_path / "tied.t7", tmp_path / "clean.t7"
+    retorch.write(source, torch_object("nn.Sequential", modules=[encoder, decoder]))
+    assert main(["clean", str(source), "-o", str(target)]) == 0
+    assert target.stat().st_size < source.stat().st_size
+    left, right = (part["weight"] for part in retorch.read(target)["modules"].sequence())
+    np.testing.assert_array_equal(left, weight)
+    np.testing.assert_array_equal(right, np.asarray(weight).T)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.rglob("*.t7")), ids=lambda path: path.stem)
+def test_a_cleaned_file_exports_the_weights_of_the_first(path: Path, tmp_path: Path) -> None:
+    try:
+        before = retorch.load(path).state_dict()
+    except RetorchError:
+        pytest.skip("not one network")
+    assert main(["clean", str(path), "-o", str(tmp_path / "clean.t7")]) == 0
+    assert main(["export", str(tmp_path / "clean.t7"), "-o", str(tmp_path / "w.npz"), "--weights"]) == 0
+    with np.load(tmp_path / "w.npz") as after:
+        assert after.files == list(before)
+        for name, array in before.items():
+            np.testing.assert_array_equal(after[name], array)

@@ -18,6 +18,8 @@ from golden_cases import GOLDEN, Case
 from retorch.caffe2 import files
 from retorch.cli import main
 from retorch.report import Subject, gather, write_report
+from retorch.report.drawing import draw
+from retorch.report.render import render
 from retorch.verification import verify
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits" / "digits.t7"
@@ -207,6 +209,15 @@ def test_a_wrong_layer_is_marked_in_the_browser(tmp_path: Path) -> None:
     assert told["wrong"] == ["modules[5]"]
     assert told["off"] >= 1
     assert told["boxes"] == 1
+
+
+def test_what_was_folded_is_shown_as_both(tmp_path: Path) -> None:
+    net = converted(DIGITS, tmp_path, fold=True)
+    facts = gather(Subject(net, tmp_path), verify(net, tmp_path, layers=True))
+    assert [facts.layers[i].merged_into for i in (0, 1, 4, 5)] == [1, None, 5, None]
+    titles = [box.title for box in draw(facts).boxes]
+    assert titles.count("Convolution + BatchNormalization") == 2
+    assert "see modules[2]" in render(facts, ".html")
 
 
 def test_a_phone_needs_no_sideways_scrolling(tmp_path: Path) -> None:

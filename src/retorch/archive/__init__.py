@@ -92,6 +92,7 @@ def batch(
 
     Raises:
         UsageError: arguments that cannot be used; another batch writes to ``out``; or dask or pyarrow are missing.
+        MissingFileError: a source that there is not.
         EngineError: the cluster is gone, or the disk is full; ``resume`` goes on.
     """
     targets = tuple(cast("Iterable[Target]", [to] if isinstance(to, str) else to))

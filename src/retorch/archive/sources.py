@@ -14,7 +14,7 @@ from retorch.archive.contents import HEAD, classify, classify_head
 from retorch.archive.fetching import URL, remote_paths
 from retorch.archive.members import MEMBER, open_archive
 from retorch.archive.row import Row
-from retorch.errors import UsageError
+from retorch.errors import MissingFileError
 
 _GLOB: Final = re.compile(r"[*?\[]")
 #: Folders that hold a version control's own files.
@@ -48,7 +48,7 @@ def listed(sources: Iterable[str], *, leave_out: Path) -> list[str]:
         leave_out: a folder that is not looked into.
 
     Raises:
-        UsageError: a source that there is not.
+        MissingFileError: a source that there is not.
     """
     found: dict[str, None] = {}
     for source in sources:
@@ -65,10 +65,10 @@ def _of_source(source: str, leave_out: Path) -> Iterable[str]:
     if _GLOB.search(source) and not os.path.lexists(path):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute, and hidden files left out)
         if not matches:
-            raise UsageError(f"{source}: nothing matches")
+            raise MissingFileError(source)
         return [name for match in matches for name in _of_source(match, leave_out)]
     if not os.path.lexists(path):
-        raise UsageError(f"{source}: no such file or folder")
+        raise MissingFileError(source)
     if path.is_file() and classify(path).what == "plain text":
         return _of_list(path, leave_out)
     return [str(path)]

@@ -55,14 +55,18 @@ Source = Annotated[
 
 
 def places(context: typer.Context, incomplete: str) -> list[str]:
-    """The networks in the file that is named already, for the shell that completes ``--at``."""
-    from retorch.layers.base.networks import networks
+    """The networks in the file that is named already, and the modules of one, for the shell that completes ``--at``."""
+    from retorch.layers.base.networks import modules, networks
     from retorch.torch7 import read
 
     words = [*context.args, *(word for value in context.params.values() if value for word in _words(value))]
     file = next((word for word in words if Path(word).is_file()), "")
     with suppress(RetorchError, OSError, TypeError):
-        return [path for path in networks(read(file)) if path and path.startswith(incomplete)]
+        found = networks(read(file))
+        opened = [
+            at for path, net in found.items() if incomplete.startswith(path) for at in modules(net, path, incomplete)
+        ]
+        return [path for path in (*found, *opened) if path and path.startswith(incomplete)]
     return []
 
 

@@ -12,7 +12,7 @@ import typer
 from retorch.cli.arguments import Plugins, example
 from retorch.cli.exit_codes import DIFFERS, DONE
 from retorch.cli.terminal import console, plain, table
-from retorch.errors import UsageError
+from retorch.errors import MissingFileError, UsageError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -92,6 +92,8 @@ def _input_map(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise MissingFileError(path) from None
     except OSError as error:
         raise UsageError(f"--input-map {path}: {error.strerror}") from error
     for number, line in enumerate(lines, 1):

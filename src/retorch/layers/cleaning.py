@@ -69,9 +69,12 @@ class _Cleaner:
         self.done = Cleaned()
         self.made: dict[int, Any] = {}
         self.arrays: dict[tuple[object, ...], Array] = {}
+        self.storages: dict[int, TorchStorage] = {}
+        self.crowded: set[int] = set()
         self.pending: list[tuple[Any, Any, Way]] = []
 
     def run(self, root: Any) -> Cleaned:
+        self.crowded = _crowded(root)
         self.done.root = self.value(root, None)
         while self.pending:
             source, target, path = self.pending.pop()
@@ -150,8 +153,8 @@ class _Cleaner:
             return cast("Array", self.made[id(array)])
         place = array.__array_interface__["data"][0]
         key = (type(array), place, array.shape, array.strides, array.dtype.str)
-        if key not in self.arrays and facts is not None and _repeats(array, facts):
-            self.arrays[key] = self.repeating(array, facts)
+        if key not in self.arrays and facts is not None and id(facts.storage) in self.crowded:
+            self.arrays[key] = self.on_its_storage(array, facts)
         if key not in self.arrays:
             plain = array.view(np.ndarray).astype(self.dtype(array), copy=False)
             # a storage is written whole: a copy is all of its own
@@ -159,13 +162,15 @@ class _Cleaner:
             self.arrays[key] = shown if isinstance(array, TorchTensor) else array
         return self.arrays[key]
 
-    def repeating(self, array: Array, facts: TensorFacts) -> Array:
-        """A tensor that shows some elements many times: written out, it could be of any size."""
+    def on_its_storage(self, array: Array, facts: TensorFacts) -> Array:
+        """A tensor whose elements are shown more than once: written out, they could be of any size."""
         storage = cast("TorchStorage", facts.storage)
         dtype = self.dtype(array)
         host = self.host_name(facts, dtype != array.dtype)
-        kept = storage.astype(dtype).view(TorchStorage).named(StorageFacts(host.replace("Tensor", "Storage")))
-        return array.view(TorchTensor).named(facts._replace(typename=host, storage=kept))
+        if id(storage) not in self.storages:
+            kept = storage.astype(dtype).view(TorchStorage)
+            self.storages[id(storage)] = kept.named(StorageFacts(host.replace("Tensor", "Storage")))
+        return array.view(TorchTensor).named(facts._replace(typename=host, storage=self.storages[id(storage)]))
 
     def dtype(self, array: Array) -> np.dtype[Any]:
         if array.dtype.kind == "f" and self.precision:
@@ -178,8 +183,28 @@ def _fills(array: Array) -> bool:
     return facts is not None and facts.storage is not None and facts.storage.size == array.size
 
 
-def _repeats(array: Array, facts: TensorFacts) -> bool:
-    return facts.storage is not None and array.nbytes > facts.storage.nbytes
+def _crowded(root: Any) -> set[int]:
+    """The storages that are smaller than what their tensors show together, as weights do that are tied transposed."""
+    shown: dict[int, dict[tuple[object, ...], int]] = {}
+    sizes: dict[int, int] = {}
+    stack, seen = [root], set[int]()
+    while stack:
+        value = stack.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, TorchTensor):
+            facts = value.facts
+            if facts is not None and facts.storage is not None:
+                sizes[id(facts.storage)] = facts.storage.nbytes
+                view = (facts.offset, facts.sizes, facts.strides)
+                shown.setdefault(id(facts.storage), {})[view] = value.nbytes
+        elif isinstance(value, LuaFunction):
+            stack.append(value.upvalues)
+        elif isinstance(value, (TorchObject, LuaTable)):
+            module = is_module(value)
+            stack.extend(item for key, item in value.items() if not (module and key in BOOKKEEPING))
+    return {storage for storage, views in shown.items() if sum(views.values()) > sizes[storage]}
 
 
 def tensors(root: Any) -> Iterator[tuple[str, Array]]:

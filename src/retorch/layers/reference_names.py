@@ -20,8 +20,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from retorch.errors import FormatError, MissingFileError
+from retorch.layers import module_order
 from retorch.layers.base.layer import Array
-from retorch.layers.state import ORDER, Entry
+from retorch.layers.state import Entry
 
 Shape: TypeAlias = tuple[int, ...]
 #: PyTorch counts the batches that running statistics were taken from; Torch7 does not.
@@ -80,15 +81,7 @@ def _of_safetensors(text: bytes, path: Path) -> dict[str, Shape]:
         shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path}: not a safetensors file ({error})") from error
-    # such files are sorted by name: numbers in their own order, and a module's tensors in PyTorch's
-    return dict(sorted(shapes.items(), key=lambda item: _natural(item[0])))
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    prefix, _, last = name.rpartition(".")
-    place = ORDER.index(last) if last in ORDER else len(ORDER)
-    parts = re.findall(r"\d+|[^\d.]+|\.", prefix)
-    return (*((0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts), (place, 0, last))
+    return module_order.ordered(shapes)
 
 
 def repeated_shapes(reference: Mapping[str, Shape]) -> int:

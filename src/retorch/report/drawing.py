@@ -60,7 +60,7 @@ def draw(facts: Facts) -> Drawing:
     ]
     tolerance = facts.report.tolerance
     shown = [(i, layer) for i, layer in enumerate(facts.layers) if layer.operators]
-    boxes += [(_title(layer), _line(layer), level(layer, tolerance), i, i) for i, layer in shown]
+    boxes += [(_title(facts, i), _line(layer), level(layer, tolerance), i, i) for i, layer in shown]
     boxes.append(("outputs" if len(facts.outputs) > 1 else "output", _outputs(facts), "port", None, len(facts.layers)))
     place = {key: at for at, (*_, key) in enumerate(boxes)}
     edges = [(place[a], place[b]) for a, b in facts.flows if a in place and b in place]
@@ -73,9 +73,12 @@ def draw(facts: Facts) -> Drawing:
     return Drawing(made, folded.paths, MARGIN, math.ceil(folded.width), math.ceil(folded.height))
 
 
-def _title(layer: LayerFacts) -> str:
-    name = layer.typename.rpartition(".")[2]
-    return name.removeprefix("Spatial") if len(name) > 18 else name
+def _title(facts: Facts, position: int) -> str:
+    """The class of a layer, after those of the layers that were folded into it."""
+    merged = [layer for layer in facts.layers if layer.merged_into == position]
+    names = [layer.typename.rpartition(".")[2] for layer in (*merged, facts.layers[position])]
+    title = " + ".join(names)
+    return " + ".join(name.removeprefix("Spatial") for name in names) if len(title) > 18 else title
 
 
 def _line(layer: LayerFacts) -> str:

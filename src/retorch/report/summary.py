@@ -59,6 +59,7 @@ class LayerFacts:
         verdict: ``wrong``, ``off``, ``same``, or ``""`` where it was not compared.
         why: what made it fail, if something did; or why it has no operator of its own.
         histograms: of its weights.
+        merged_into: the position of the layer that it was folded into, if it was.
     """
 
     path: str
@@ -74,6 +75,7 @@ class LayerFacts:
     verdict: str
     why: str
     histograms: tuple[Histogram, ...]
+    merged_into: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ def _paired(layers: Iterable[LayerFacts]) -> tuple[LayerFacts, ...]:
         if layer.operators or not layer.parameters or layer.why != _MERGED or after is None:
             continue
         other = made[after]
-        made[i] = replace(layer, why=f"{', '.join(other.operators)} with {other.path} {other.typename}")
+        words = f"{', '.join(other.operators)} with {other.path} {other.typename}"
+        made[i] = replace(layer, why=words, merged_into=after)
         made[after] = replace(other, why=f"with {layer.path} {layer.typename}")
     return tuple(made)
 

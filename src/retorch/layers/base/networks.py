@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
@@ -37,6 +38,24 @@ def networks(root: object) -> dict[str, TorchObject]:
         ]
         stack.extend(reversed(inside))
     return found
+
+
+def modules(net: TorchObject, path: str, typed: str) -> Iterator[str]:
+    """Where the modules of a network stand, and of those inside whose path is typed already theirs."""
+    stack: list[tuple[str, TorchObject]] = [(path, net)]
+    seen: set[int] = set()
+    while stack:
+        at, module = stack.pop()
+        inside = module.get("modules")
+        if id(module) in seen or not isinstance(inside, LuaTable):
+            continue
+        seen.add(id(module))
+        for index, item in enumerate(inside.sequence(), 1):
+            where = child(child(at, "modules"), index)
+            if isinstance(item, TorchObject):
+                yield where
+                if typed.startswith(where):
+                    stack.append((where, item))
 
 
 def _keys(way: Way) -> list[Any]:
