@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,7 +133,8 @@ def test_killed_before_any_line(folder: Path) -> None:
     assert [entry.name for entry in folder.parent.iterdir()] == ["out"]  # what the killed ones left is gone
 
 
-def test_without_the_exchange_a_killed_set_is_incomplete_and_never_a_mix(folder: Path) -> None:
+def test_without_the_exchange_a_killed_set_is_incomplete_and_never_a_mix(folder: Path, tmp_path: Path) -> None:
+    complete = shutil.copytree(folder, tmp_path / "complete")
     whole = incomplete = 0
     with start(ONE_BY_ONE + LINE_BY_LINE, folder) as writer:
         assert writer.stdin is not None
@@ -146,11 +148,12 @@ def test_without_the_exchange_a_killed_set_is_incomplete_and_never_a_mix(folder:
                 with contextlib.suppress(UsageError):  # "the other half is missing"
                     net = files.read(folder)
                     assert {net.params["w"].min(), net.params["w"].max()} == {int(net.predict.name[1:])}
+                shutil.copytree(complete, folder, dirs_exist_ok=True)  # or every later kill would be counted as well
             writer.stdin.write("\n")
             writer.stdin.flush()
     assert generation(folder) > 1
     assert whole > 50
-    assert 0 < incomplete < 80  # source lines during which a file is missing; 57 were seen
+    assert 0 < incomplete < 20  # source lines during which a file is missing
 
 
 def test_killed_at_any_moment(folder: Path) -> None:
