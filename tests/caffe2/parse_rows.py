@@ -7,6 +7,7 @@ import numpy as np
 from caffe2.nets import Row, row
 from caffe2.parse_rows_int8 import INT8
 from caffe2.parse_rows_more import MORE
+from caffe2.parse_rows_quantized import QUANTIZED
 from caffe2.parse_rows_ragged import RAGGED
 
 NEW = ("1.10.2",)
@@ -384,4 +385,5 @@ ROWS: list[Row] = [
     *RAGGED,
     *MORE,
     *INT8,
+    *QUANTIZED,
 ]

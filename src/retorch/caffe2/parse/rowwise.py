@@ -8,19 +8,19 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import Graph, dims, rank
+from retorch.caffe2.parse.graph import Graph, dims, dtype, rank, size
 from retorch.caffe2.parse.lengths import integers
 from retorch.caffe2.parse.segment_reduction import by_lengths, reduced
-from retorch.caffe2.parse.segments import column
+from retorch.caffe2.parse.segments import column, counted, int64, rows_of, segment_ids
 
-FLOAT, DOUBLE = ir.DataType.FLOAT, ir.DataType.DOUBLE
+FLOAT, DOUBLE, HALF = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16
 
 
 def _floats(graph: Graph, data: ir.Value, *, half: bool) -> ir.Value:
     """The number that the last dimension of bytes spells, little-endian: IEEE's single or half precision."""
-    g, size = graph, 2 if half else 4
+    g = graph
     numbers = g.cast(data, DOUBLE)
-    weights = g.constant(np.asarray([256.0**at for at in range(size)]))
+    weights = g.constant(np.asarray([256.0**at for at in range(2 if half else 4)]))
     bits = g.op("ReduceSum", g.op("Mul", numbers, weights), g.constant([rank(data) - 1]), keepdims=0)
     fraction_bits, bias, exponents = (10, 15, 32) if half else (23, 127, 256)
     unit = g.scalar(2.0**fraction_bits, bits)
@@ -52,22 +52,27 @@ def _unpacked(graph: Graph, data: ir.Value, bits: int) -> ir.Value:
 def _fused(graph: Graph, table: ir.Value, bits: int, *, half: bool) -> ir.Value:
     """A fused table as floats: q * scale + bias."""
     g, last = graph, rank(table) - 1
-    size = 2 if half else 4
+    wide = 2 if half else 4
     end = 2**31 - 1
-    data = g.slice(table, last, 0, -2 * size)
-    scale = _floats(g, g.slice(table, last, -2 * size, -size), half=half)
-    bias = _floats(g, g.slice(table, last, -size, end), half=half)
+    data = g.slice(table, last, 0, -2 * wide)
+    scale = _floats(g, g.slice(table, last, -2 * wide, -wide), half=half)
+    bias = _floats(g, g.slice(table, last, -wide, end), half=half)
     numbers = g.op("Mul", _unpacked(g, data, bits), g.unsqueeze(scale, last))
     return g.op("Add", numbers, g.unsqueeze(bias, last))
 
 
-def fused_to_float(bits: int, *, half: bool) -> Rule:
-    """A rule for a whole table as floats."""
+def fused_to_float(bits: int, *, half: bool, to: ir.DataType = FLOAT) -> Rule:
+    """A rule for a whole table as floats of single or half precision."""
 
     def rule(call: Call) -> ir.Value:
-        return _fused(call.graph, call.x, bits, half=half)
+        return call.graph.cast(_fused(call.graph, call.x, bits, half=half), to)
 
     return rule
+
+
+def gather_fused(call: Call) -> ir.Value:
+    """Rows of a fused table, picked by index, as floats."""
+    return _fused(call.graph, call.graph.op("Gather", call.x, integers(call, 1), axis=0), 8, half=False)
 
 
 def sparse_lengths_fused(bits: int, kind: str, *, half: bool) -> Rule:
@@ -81,6 +86,40 @@ def sparse_lengths_fused(bits: int, kind: str, *, half: bool) -> Rule:
         return _weighted_sum(call, numbers, at + 1, kind)
 
     return rule
+
+
+def sparse_lengths_pruned(bits: int, kind: str) -> Rule:
+    """The same of a table without some of its rows. A last input says where each row is now, -1 for none.
+
+    Rows that are gone count as zeros. A mapping of one 0 stands for a table that has all of its rows.
+    """
+
+    def rule(call: Call) -> ir.Value:
+        g, at = call.graph, 2 if kind.startswith("Weighted") else 1
+        mapping, indices = integers(call, at + 2), integers(call, at)
+        if size(mapping, 0) == 1:
+            unmapped = g.op("Equal", mapping, int64(g, 0))
+            places = g.op("Where", unmapped, indices, g.op("Add", g.op("Mul", indices, int64(g, 0)), mapping))
+        else:
+            places = g.op("Gather", mapping, indices)
+        there = g.op("GreaterOrEqual", places, int64(g, 0))
+        rows = g.op("Gather", call.x, g.op("Max", places, int64(g, 0)), axis=0)
+        numbers = _fused(g, rows, bits, half=bits < 8)
+        return _weighted_sum(call, g.op("Mul", numbers, column(g, there, numbers)), at + 1, kind)
+
+    return rule
+
+
+def sparse_lookup(call: Call) -> Results:
+    """Where the rows of a pruned table are now, without those that are gone; how many each segment has; weights."""
+    g, indices, lengths = call.graph, integers(call, 0), integers(call, 1)
+    places = g.op("Gather", integers(call, 2), indices)
+    there = g.op("Not", g.op("Equal", places, int64(g, -1)))
+    ids = g.op("Compress", segment_ids(g, lengths), there, axis=0)
+    left = g.cast(counted(g, ids, rows_of(g, lengths)), ir.DataType.INT32)
+    kept = g.cast(g.op("Compress", places, there, axis=0), dtype(call.x))
+    weights = [g.op("Compress", each, there, axis=0) for each in call.inputs[3:4]]
+    return (kept, left, *weights)
 
 
 def _weighted_sum(call: Call, rows: ir.Value, lengths: int, kind: str) -> ir.Value:
@@ -142,6 +181,18 @@ RULES: Mapping[str, Rule] = {
         for kind in _KINDS
         for bits in (8, 4, 2)
     },
+    **{
+        f"SparseLengths{kind}{bits}BitRowwiseSparse": sparse_lengths_pruned(bits, kind)
+        for kind in _KINDS
+        for bits in (8, 4, 2)
+    },
+    "SparseLengthsSumSparseLookup": sparse_lookup,
+    "GatherFused8BitRowwise": gather_fused,
+    "Fused8BitRowwiseQuantizedToHalfFloat": fused_to_float(8, half=False, to=HALF),
+    # Its name says half; Caffe2 gives single precision.
+    "Fused8BitRowwiseQuantizedHalfScaleBiasToHalfFloat": fused_to_float(8, half=True),
+    "Fused4BitRowwiseQuantizedToHalf": fused_to_float(4, half=True, to=HALF),
+    "Fused2BitRowwiseQuantizedToHalf": fused_to_float(2, half=True, to=HALF),
     "Fused8BitRowwiseQuantizedToFloat": fused_to_float(8, half=False),
     "Fused8BitRowwiseQuantizedHalfScaleBiasToFloat": fused_to_float(8, half=True),
     "Fused4BitRowwiseQuantizedToFloat": fused_to_float(4, half=True),
