@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2.nets import Row, row
+from caffe2.parse_rows_features import FEATURE_ROWS
 from caffe2.parse_rows_int8 import INT8
 from caffe2.parse_rows_more import MORE
 from caffe2.parse_rows_quantized import QUANTIZED
@@ -384,6 +385,7 @@ ROWS: list[Row] = [
     *INDEXING,
     *RAGGED,
     *MORE,
+    *FEATURE_ROWS,
     *INT8,
     *QUANTIZED,
 ]

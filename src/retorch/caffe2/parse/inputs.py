@@ -34,6 +34,9 @@ SplitByLengths GatherRanges SequenceMask AsyncNetBarrier
 SparseToDense BatchSparseToDense BatchDenseToSparse Find Unique IsMemberOf BooleanUnmask
 RemoveDataBlocks Bitwise SoftmaxWithLoss SpatialSoftmaxWithLoss LabelCrossEntropy Accuracy MarginRanking
 CosineEmbedding Sinusoid SquareRootDivide Conditional WeightScale Fused Rowwise8 Packed GaussianFill UniformFill
+Partition GatherByKey KeySplit Merge IndexHash Histogram SelfBinning Quantile Percentile FlexibleTopK CopyRows
+ScatterWeighted TT QuantDecode ByteWeight ConcatBatchMatMul BatchPermutation MultiClassAccuracy Perplexity HSoftmax
+HalfTo HalfFloatTo PadEmpty LambdaRank BooleanMaskLengths Summarize Scatter SumInt IsNaN Viterbi
 ReduceBack ReduceFront SumElementsInt SumReduceLike RecurrentNetwork GRUUnit LSTMUnit DiagonalFill Int8 NanCheck
 """
 _GENERAL = """
@@ -51,7 +54,7 @@ CopyFromCPUInput CopyCPUToGPU CopyGPUToCPU
 #: Operators that read nothing but integers, and inputs of others that hold them.
 _WHOLE = (
     *("Bitwise", "LengthsTo", "LengthsRange", "LengthsSplit", "SegmentIds", "Unique", "IsMemberOf", "Find"),
-    *("SegmentOneHot", "BatchOneHot", "Sinusoid", "SumElementsInt"),
+    *("SegmentOneHot", "BatchOneHot", "Sinusoid", "SumElementsInt", "IndexHash", "KeySplit", "MergeIdLists", "SumInt"),
 )
 _COUNTS = frozenset(
     (name, at)
@@ -61,6 +64,10 @@ _COUNTS = frozenset(
         ("SoftmaxWithLoss SpatialSoftmaxWithLoss LabelCrossEntropy Accuracy WeightScale BatchBucketOneHot", (1,)),
         ("BatchSparseToDense BatchDenseToSparse BatchBucketize SparseToDenseMask", (1,)),
         ("BatchBucketize SparseToDenseMask", (3,)),
+        ("Partition GatherByKey", (0,)),
+        ("LengthsPartition", (0, 1)),
+        ("FlexibleTopK MultiClassAccuracy Perplexity CopyRowsToTensor BatchPermutation BooleanMaskLengths", (1,)),
+        ("Percentile ScatterWeightedSum", (2,)),
     )
     for name in names.split()
     for at in places

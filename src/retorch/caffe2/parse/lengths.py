@@ -95,7 +95,7 @@ def lengths_split(call: Call) -> ir.Value:
 
 def lengths_pad(call: Call) -> ir.Value:
     """Each segment grown to ``target_length`` rows by rows of ``padding_value``."""
-    block = _packed(
+    block = packed(
         call,
         call.x,
         lengths_of(call, 1),
@@ -122,7 +122,7 @@ def _reshaped(call: Call, x: ir.Value, rows: int, start: int) -> ir.Value:
     return g.op("Reshape", x, g.op("Concat", g.constant([rows]), g.shape_of(x, start, rank(x)), axis=0))
 
 
-def _packed(call: Call, rows: ir.Value, lengths: ir.Value, longest: ir.Value, padding: float) -> ir.Value:
+def packed(call: Call, rows: ir.Value, lengths: ir.Value, longest: ir.Value, padding: float) -> ir.Value:
     """Segments side by side: (segments, longest, …), what is short filled up."""
     g, where = call.graph, layout(call.graph, lengths)
     flat = g.op("Add", g.op("Mul", where.ids, longest), where.offsets)
@@ -155,7 +155,7 @@ def pack_segments(call: Call) -> Results:
     padding = -math.inf if call.int("pad_minf", 0) else 0.0
     if padding and not dtype(rows).is_floating_point():
         raise RefusalError("pad_minf of numbers that are no floats")
-    block = _packed(call, rows, lengths, longest, padding)
+    block = packed(call, rows, lengths, longest, padding)
     if not call.wants(1):
         return (block, None)
     places = g.unsqueeze(arange(g, longest), 0)
@@ -269,32 +269,6 @@ def split_by_lengths(call: Call) -> Results:
     ]
 
 
-def gather_ranges(call: Call) -> Results:
-    """Runs of a vector, given as (rows, runs, start and length), after each other; then how many each row has."""
-    g, ranges = call.graph, integers(call, 1)
-    begin, length = (g.reshape(part, (-1,)) for part in g.ops("Split", [ranges], 2, axis=2, num_outputs=2))
-    where = layout(g, length)
-    picked = g.op("Add", g.op("Gather", begin, where.ids), where.offsets)
-    each = g.op("ReduceSum", g.slice(ranges, 2, 1, 2), g.constant([1, 2]), keepdims=0)
-    return (g.op("Gather", call.x, picked, axis=0), g.cast(each, INT32))
-
-
-def gather_ranges_to_dense(call: Call) -> Results:
-    """Runs of a vector as matrices, one for each of ``lengths``; a run of another length is zeros."""
-    g, ranges = call.graph, integers(call, 1)
-    if len(call.inputs) > 2 or len(call.ints("lengths")) != call.outputs:
-        raise RefusalError("GatherRangesToDense with keys, or with other lengths than outputs")
-    parts: list[ir.Value] = []
-    padded = g.op("Concat", call.x, g.constant(np.zeros(1, dtype(call.x).numpy())), axis=0)
-    for at, length in enumerate(call.ints("lengths")):
-        begin = g.reshape(g.slice(g.slice(ranges, 1, at, at + 1), 2, 0, 1), (-1, 1))
-        given = g.reshape(g.slice(g.slice(ranges, 1, at, at + 1), 2, 1, 2), (-1, 1))
-        places = g.op("Add", begin, g.constant(np.arange(min(length, 1 << 24) if length > 0 else 0)))
-        real = g.op("Equal", given, int64(g, length))
-        parts.append(g.op("Gather", padded, g.op("Where", real, places, rows_of(g, call.x)), axis=0))
-    return parts
-
-
 def sequence_mask(call: Call) -> ir.Value:
     """The matrix that x is at ``axis`` with ``fill_val`` behind lengths, or above or below a diagonal (``mode``)."""
     g, x, mode = call.graph, call.x, call.string("mode", "")
@@ -336,7 +310,5 @@ RULES: Mapping[str, Rule] = {
     "GatherPadding": gather_padding,
     "ReversePackedSegs": reverse_packed_segments,
     "SplitByLengths": split_by_lengths,
-    "GatherRanges": gather_ranges,
-    "GatherRangesToDense": gather_ranges_to_dense,
     "SequenceMask": sequence_mask,
 }

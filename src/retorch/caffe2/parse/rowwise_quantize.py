@@ -111,9 +111,7 @@ def few_bits(bits: int) -> Rule:
         g, x = call.graph, _floats(call)
         low, scale, inverse = _half_bounds(g, x, bits)
         data = _packed(g, _rounded(g, x, low, inverse, 2**bits - 1), bits)
-        return g.op(
-            "Concat", g.cast(data, UINT8), _bytes(g, scale, _HALF), _bytes(g, low, _HALF), axis=rank(x) - 1
-        )
+        return g.op("Concat", g.cast(data, UINT8), _bytes(g, scale, _HALF), _bytes(g, low, _HALF), axis=rank(x) - 1)
 
     return rule
 
@@ -132,9 +130,7 @@ def fake_few_bits(bits: int) -> Rule:
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("FloatToFused8BitRowwiseQuantized", "HalfFloatToFused8BitRowwiseQuantized"), eight_bits),
-    **{
-        f"{kind}ToFused8BitRowwiseQuantizedHalfScaleBias": few_bits(8) for kind in ("Float", "HalfFloat")
-    },
+    **{f"{kind}ToFused8BitRowwiseQuantizedHalfScaleBias": few_bits(8) for kind in ("Float", "HalfFloat")},
     **{f"{kind}ToFused{bits}BitRowwiseQuantized": few_bits(bits) for kind in ("Float", "Half") for bits in (4, 2)},
     **{
         f"{kind}ToFused{bits}BitFakeRowwiseQuantized": fake_few_bits(bits)
