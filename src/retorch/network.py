@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from retorch.caffe2 import files, ownership
+from retorch.caffe2 import files, narrow_fill, ownership
 from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, notes_of, parse_described
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net
@@ -25,8 +25,10 @@ from retorch.files.artifacts import any_external_data
 from retorch.files.digests import digest, digests
 from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
+from retorch.files.precision import Precision, precision
 from retorch.files.record import NAME, LayerRecord, Record, passed_over, path_for
 from retorch.graph import onnx_file
+from retorch.graph.narrow_weights import narrowed, widened
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, names_or_count, outputs_of
 from retorch.graph.session import values
@@ -253,6 +255,7 @@ class Network:
         options: EmitOptions | None = None,
         packed: bool | None = None,
         init: Literal["pb", "minidb"] = "pb",
+        weights: str = "float",
     ) -> tuple[Path, ...]:
         """Write the network, by the suffix of ``path``: ``.onnx``, ``.pb`` (with ``_init.pb`` beside it), ``.minidb``.
 
@@ -260,41 +263,61 @@ class Network:
         asked for it; folders are made where they are missing. What was converted from a Torch network gets its record.
 
         ``packed`` and ``init`` are those of :func:`retorch.caffe2.files.write`; None packs unless ``options`` ask for
-        what ``brew`` would have written. Returns the files. What the user should know, of sizes that old builds refuse
-        among it, stands in ``notes`` afterwards. Raises ConversionError where Caffe2 cannot express the network or
-        read files of its size, UsageError for another suffix, or where the files cannot be written.
+        what ``brew`` would have written. ``weights`` is what they are stored in: ``float``, or ``half`` or ``int8`` in
+        Caffe2's pairs of files and in ONNX, which make float32 of them at load. Returns the files. What the user should
+        know, of sizes that old builds refuse among it, stands in ``notes`` afterwards. Raises ConversionError where
+        Caffe2 cannot express the network or read files of its size, UsageError for another suffix, or where the files
+        cannot be written.
         """
         target = destination(path, format or "", default=self.format)
+        stored = precision(weights, target.format.name)
         with replacing(target) as place:
             staged = Destination(target.format, place, target.is_folder)
-            settings, written = self._save(staged, options, packed, init)
+            settings, written = self._save(staged, options, packed, init, stored)
             if self.origin is not None:
-                self.record(written, settings).write(place)
+                self.record(written, settings, stored).write(place)
         folder = target.path if target.is_folder else target.path.parent
         return tuple(folder / file.name for file in written)
 
     def _save(
-        self, target: Destination, options: EmitOptions | None, packed: bool | None, init: Literal["pb", "minidb"]
+        self,
+        target: Destination,
+        options: EmitOptions | None,
+        packed: bool | None,
+        init: Literal["pb", "minidb"],
+        weights: Precision,
     ) -> tuple[EmitOptions | None, tuple[Path, ...]]:
         """Write the files alone; what Caffe2's were emitted with, None for others, and the files."""
         if target.format.name == "pytorch":
             return None, self._save_twin(target)
         if target.format.name == "onnx":
-            return None, onnx_file.save(self.model, target.path)
+            model, notes = narrowed(widened(self.model), weights)
+            self.notes += notes
+            return None, onnx_file.save(model, target.path)
         settings = options or EmitOptions()
-        return settings, self._save_caffe2(target, options, not settings.brew if packed is None else packed, init)
+        packed = not settings.brew if packed is None else packed
+        return settings, self._save_caffe2(target, options, packed, init, weights)
 
     def _save_caffe2(
-        self, target: Destination, options: EmitOptions | None, packed: bool, init: Literal["pb", "minidb"]
+        self,
+        target: Destination,
+        options: EmitOptions | None,
+        packed: bool,
+        init: Literal["pb", "minidb"],
+        weights: Precision,
     ) -> tuple[Path, ...]:
         net = self.caffe2(options)
         brew = options is not None and options.brew
+        narrow = narrow_fill.choose(net.predict, net.params, weights)
+        self.notes += narrow.notes
         if target.format.name == "predictor":
             done = files.write_container(target.path, net, known_shapes((*self.inputs, *self.outputs)))
         else:
             folder, names = (target.path, files.Names()) if target.is_folder else files.Names.of(target.path)
             apart = target.is_folder
-            done = files.write(folder, net, names=names, apart=apart, packed=packed, init=init, exporter=brew)
+            done = files.write(
+                folder, net, names=names, apart=apart, packed=packed, init=init, exporter=brew, narrow=narrow
+            )
         self.notes += done.warnings
         return done.files
 
@@ -305,7 +328,7 @@ class Network:
             raise UsageError("this network was not converted to PyTorch", hint="convert(net, to='pytorch')")
         return self.twin.write(target.path / MODEL if target.is_folder else target.path)
 
-    def record(self, written: Iterable[Path], options: EmitOptions | None) -> Record:
+    def record(self, written: Iterable[Path], options: EmitOptions | None, weights: Precision = "float") -> Record:
         """What ``retorch.json`` says of these files; ``options`` are those of Caffe2's, None for others."""
         origin = self.origin or Origin(None, "", ())
         source = origin.file if origin.file is not None and origin.file.is_file() else None
@@ -323,6 +346,7 @@ class Network:
             description=self.description(),
             parameters=dict(self.twin.parameters) if self.twin else {},
             buffers=dict(self.twin.buffers) if self.twin else {},
+            weights=weights,
         )
 
     def description(self) -> dict[str, str]:
@@ -340,7 +364,7 @@ class Network:
             return self._source
         settings = EmitOptions() if options is None else options
         if settings not in self._emitted:
-            self._emitted[settings], fixed = emit_described(self.model, settings)
+            self._emitted[settings], fixed = emit_described(widened(self.model), settings)
             self._fixed = self._fixed or bool(fixed.keys() - {BATCH})
             self.notes += _said(fixed)
         return self._emitted[settings]

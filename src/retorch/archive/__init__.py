@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from retorch.archive.options import Limits, Options, absolute, text
 from retorch.archive.row import Row
 from retorch.errors import UsageError
+from retorch.files.precision import precision
 from retorch.limits import bytes_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def batch(
     reports: bool = False,
     inputs: Mapping[str, Example] | None = None,
     plugins: Iterable[str | Path] = (),
+    weights: str = "float",
     max_memory: int | str = "4G",
     time_limit: float = 120.0,
     workers: int | None = None,
@@ -85,6 +87,7 @@ def batch(
         reports: write a report page beside it.
         inputs: shapes of inputs, by path, end of a path, name, name without suffix, or SHA-256.
         plugins: Python files that register layers.
+        weights: what they are stored in: ``float``, ``half`` or ``int8``.
         max_memory: what one file may use, in bytes or as ``"4G"``.
         time_limit: seconds that one file may take.
         resume: go on in a folder that holds rows already.
@@ -96,7 +99,8 @@ def batch(
         EngineError: the cluster is gone, or the disk is full; ``resume`` goes on.
     """
     targets = tuple(cast("Iterable[Target]", [to] if isinstance(to, str) else to))
-    options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}))
+    small = precision(weights, targets[0]) if targets else "float"
+    options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}), small)
     limits = Limits(bytes_of(str(max_memory)), time_limit)
     named = [sources] if isinstance(sources, (str, Path)) else sources
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast, get_args
 
 from retorch.errors import UsageError
+from retorch.files.precision import Precision, precision
 
 if TYPE_CHECKING:
     from retorch.graph.lowering import Example
@@ -28,6 +29,7 @@ class Options:
         reports: write a report page beside it.
         plugins: Python files that register layers.
         inputs: shapes of inputs, by path, end of a path, name, name without suffix, or SHA-256.
+        weights: what they are stored in: float, half or int8.
     """
 
     to: tuple[Target, ...] = ("caffe2",)
@@ -35,12 +37,15 @@ class Options:
     reports: bool = False
     plugins: tuple[str, ...] = ()
     inputs: Mapping[str, Example] = field(default_factory=dict[str, "Example"])
+    weights: Precision = "float"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done. UsageError."""
         unknown = [name for name in self.to if name not in TARGETS]
         if unknown or not self.to:
             raise UsageError(f"--to {', '.join(unknown)}: there are {', '.join(TARGETS)}")
+        for target in self.to:
+            precision(self.weights, target)
         for shape in self.inputs.values():
             shape_from_json(shape)
         if self.reports and not self.verify:
@@ -65,7 +70,8 @@ class Options:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """From what ``to_json`` gave, after a way through JSON."""
         inputs = {name: shape_from_json(value) for name, value in stored["inputs"].items()}
-        return cls(tuple(stored["to"]), stored["verify"], stored["reports"], tuple(stored["plugins"]), inputs)
+        weights = precision(stored["weights"], "")
+        return cls(tuple(stored["to"]), stored["verify"], stored["reports"], tuple(stored["plugins"]), inputs, weights)
 
 
 @dataclass(frozen=True, slots=True)

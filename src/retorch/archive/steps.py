@@ -148,13 +148,14 @@ def _written(target: Target, place: Path, request: Request, net: Module, made: N
     """Write, compare if that is asked for and can be done, and put the record beside it."""
     if target == "pytorch":
         made = convert(net, request.shape, to=target)
-    written = made.save(place)
+    written = made.save(place, weights=request.options.weights)
     notes, report = [*net.notes, *made.notes], None
     if request.options.verify and (target != "pytorch" or any(True for _ in real_pytorch.interpreters())):
         trials = trials_at(as_converted(net, made), made)
         report = verify(net, place, trials=trials, layers=request.options.reports)
     options = EmitOptions() if target == "caffe2" else None
-    record = record_of(request.path, net, made, written, options=options, report=report, notes=notes)
+    weights = request.options.weights
+    record = record_of(request.path, net, made, written, options=options, report=report, notes=notes, weights=weights)
     replace(record, source=request.source).write(place)
     if request.options.reports and report is not None:
         write_report(request.folder / f"{target}.html", Subject(net, place, request.path), report)

@@ -11,18 +11,20 @@ import os
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from google.protobuf import text_format
 
-from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs
+from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs, widening
 from retorch.caffe2.device import ideep_params, loads
+from retorch.caffe2.narrow_fill import FLOATS, Encoder, Narrow
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.errors import ConversionError, FormatError, UsageError
 from retorch.files import atomic, digests, file_set, protobuf
+from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
 from retorch.files.regular import content
 
@@ -50,6 +52,8 @@ class Caffe2Net:
     predict: NetDef
     params: Mapping[str, Array]
     inputs: tuple[str, ...]
+    #: The parameters that were stored in fewer bits, and in how many.
+    precisions: Mapping[str, Precision] = field(default_factory=dict[str, Precision])
 
     def fed(self, count: int) -> tuple[str, ...]:
         """The blobs that ``count`` arrays are for: the data blobs, or, where there are more, Caffe2's own order.
@@ -74,13 +78,19 @@ class Written:
 
 
 def init_chunks(
-    net: Caffe2Net, *, packed: bool = True, database: Path | None = None, exporter: bool = False
+    net: Caffe2Net,
+    *,
+    packed: bool = True,
+    database: Path | None = None,
+    exporter: bool = False,
+    narrow: Narrow = FLOATS,
 ) -> tuple[int, Chunks]:
     """The serialised init net: its size in bytes and its content, piece by piece.
 
     One fill per parameter in order, or a ``Load`` of all from ``database``; then a 1x1 zero for every data blob, which
     makes it known to the workspace. Parameters that operators of MKL-DNN read are made on its device. ``exporter``
     writes it as Caffe2's ``mobile_exporter`` does: without a name of the net, with an empty one of each operator.
+    ``narrow`` names the parameters that are stored in fewer bits.
     """
     name = b"" if exporter else protobuf.delimited(fill_encoding.NET_NAME, _init_name(net.predict.name))
     placeholder = np.zeros((1, 1), np.float32)
@@ -90,10 +100,14 @@ def init_chunks(
         for load in loads(net.params, ideep):
             name += protobuf.delimited(fill_encoding.NET_OP, _from_minidb(load, database).SerializeToString())
     else:
-        plan += [
-            fill_encoding.encode(blob, array, packed=packed, unnamed=exporter, ideep=blob in ideep)
-            for blob, array in net.params.items()
-        ]
+        encoder = Encoder(narrow, [*net.inputs, *net.params, *(blob for op in net.predict.op for blob in op.output)])
+        plan += encoder.begin()
+        for blob, array in net.params.items():
+            if blob in narrow.names:
+                plan += encoder.encode(blob, array)
+            else:
+                plan.append(fill_encoding.encode(blob, array, packed=packed, unnamed=exporter, ideep=blob in ideep))
+        plan += encoder.end()
     plan += [fill_encoding.encode(blob, placeholder, packed=packed, unnamed=exporter) for blob in net.inputs]
 
     def chunks() -> Chunks:
@@ -143,6 +157,7 @@ def write(
     packed: bool = True,
     init: Literal["pb", "minidb"] = "pb",
     exporter: bool = False,
+    narrow: Narrow = FLOATS,
 ) -> Written:
     """Writes the files into ``folder``, which is made where it is missing, as one set (see ``file_set``).
 
@@ -150,12 +165,13 @@ def write(
     ``packed=False`` gives the bytes that protobuf itself would serialise, a quarter more. ``init="minidb"`` puts the
     weights into ``init_net.minidb``, of any size, and ``init_net.pb`` loads them from there: by the folder's full path,
     as Caffe2 wants it, so that the folder must stay where it is. ``exporter`` writes the init net as Caffe2's own
-    ``mobile_exporter`` does (its bytes, where not packed). Same net, same bytes. ConversionError where the init net
+    ``mobile_exporter`` does (its bytes, where not packed). ``narrow`` names the parameters that are stored in fewer
+    bits, of a net that is written as ``pb``. Same net, same bytes. ConversionError where the init net
     would be too large to load; UsageError where the folder cannot be written.
     """
     target = Path(folder)
     database = atomic.resolved(atomic.destination(target)) / names.minidb if init == "minidb" else None
-    size, chunks = init_chunks(net, packed=packed, database=database, exporter=exporter)
+    size, chunks = init_chunks(net, packed=packed, database=database, exporter=exporter, narrow=narrow)
     if size >= LIMIT:
         raise ConversionError(
             f"init_net.pb would have {size:,} bytes, and protobuf reads less than {LIMIT:,}",
@@ -222,7 +238,7 @@ def read(path: str | Path) -> Caffe2Net:
     try:
         for item in fill_decoding.decode(serialised):
             if isinstance(item, OperatorDef):
-                computed.append(item)
+                computed += [] if not computed and widening.widen(item, blobs) else [item]
             else:
                 blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
     except FormatError as error:
@@ -230,7 +246,8 @@ def read(path: str | Path) -> Caffe2Net:
     predict = _with_computed(predict, computed)
     inputs = data_blobs(predict, blobs)
     params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
-    return Caffe2Net(predict, params, inputs)
+    small: dict[str, Precision] = {name: kind for name in params if (kind := blobs[name].precision) != "float"}
+    return Caffe2Net(predict, params, inputs, small)
 
 
 def _with_computed(predict: NetDef, computed: Sequence[OperatorDef]) -> NetDef:

@@ -17,6 +17,7 @@ from retorch.caffe2.fill_encoding import ARG_FLOATS, ARG_INTS, ARG_STRINGS, UNPA
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import FormatError
 from retorch.files import protobuf
+from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
 
 _GIVEN = {kind: (dtype, number) for kind, dtype, number in fill_encoding.FILLS}
@@ -29,11 +30,18 @@ _INT_TAG = ARG_INTS << 3 | protobuf.VARINT
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """One blob of an init net: its array, and whether its operator says one number for all (``ConstantFill``)."""
+    """One blob of an init net.
+
+    Attributes:
+        array: what it holds.
+        constant: whether its operator says one number for all (``ConstantFill``).
+        precision: of what it was widened from.
+    """
 
     name: str
     array: Array
     constant: bool
+    precision: Precision = "float"
 
 
 @dataclass(frozen=True, slots=True)

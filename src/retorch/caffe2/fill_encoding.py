@@ -6,6 +6,8 @@ numbers of float tensors are written packed, which every Caffe2 reads, though it
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,8 +63,22 @@ def encode(name: str, array: Array, *, packed: bool = True, unnamed: bool = Fals
     kind, field = _BY_DTYPE[little]
     if little == np.float64 and not _fits_float32(array):
         raise ConversionError(f"blob {name}: GivenTensorDoubleFill holds float32 numbers, and these float64 are others")
-    payload = _PAYLOADS[field](array, packed)
-    shape = protobuf.delimited(ARG_NAME, "shape") + b"".join(protobuf.integer(ARG_INTS, size) for size in array.shape)
+    return _filling(name, kind, array.shape, _PAYLOADS[field](array, packed), unnamed=unnamed, ideep=ideep)
+
+
+def encode_bytes(name: str, shape: tuple[int, ...], chunks: Callable[[], Iterator[Chunk]]) -> Fill:
+    """The same for bytes that are made when they are written: as many as fill the shape."""
+    size = math.prod(shape)
+    start = protobuf.head(ARG_STRINGS, size)
+    payload = Fill(len(start) + size, lambda: itertools.chain([start], chunks()))
+    return _filling(name, _BY_DTYPE[np.dtype(np.uint8)][0], shape, payload)
+
+
+def _filling(
+    name: str, kind: str, sizes: tuple[int, ...], payload: Fill, *, unnamed: bool = False, ideep: bool = False
+) -> Fill:
+    """The operator around its values."""
+    shape = protobuf.delimited(ARG_NAME, "shape") + b"".join(protobuf.integer(ARG_INTS, size) for size in sizes)
     values_name = protobuf.delimited(ARG_NAME, "values")
     before = protobuf.delimited(OP_OUTPUT, name) + (protobuf.delimited(OP_NAME, "") if unnamed else b"")
     before += protobuf.delimited(OP_TYPE, kind) + protobuf.delimited(OP_ARG, shape)

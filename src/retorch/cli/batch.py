@@ -47,6 +47,7 @@ def batch(
         Path | None, typer.Option("--input-map", help="Lines of a file's name, a tab, a shape.")
     ] = None,
     plugin: Plugins = None,
+    weights: Annotated[str, typer.Option(help="Stored as float, half or int8.")] = "float",
     as_json: Annotated[bool, typer.Option("--json", help="Print each row as a line of JSON.")] = False,
 ) -> None:
     from retorch import archive
@@ -60,6 +61,7 @@ def batch(
         "reports": reports,
         "inputs": _input_map(input_map) if input_map else {},
         "plugins": plugin or [],
+        "weights": weights,
         "max_memory": max_memory,
         "time_limit": time_limit,
         "workers": workers,

@@ -32,6 +32,7 @@ from retorch.errors import UnsupportedError, UsageError
 from retorch.files import digests
 from retorch.files.artifacts import is_written
 from retorch.files.formats import NAMES, listed
+from retorch.files.precision import PRECISIONS
 from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def formats(incomplete: str) -> list[str]:
     return [name for name in NAMES if name.startswith(incomplete)]
 
 
+def precisions(incomplete: str) -> list[str]:
+    """The same for what weights are stored in."""
+    return [name for name in PRECISIONS if name.startswith(incomplete)]
+
+
 def convert(
     file: Source,
     output: Annotated[str, typer.Option("-o", "--output", help="A folder; .onnx, .pb, .py, .minidb; - prints it.")],
@@ -81,6 +87,9 @@ def convert(
     no_fold: Annotated[bool, typer.Option("--no-fold", help="Keep one operator per layer.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Recurrent states as inputs and outputs.")] = False,
     init: Annotated[str, typer.Option(help="Caffe2's weights as pb, or as minidb: of any size.")] = "pb",
+    weights: Annotated[
+        str, typer.Option(autocompletion=precisions, help="Stored as float, half or int8: smaller files for phones.")
+    ] = "float",
     unpacked: Annotated[bool, typer.Option("--unpacked", help="Weights as protobuf itself writes them.")] = False,
     caffe2: Annotated[str, typer.Option(help="1.0: right on every Caffe2; 1.10: its operators too.")] = "1.0",
     nnpack: Annotated[bool, typer.Option("--nnpack", help="The NNPACK engine where it is right.")] = False,
@@ -93,7 +102,8 @@ def convert(
     _check_report(page, no_verify)
     printed = output == "-"
     with printed_file(to) if printed else nullcontext(output) as output:
-        style = Style.of(to, output, Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn))
+        looks = Caffe2Style(init, unpacked, caffe2, nnpack, in_place, brew, mkldnn)
+        style = Style.of(to, output, looks, weights)
         target = style.target
         given = Given.of(input)
         if is_written(file):
@@ -148,8 +158,10 @@ def _write(
         report = _verified(net, made, place, given, checks) if checks is not None and able else None
         notes += [] if report is None else [note for note in report.notes if note not in notes]
         source.check()
-        record = record_of(source.path, net, made, written, options=style.options(), report=report, notes=notes)
-        record.write(place)
+        options, weights = style.options(), style.weights
+        record_of(source.path, net, made, written, options=options, report=report, notes=notes, weights=weights).write(
+            place
+        )
     return report, notes
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 from retorch.errors import UsageError
 from retorch.files.formats import NAMES, Destination, destination, listed
+from retorch.files.precision import Precision, precision
 
 if TYPE_CHECKING:
     from retorch.caffe2.emit.net import EmitOptions
@@ -37,9 +38,10 @@ class Style:
     output: str
     destination: Destination
     caffe2: Caffe2Style
+    weights: Precision = "float"
 
     @classmethod
-    def of(cls, to: str, output: str, caffe2: Caffe2Style) -> Style:
+    def of(cls, to: str, output: str, caffe2: Caffe2Style, weights: str = "float") -> Style:
         """The style that the options name; the kind by the ending of ``output`` where none is named.
 
         Raises:
@@ -61,7 +63,7 @@ class Style:
             raise UsageError("brew would not have picked NNPACK: --brew or --nnpack")
         if caffe2.brew and caffe2.mkldnn:
             raise UsageError("brew would not have picked MKL-DNN: --brew or --mkldnn")
-        return cls(output, where, caffe2)
+        return cls(output, where, caffe2, _weights(weights, kind, caffe2))
 
     @property
     def kind(self) -> Format:
@@ -82,9 +84,8 @@ class Style:
     def save(self, network: Network, place: Path) -> tuple[Path, ...]:
         """Write the network; its files."""
         packed = False if self.caffe2.unpacked else None
-        return network.save(
-            place, self.kind, options=self.options(), packed=packed, init=cast("Init", self.caffe2.init)
-        )
+        init = cast("Init", self.caffe2.init)
+        return network.save(place, self.kind, options=self.options(), packed=packed, init=init, weights=self.weights)
 
     def options(self) -> EmitOptions | None:
         """What Caffe2's files are emitted with; None for ONNX."""
@@ -94,6 +95,18 @@ class Style:
             return None
         given = self.caffe2
         return EmitOptions(_release(given.release) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)
+
+
+def _weights(text: str, kind: str, caffe2: Caffe2Style) -> Precision:
+    """What weights are stored in. UsageError where the other options leave no choice."""
+    found = precision(text, kind)
+    if found != "float" and caffe2.init == "minidb":
+        raise UsageError(f"--weights {text}: a minidb holds float32", hint="leave out --init minidb")
+    if found != "float" and caffe2.brew:
+        raise UsageError(f"--weights {text}: brew would have written float32", hint="--brew or --weights")
+    if found != "float" and caffe2.mkldnn:
+        raise UsageError(f"--weights {text}: MKL-DNN reads float32 of its own", hint="--mkldnn or --weights")
+    return found
 
 
 def _release(text: str) -> Literal["1.0", "1.10"] | None:

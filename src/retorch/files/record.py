@@ -51,6 +51,8 @@ class Record:
         description: the nesting and shapes of the inputs, which Caffe2 files may say themselves.
         parameters, buffers: of PyTorch source, Torch's paths and the names in the state dict (``modules[1].weight`` is
             ``0.weight``).
+        weights, weights_error: what the weights are stored in, and how far that moves the outputs, as verification
+            found; None without it.
     """
 
     source: str
@@ -67,6 +69,8 @@ class Record:
     description: dict[str, str] = field(default_factory=dict[str, str])
     parameters: dict[str, str] = field(default_factory=dict[str, str])
     buffers: dict[str, str] = field(default_factory=dict[str, str])
+    weights: str = "float"
+    weights_error: float | None = None
 
     def write(self, target: Path) -> Path:
         """Write beside what stands at ``target``, a folder or a file."""
@@ -101,9 +105,9 @@ class Record:
                 raise ValueError("no file of that kind")
             stored = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
             for name, check in _FIELDS.items():
-                # records from before PyTorch lack its two maps
-                if name in ("parameters", "buffers") and name not in stored:
-                    stored[name] = {}
+                # records of earlier versions lack some
+                if name in _ADDED and name not in stored:
+                    stored[name] = _ADDED[name]()
                 if not check(stored[name]):
                     raise ValueError(name)
             stored["layers"] = tuple(_layer(entry) for entry in stored["layers"])
@@ -152,12 +156,18 @@ def _is_list(value: object) -> bool:
 
 #: The fields of a stored record, and what each must be.
 _FIELDS: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("source", "source_sha256", "at", "version"), _is_text),
+    **dict.fromkeys(("source", "source_sha256", "at", "version", "weights"), _is_text),
     **dict.fromkeys(("files", "description", "parameters", "buffers"), _texts_by_name),
     **dict.fromkeys(("engines", "notes"), _all_text),
-    **dict.fromkeys(("tolerance", "max_error"), _is_number),
+    **dict.fromkeys(("tolerance", "max_error", "weights_error"), _is_number),
     "inputs": _all_ports,
     "layers": _is_list,
+}
+#: Fields that came later, and what they were before.
+_ADDED: dict[str, Callable[[], object]] = {
+    **dict.fromkeys(("parameters", "buffers"), dict[str, str]),
+    "weights": lambda: "float",
+    "weights_error": lambda: None,
 }
 
 

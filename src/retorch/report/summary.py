@@ -14,6 +14,7 @@ from retorch.engines.interface import LayerEntry
 from retorch.files.artifacts import onnx_file
 from retorch.files.digests import digest
 from retorch.files.record import Record
+from retorch.graph.narrow_weights import widened
 from retorch.layers.base.layer import Layer
 from retorch.module import Module
 from retorch.network import Network
@@ -103,7 +104,7 @@ def gather(about: Subject, report: Report) -> Facts:
     """
     network = Network.load(about.target)
     shaped = network.sized(*report.shapes) if report.shapes else network
-    model = with_sizes(shaped.model)
+    model = with_sizes(widened(shaped.model))
     shapes = {str(v.name): sizes(v) for node in model.graph for v in node.outputs}
     entries = layer_entries(about.net, about.target, network, report.shapes)
     places = _in_order(about.net, entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from retorch.conversion import as_converted, convert
 from retorch.engines.choice import each_engine, engine
+from retorch.engines.embedded import Embedded
 from retorch.engines.interface import Case, Engine
 from retorch.engines.reference import Log
 from retorch.errors import EngineError, RetorchError, UsageError
@@ -31,6 +32,7 @@ from retorch.verification.layer_outputs import layer_entries
 from retorch.verification.metrics import TOLERANCE, Measure, measure
 from retorch.verification.recorded import recordings
 from retorch.verification.report import LayerRow, Report, Witness
+from retorch.verification.rounding import AsStored, Rounded, by_conversion, rounded
 from retorch.verification.truth import Truth
 
 Array: TypeAlias = NDArray[Any]
@@ -81,14 +83,43 @@ def verify(
     net = as_converted(net, network)
     asked = [*_given(inputs), *trials] or [random_trial(net, example_shapes(network), network.input_nesting, seed)]
     shapes = tuple(tuple(t.shape) for t in asked[0].tensors)
-    case = Case(net, network, network.input_nesting, layer_entries(net, target, network, shapes) if layers else [])
+    small = rounded(target, network, by_conversion(net, network.input_nesting, shapes, target))
+    entries = layer_entries(net, target, network, shapes) if layers else []
+    case = Case(net, small.restored if small else network, network.input_nesting, entries)
     more = adversarial_trials(case, target, asked[0], seed) if adversarial else []
     hear = _Hearing(case, Truth(case), layers, tolerance, watch)
-    engines = engines or ["embedded" if python_file(target) is None else "pytorch"]
-    heard = [w for n in each_engine(engines) for w in hear(engine(n, target, case, source), asked, more)]
+    names = each_engine(engines or ["embedded" if python_file(target) is None else "pytorch"])
+    ask = _asking(hear, names, target, source) if small is None else _asking_small(hear, small, names, target, source)
+    heard = small.witnesses() if small else []
+    heard += [w for one, listener in ask for w in listener(one, asked, more)]
     own, doubts = recordings(net) if ask_recordings else ([], ())
     said = (*net.notes, *network.notes, *dict.fromkeys(hear.notes), *doubts, *_not_compared(heard))
-    return Report(tolerance, (*heard, *own), said, shapes)
+    moved = small.moved(hear.truth, asked) if small and not any(w.failed for w in heard) else None
+    return Report(tolerance, (*heard, *own), said, shapes, moved)
+
+
+_Asking: TypeAlias = "Iterator[tuple[Engine, _Hearing]]"
+
+
+def _asking(hear: _Hearing, names: Sequence[str], target: Path, source: str | os.PathLike[str] | None) -> _Asking:
+    """The engines of these names, and who hears each."""
+    for name in names:
+        yield engine(name, target, hear.case, source), hear
+
+
+def _asking_small(
+    hear: _Hearing, small: Rounded, names: Sequence[str], target: Path, source: str | os.PathLike[str] | None
+) -> _Asking:
+    """The same for small weights: the network with float32 weights first; then the engines that widen them."""
+    yield Embedded(target, small.restored), replace(hear, weights=" with weights in float32")
+    case = replace(hear.case, network=small.widened())
+    as_stored = replace(hear, case=case, truth=AsStored(case), weights=" with weights as stored")
+    for name in names:
+        if name != "embedded":
+            one = engine(name, target, hear.case, source)
+            yield one, as_stored if one.runs_files else hear
+        elif small.onnx:
+            yield Embedded(target, small.network), as_stored
 
 
 def _network(net: Module, target: Path, inputs: Any) -> Network:
@@ -109,10 +140,12 @@ class _Hearing:
     """What every engine is asked."""
 
     case: Case
-    truth: Truth
+    truth: Truth | AsStored
     layers: bool
     tolerance: float
     watch: Watch
+    #: Which weights the engine has, where that has to be said.
+    weights: str = ""
     #: Why trials were left out.
     notes: list[str] = field(default_factory=list[str])
 
@@ -123,7 +156,7 @@ class _Hearing:
             for i, trial in enumerate((*asked, *more)):
                 self.watch(f"{one.name}: inputs", i, len(asked) + len(more))
                 heard += self.ask(one, trial, first=i == 0, excusable=i >= len(asked))
-        return heard
+        return [replace(w, engine=f"{w.engine}{self.weights}") for w in heard]
 
     def ask(self, one: Engine, trial: Trial, *, first: bool, excusable: bool) -> list[Witness]:
         heard: list[Witness] = []
@@ -171,7 +204,7 @@ def example_shapes(network: Network) -> list[tuple[int, ...]]:
     return [tuple(shape) for shape in json.loads(text)]
 
 
-def _witness(case: Case, truth: Truth, one: Engine, trial: Trial, watch: Watch, *, layers: bool) -> Witness:
+def _witness(case: Case, truth: Truth | AsStored, one: Engine, trial: Trial, watch: Watch, *, layers: bool) -> Witness:
     log = Log()
     expected = truth(trial, log if layers else None)
     try:
@@ -188,7 +221,7 @@ def _witness(case: Case, truth: Truth, one: Engine, trial: Trial, watch: Watch, 
     return Witness(one.name, trial.label, tuple(measures), layers=rows)
 
 
-def _with_noise(truth: Truth, trial: Trial, expected: list[Array], measures: list[Measure]) -> list[Measure]:
+def _with_noise(truth: Truth | AsStored, trial: Trial, expected: list[Array], measures: list[Measure]) -> list[Measure]:
     """The measures with the error that the formulas make in float32, which excuses as much in an engine."""
     made = truth.in_float32(trial)
     noise = [measure(e, y).max_abs for e, y in zip(expected, made, strict=True)]

@@ -10,6 +10,7 @@ from retorch.files.artifacts import onnx_file
 from retorch.files.record import Record
 from retorch.verification.inputs import Trial, batches, random_trial, scaled_trials
 from retorch.verification.metrics import measure
+from retorch.verification.rounding import AsStored
 from retorch.verification.truth import Truth
 
 
@@ -34,7 +35,7 @@ def batch_is_free(case: Case, target: Path) -> bool:
     return all(port.shape is not None and port.shape and isinstance(port.shape[0], str) for port in case.network.inputs)
 
 
-def beyond_float32(truth: Truth, trial: Trial, tolerance: float) -> str:
+def beyond_float32(truth: Truth | AsStored, trial: Trial, tolerance: float) -> str:
     """Why a trial says nothing about a conversion; empty where it does.
 
     One on which the formulas in float32 stray from those in float64 by more than the tolerance would convict float32.

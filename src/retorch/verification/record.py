@@ -11,6 +11,7 @@ from retorch.files.digests import digest
 
 if TYPE_CHECKING:
     from retorch.caffe2.emit.net import EmitOptions
+    from retorch.files.precision import Precision
     from retorch.files.record import Record
     from retorch.module import Module
     from retorch.network import Network
@@ -26,6 +27,7 @@ def record_of(
     options: EmitOptions | None,
     report: Report | None,
     notes: Iterable[str],
+    weights: Precision = "float",
 ) -> Record:
     """What ``retorch.json`` says.
 
@@ -37,9 +39,10 @@ def record_of(
         options: what Caffe2's files were emitted with; None for others.
         report: what verification found, where it was asked.
         notes: what a person should know.
+        weights: what the weights are stored in.
     """
     return replace(
-        made.record(written, options),
+        made.record(written, options, weights),
         source=str(file.resolve()),
         source_sha256=digest(file),
         at=net.at,
@@ -47,4 +50,5 @@ def record_of(
         max_error=report.max_error if report else None,
         engines=tuple(dict.fromkeys(w.engine for w in report.witnesses)) if report else (),
         notes=tuple(notes),
+        weights_error=report.rounding.relative if report and report.rounding else None,
     )

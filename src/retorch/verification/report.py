@@ -61,6 +61,31 @@ class Witness:
         return self.outputs or tuple(row.alone for row in self.layers if row.alone is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How far weights in fewer bits move the outputs.
+
+    Attributes:
+        weights: what they are stored in.
+        tensors: how many are stored so.
+        measures: each output with the stored weights against the reference, which has them in full.
+    """
+
+    weights: str
+    tensors: int
+    measures: tuple[Measure, ...]
+
+    @property
+    def relative(self) -> float:
+        """The largest change of any output, relative to max(1, max|y|)."""
+        return max((m.relative for m in self.measures), default=0.0)
+
+    def __str__(self) -> str:
+        worst = max(self.measures, key=lambda m: m.relative, default=None)
+        moved = f" by {self.relative:.1e} ({worst})" if worst is not None else ""
+        return f"Weights stored as {self.weights} move the outputs{moved}."
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What :func:`retorch.verify` found.
@@ -70,12 +95,14 @@ class Report:
         witnesses: every engine on every input.
         notes: what a person should know.
         shapes: of the first input's tensors.
+        rounding: what weights in fewer bits cost, where they are stored so: the verdict is on all else.
     """
 
     tolerance: float
     witnesses: tuple[Witness, ...]
     notes: tuple[str, ...] = field(default=())
     shapes: tuple[tuple[int, ...], ...] = field(default=())
+    rounding: Rounding | None = None
 
     def __repr__(self) -> str:
         """The verdict."""
@@ -117,7 +144,8 @@ class Report:
         engines = list(dict.fromkeys(w.engine for w in self.witnesses))
         if self.ok:
             worst = max((m for w in self.witnesses for m in w.measures), key=lambda m: m.relative)
-            return f"Same: {', '.join(engines)} within {self.max_error:.1e} of the reference ({worst})."
+            same = f"Same: {', '.join(engines)} within {self.max_error:.1e} of the reference ({worst})."
+            return f"{same} {self.rounding}" if self.rounding else same
         bad = next(w for w in self.witnesses if not w.agrees(self.tolerance))
         what = bad.failed or next(str(m) for m in bad.measures if not m.within(self.tolerance))
         first = self.first_divergence
@@ -142,4 +170,5 @@ class Report:
             "first_strange": self.first_strange.path if self.first_strange else None,
             "culprits": [row.path for row in self.culprits],
             "notes": list(self.notes),
+            "rounding": asdict(self.rounding) | {"max_error": self.rounding.relative} if self.rounding else None,
         }

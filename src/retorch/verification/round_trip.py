@@ -17,8 +17,10 @@ from retorch.files.artifacts import onnx_file
 from retorch.graph.ports import Port
 from retorch.network import Network
 from retorch.verification.compare import example_shapes
+from retorch.verification.inputs import Trial
 from retorch.verification.metrics import TOLERANCE, measure
 from retorch.verification.report import Report, Witness
+from retorch.verification.rounding import by_copy, rounded
 
 
 def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *, seed: int = 0) -> Report:
@@ -35,7 +37,9 @@ def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *
     Raises:
         EngineError: the source does not run.
     """
-    first, second = _reference(source), Embedded(target)
+    written = Network.load(target)
+    small = rounded(target, written, by_copy(source, shapes, target))
+    first, second = _reference(source), Embedded(target, small.restored if small else written)
     with closing(first), closing(second):
         given = _random(second.network.inputs, shapes, seed)
         label = f"random, seed {seed}"
@@ -46,7 +50,11 @@ def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *
             witness = Witness(second.name, label, (), failed=str(error))
         else:
             witness = Witness(second.name, label, tuple(measure(w, g) for w, g in zip(wanted, got, strict=True)))
-    return Report(TOLERANCE, (witness,), (f"the reference is {source} in {first.name}",), tuple(shapes))
+    told = (f"the reference is {source} in {first.name}",)
+    if small is None:
+        return Report(TOLERANCE, (witness,), told, tuple(shapes))
+    moved = small.moved(lambda _: wanted, [Trial(label, tuple(given))])
+    return Report(TOLERANCE, (*small.witnesses(), witness), told, tuple(shapes), moved)
 
 
 def _reference(source: Path) -> Engine:

@@ -1,0 +1,130 @@
+"""Weights in fewer bits, in an ONNX graph: small initializers, and the node in front that makes float32 of each.
+
+float16 goes through ``Cast``, which onnxruntime does once at load; eight bits through ``DequantizeLinear`` with a
+scale for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from retorch.files.precision import Precision
+from retorch.graph import rounding
+from retorch.graph.rounding import Array
+
+#: Key of a model's metadata: the precision of its small weights.
+KEY = "retorch.weights"
+#: Operators that read weights, and as which of their inputs.
+_READERS = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm"), (1,)),
+    "MatMul": (0, 1),
+    "Gather": (0,),
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), (1, 2)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A weight that is stored small: its precision, what it is in float32, and the node that makes it so."""
+
+    precision: Precision
+    array: Array
+    node: ir.Node
+
+
+def narrowed(model: ir.Model, precision: Precision) -> tuple[ir.Model, tuple[str, ...]]:
+    """The model with its weights stored in that precision, and what the user should know of it."""
+    if precision == "float":
+        return model, ()
+    made = model.clone()
+    found = {name: array for name, array in _weights(made.graph) if rounding.is_candidate(array, precision)}
+    reasons = {name: rounding.unfit(array, precision) for name, array in found.items()}
+    small = [name for name, reason in reasons.items() if not reason]
+    for name in small:
+        _narrow(made.graph, name, found[name], precision)
+    if small:
+        made.metadata_props[KEY] = precision
+    return made, rounding.told(precision, small, ((name, why) for name, why in reasons.items() if why))
+
+
+def small_weights(model: ir.Model) -> dict[str, Small]:
+    """The weights of a model of ours that are stored small, by the names that they have as float32."""
+    if KEY not in model.metadata_props:
+        return {}
+    found: dict[str, Small] = {}
+    for node in model.graph:
+        arrays = [v.const_value.numpy() for v in node.inputs if v is not None and v.const_value is not None]
+        if len(arrays) < len(node.inputs) or len(node.outputs) != 1:
+            continue
+        name = str(node.outputs[0].name)
+        if node.op_type == "Cast" and arrays[0].dtype == np.float16:
+            found[name] = Small("half", arrays[0].astype(np.float32), node)
+        elif node.op_type == "DequantizeLinear" and len(arrays) == 2 and arrays[0].dtype == np.int8:
+            scales = rounding.along(arrays[1], node.attributes.get_int("axis", 1), arrays[0].ndim)
+            found[name] = Small("int8", arrays[0] * scales, node)
+    return found
+
+
+def widened(model: ir.Model, given: Mapping[str, Array] | None = None) -> ir.Model:
+    """The same model with float32 weights: the arrays given by name, else what the small ones stand for."""
+    if KEY not in model.metadata_props:
+        return model
+    made = model.clone()
+    for name, small in small_weights(made).items():
+        array = (given or {}).get(name, small.array)
+        stored = [value for value in small.node.inputs if value is not None]
+        old = small.node.outputs[0]
+        new = ir.Value(name=name, type=old.type, shape=old.shape, const_value=ir.tensor(array, name=name))
+        ir.convenience.replace_all_uses_with(old, new)
+        made.graph.remove(small.node, safe=True)
+        made.graph.register_initializer(new)
+        for value in stored:
+            del made.graph.initializers[str(value.name)]
+    del made.metadata_props[KEY]
+    return made
+
+
+def _weights(graph: ir.Graph) -> Iterator[tuple[str, Array]]:
+    """The initializers that are read as weights and nothing else."""
+    for name, value in graph.initializers.items():
+        uses = value.uses()
+        reads = all(at in _READERS.get(node.op_type, ()) for node, at in uses)
+        plain = not value.is_graph_input() and value not in graph.outputs
+        if uses and reads and plain and value.const_value is not None:
+            yield name, value.const_value.numpy()
+
+
+def _narrow(graph: ir.Graph, name: str, array: Array, precision: Precision) -> None:
+    """The initializer gives way to a small one, and to the node that makes it what it was."""
+    old = graph.initializers.pop(name)
+    first = graph.node(0)
+    if precision == "half":
+        inputs = [_added(graph, f"{name}_half", array.astype(np.float16))]
+        node = ir.node("Cast", inputs, {"to": int(ir.DataType.FLOAT)}, num_outputs=1)
+    else:
+        rows = rounding.to_rows(array)
+        inputs = [_added(graph, f"{name}_int8", rows.codes), _added(graph, f"{name}_scale", rows.scales)]
+        node = ir.node("DequantizeLinear", inputs, {"axis": rows.axis}, num_outputs=1)
+    new = node.outputs[0]
+    new.type, new.shape = old.type, old.shape
+    ir.convenience.replace_all_uses_with(old, new)
+    new.name = name
+    graph.insert_before(first, node)
+
+
+def _added(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    taken = {str(value.name) for node in graph for value in node.outputs} | set(graph.initializers)
+    while name in taken:
+        name += "_"
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value

@@ -1,0 +1,107 @@
+"""Weights in fewer bits: float16, or eight bits with a scale for each row; which bear it, and how far they move.
+
+Half precision is IEEE's. Eight bits are symmetric: ``code * scale`` with codes from -127 to 127 and one scale for each
+index of the first axis that has more than one, which for convolutions and linear layers is the output channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retorch.files.precision import Precision
+
+Array: TypeAlias = NDArray[Any]
+
+#: Smaller tensors gain nothing: each small one is several operators where a float32 one is one.
+LEAST = 256
+#: Each row of eight bits has a scale and an offset beside it.
+SHORTEST_ROW = 8
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+_SMALLEST_HALF = float(np.finfo(np.float16).smallest_normal)
+#: Rows between these have scales that float32 holds in full.
+_ROW_RANGE = (1e-30, 1e30)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A tensor in eight bits: ``codes * scales`` along ``axis``."""
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    axis: int
+
+
+def is_candidate(array: Array, precision: Precision) -> bool:
+    """Whether a tensor may be stored small: a matrix or more of float32. Biases and statistics are vectors."""
+    if array.dtype != np.float32 or array.ndim < 2 or array.size < LEAST:
+        return False
+    return precision == "half" or array.size >= SHORTEST_ROW * array.shape[row_axis(array)]
+
+
+def unfit(array: Array, precision: Precision) -> str:
+    """Why a tensor has to stay float32; empty where it need not."""
+    ends = float(array.min()), float(array.max())
+    if not np.isfinite(ends).all():
+        return "it holds NaN or infinity"
+    if precision == "int8":
+        largest = _row_maxima(array, row_axis(array))
+        strange = (largest > 0) & ((largest < _ROW_RANGE[0]) | (largest > _ROW_RANGE[1]))
+        return f"a row's largest weight is {largest[strange][0]:.3g}" if strange.any() else ""
+    largest = max(ends[1], -ends[0])
+    if largest > _LARGEST_HALF:
+        return f"its largest weight is {largest:.6g}, and half precision ends at {_LARGEST_HALF:,.0f}"
+    if 0 < largest < _SMALLEST_HALF:
+        return f"its largest weight is {largest:.3g}, and half precision is exact to its 11 bits from 6.1e-5 on"
+    return ""
+
+
+def row_axis(array: Array) -> int:
+    """The axis whose every index has a scale: the first of more than one index."""
+    return next((axis for axis, size in enumerate(array.shape) if size > 1), 0)
+
+
+def to_rows(array: Array) -> Rows:
+    """A tensor in eight bits, each code the nearest."""
+    axis = row_axis(array)
+    largest = _row_maxima(array, axis)
+    scales = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
+    codes = np.empty(array.shape, np.int8)
+    rows, filled = np.moveaxis(array, axis, 0), np.moveaxis(codes, axis, 0)
+    for at, scale in enumerate(scales):
+        # row by row: a tensor may be gigabytes
+        filled[at] = np.rint(rows[at] / scale).clip(-127, 127)
+    return Rows(codes, scales, axis)
+
+
+def bound(array: Array, precision: Precision) -> Array:
+    """How far rounding moves each weight of a float32 tensor at most."""
+    if precision == "int8":
+        axis = row_axis(array)
+        return along(_row_maxima(array, axis) * (0.5005 / 127), axis, array.ndim)
+    # half of the last of 11 bits, and of the smallest step there is; and a little for another machine's float32
+    return np.abs(array) * (1.001 * 2.0**-11) + np.float32(1.001 * 2.0**-25)
+
+
+def along(values: Array, axis: int, rank: int) -> Array:
+    """A vector, to be combined with a tensor along one of its axes."""
+    return values.reshape([-1 if at == axis else 1 for at in range(rank)])
+
+
+def _row_maxima(array: Array, axis: int) -> Array:
+    others = tuple(at for at in range(array.ndim) if at != axis)
+    return np.maximum(array.max(axis=others), -array.min(axis=others))
+
+
+def told(precision: Precision, small: Iterable[str], kept: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """What the user should know: how many tensors are small, and which could not be."""
+    names, reasons = list(small), list(kept)
+    what = "half precision" if precision == "half" else "eight bits"
+    rest = "biases, statistics and small tensors stay float32"
+    notes = [f"{len(names)} weight tensors are stored in {what}; {rest}"] if names else []
+    notes += [f"{name} stays float32: {why}" for name, why in reasons]
+    return tuple(notes) or (f"nothing is stored in {what}: {rest}",)
