@@ -44,9 +44,20 @@ def digest(path: Path) -> str:
             return _known[identity]
         begun = _begun.pop(identity, None)
         found = begun() if begun is not None else hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - facts.st_mtime_ns > 2_000_000_000:  # else it may still change within a tick of its clock
+        if _has_settled(facts):
             _known[identity] = found
+        elif begun is not None and facts.st_size > MAPPED:  # which takes longer to write than a clock to tick
+            _keep(identity, begun)
         return found
+
+
+def _has_settled(facts: os.stat_result) -> bool:
+    """Whether what changes a file from now on changes the time of its last change too: its clock has ticked since.
+
+    Linux notes every tick of 1 to 10 ms; some file systems round to 10 ms or to two seconds, and their times show it.
+    """
+    tick = 2_000_000_000 if facts.st_mtime_ns % 10_000_000 == 0 else 20_000_000
+    return time.time_ns() - facts.st_mtime_ns > tick
 
 
 def digest_if_file(path: Path) -> str | None:
