@@ -180,7 +180,7 @@ def _lower_once(
     """The network for one example; strictly where it was lowered before, at other sizes."""
     op = Builder(strict=after is not None)
     if after is not None:
-        op.finite = after.op.finite
+        op.nan.finite = after.op.nan.finite
     x, inputs = lower_inputs(op, root, wanted, nesting)
     outputs = op.current(op.call(root, x))
     if problems := op.problems or never_run(random_layers(root), op.noise):

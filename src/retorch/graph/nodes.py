@@ -12,8 +12,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import shape_inference
 
-from retorch.files.mapped import rows
-
 OPSET = 21
 
 #: Constants up to this many elements are shown to shape inference (shapes, axes, pads, scales).
@@ -180,22 +178,3 @@ def _schema(op_type: str) -> onnx.defs.OpSchema:
 @cache
 def _opset() -> onnx.OperatorSetIdProto:
     return onnx.helper.make_opsetid("", OPSET)
-
-
-def makes_nan(node: ir.Node) -> bool:
-    """Whether an operator gives NaN for some finite numbers."""
-    if node.op_type == "Div" and (divisor := node.inputs[1]) is not None and divisor.const_value is not None:
-        return not bool(np.all(divisor.const_value.numpy()))
-    return node.op_type in {"Acos", "Asin", "Div", "Log", "Pow", "Sqrt"}
-
-
-def hands_on_nan(node: ir.Node) -> bool:
-    """Whether an operator can give NaN for NaN: of those in use, all but the one that compares and chooses."""
-    return node.op_type != "ThresholdedRelu"
-
-
-def all_finite(array: NDArray[Any]) -> bool:
-    """In one pass without a copy: what is not finite shows in the sum, which may overflow besides."""
-    with np.errstate(all="ignore"):
-        parts = rows(array.reshape(-1) if array.flags.c_contiguous else array)
-        return all(np.isfinite(part.sum()) or np.isfinite(part.sum(dtype=np.float64)) for part in parts)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from retorch import limits
 from retorch.errors import Refusal
 from retorch.graph import nodes
+from retorch.graph.nan import NanSources
 from retorch.graph.value import Nested, Value, flatten
 from retorch.layers.base.layer import Array, Layer
 
@@ -38,10 +39,7 @@ class Recorder:
         self.initializers: dict[str, ir.Value] = {}
         self._known: dict[tuple[object, ...], ir.Value] = {}
         self._keep: list[Array] = []
-        #: what was made from weights that are not finite, or by operators that give NaN outside their domain
-        self._may_be_nan: set[ir.Value] = set()
-        #: whether weights are finite, as far as somebody looked: the same network may be lowered again
-        self.finite: dict[tuple[object, ...], bool] = {}
+        self.nan = NanSources()
         self._used: set[str] = set()
         #: the last number given to a name
         self._last: dict[str, int] = {}
@@ -82,13 +80,11 @@ class Recorder:
         if reason := _too_large(node):
             raise Refusal(reason)
         self.nodes.append(node)
-        if nodes.makes_nan(node) or (nodes.hands_on_nan(node) and not self._may_be_nan.isdisjoint(node.inputs)):
-            self._may_be_nan.update(node.outputs)
         return [Value(out) for out in node.outputs]
 
     def may_be_nan(self, x: Value) -> bool:
         """Whether a tensor can hold NaN where the network's inputs are finite, for all that the graph says."""
-        return x.read() in self._may_be_nan
+        return self.nan.can_be(x.read())
 
     def _operand(self, x: Operand) -> ir.Value | None:
         if x is None:
@@ -137,14 +133,8 @@ class Recorder:
             value.type = ir.TensorType(value.const_value.dtype)
             self._known[key] = value
             self.initializers[str(value.name)] = value
-            if array.dtype.kind == "f" and not self._is_finite(key, array):
-                self._may_be_nan.add(value)
+            self.nan.add_weight(value, key, array)
         return Value(self._known[key])
-
-    def _is_finite(self, key: tuple[object, ...], array: NDArray[Any]) -> bool:
-        if key not in self.finite:
-            self.finite[key] = nodes.all_finite(array)
-        return self.finite[key]
 
     def initializer_keys(self) -> list[tuple[object, ir.Value]]:
         """What each initializer is made of: equal keys are equal arrays."""

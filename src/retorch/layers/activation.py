@@ -22,10 +22,9 @@ def thresholded(x: Array, threshold: float, value: float, keeps_nan: bool) -> Ar
 
 def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool = False) -> Value:
     """The same in as few operators as say it: Relu and Clip hand NaN on, the others compare."""
-    may_be_nan = op.may_be_nan(x)
-    if threshold == value and (keeps_nan or not may_be_nan):
+    if threshold == value and (keeps_nan or not op.may_be_nan(x)):
         return op.Relu(x) if value == 0 else op.Clip(x, threshold)
-    if may_be_nan and keeps_nan:
+    if keeps_nan and op.may_be_nan(x):
         return op.Where(op.LessOrEqual(x, threshold), value, x)
     if value == 0:
         return op.ThresholdedRelu(x, alpha=threshold)
