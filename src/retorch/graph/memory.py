@@ -90,10 +90,19 @@ class Memory(Recorder):
         """The tensor that a module calls its output, as it is before the module runs again."""
         return self._outputs.get(id(layer))
 
-    def aliased_input(self, layer: Layer) -> Value | None:
-        """What a module was given, where it calls that its output and would write into it when it runs again."""
-        last, buffer = self.last_output(layer), self._buffers.get(id(layer))
-        return None if last is None or (buffer is not None and last.root is buffer.root) else last
+    def release(self, layer: Layer) -> None:
+        """The module lets go of its buffer: its output is a view of its input (``self.output:set(input)``)."""
+        self._buffers.pop(id(layer), None)
+
+    def write_into_last_output(self, layer: Layer, x: Value) -> None:
+        """The module will write where its last output lies, even if that is what it was given; but not over ``x``."""
+        last = self.last_output(layer)
+        if last is None:
+            return
+        if last.root is x.root:
+            self._buffers.pop(id(layer), None)
+        else:
+            self._buffers.setdefault(id(layer), last)
 
     # -- 3. views and in-place writes
     def resize_in_place(self, x: Value, y: Value) -> Value:

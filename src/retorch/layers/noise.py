@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer, noise_for
-from retorch.layers.base.memory import aliased_input, result
+from retorch.layers.base.memory import release, result, write_into_last_output
 from retorch.layers.base.random_source import RandomLayer
 from retorch.layers.convolution.spatial import check_rank
 
@@ -29,7 +29,7 @@ _INT64 = 7
 class Identity(Layer):
     """x, the same tensor or table"""
 
-    owns_no_output: ClassVar[bool] = True
+    owns_no_output = True
 
     ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"})
 
@@ -62,6 +62,10 @@ class Copy(Layer):
 
     ignored = frozenset({"updateOutput", "updateGradInput", "dontCast"})
 
+    def setup(self, bind: Binder) -> None:
+        # its tensor is set to x, and x is returned
+        self.owns_no_output = self._same()
+
     def _same(self) -> bool:
         return "updateOutput" in self.raw
 
@@ -82,37 +86,26 @@ class Copy(Layer):
         return op.Cast(x, to=_INT64) if self._integer() else op.Identity(x)
 
 
-_COPIES_OVER = "is used again, and would copy over what it was given before, which has other sizes or is read"
-
-
 @layer("nn.Contiguous", kind="contiguous")
 class Contiguous(Layer):
     """x; where its elements do not stand in order, copied into the module's tensor
 
-    That tensor may be what the module was given before, and handed on: Torch copies over it.
+    That tensor may be what the module was given before, and handed on: Torch copies over it, unless x lies there.
     """
 
     def forward(self, x: Array) -> Array:
         if x.flags.c_contiguous:
+            release(self)
             return x
-        given = aliased_input(self)
-        if given is None:
-            return x.copy()
-        if given.size != x.size or np.may_share_memory(given, x):
-            raise Refusal(_COPIES_OVER)
-        y = given.reshape(x.shape)
-        y[...] = x
-        return y
+        write_into_last_output(self, x)
+        return x.copy()
 
     def lower(self, op: Builder, x: Value) -> Value:
         if x.is_contiguous:
+            op.release(self)
             return x
-        given = op.aliased_input(self)
-        if given is None:
-            return op.Identity(x)
-        if given.shape != x.shape or given.root is x.root:
-            raise Refusal(_COPIES_OVER)
-        return op.write(given, op.Identity(x))
+        op.write_into_last_output(self, x)
+        return op.Identity(x)
 
 
 @layer("nn.Dropout", "nn.SeqDropout", "nn.LowMemDropout", kind="dropout")

@@ -109,7 +109,7 @@ class Layer:
     #: Containers pass on what their children made and own no buffer.
     container: ClassVar[bool] = False
     #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
-    owns_no_output: ClassVar[bool] = False
+    owns_no_output: bool = False
     #: The declared fields and their types, of the registered class.
     fields = _Fields()
 

@@ -55,7 +55,7 @@ class Owner(Protocol):
     """
 
     container: ClassVar[bool]
-    owns_no_output: ClassVar[bool]
+    owns_no_output: bool
 
     def parameters(self) -> dict[str, Array]:
         """The module's own arrays by field name, as stored."""
@@ -179,11 +179,21 @@ def last_output(layer: object) -> Array | None:
     return None if run is None else run.outputs.get(id(layer))
 
 
-def aliased_input(layer: object) -> Array | None:
-    """What a module was given, where it calls that its output and would write into it when it runs again."""
-    run = current_run.get()
-    last, buffer = last_output(layer), None if run is None else run.buffers.get(id(layer))
-    return None if last is None or (buffer is not None and np.may_share_memory(last, buffer)) else last
+def release(layer: object) -> None:
+    """The module lets go of its buffer: its output is a view of its input (``self.output:set(input)``)."""
+    if (run := current_run.get()) is not None:
+        run.buffers.pop(id(layer), None)
+
+
+def write_into_last_output(layer: object, x: Array) -> None:
+    """The module will write where its last output lies, even if that is what it was given; but not over ``x``."""
+    run, last = current_run.get(), last_output(layer)
+    if run is None or last is None:
+        return
+    if np.may_share_memory(last, x):
+        run.buffers.pop(id(layer), None)
+    else:
+        run.buffers.setdefault(id(layer), last)
 
 
 # -- 3. views and in-place writes
