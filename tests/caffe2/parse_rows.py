@@ -6,6 +6,7 @@ import numpy as np
 
 from caffe2.nets import Row, row
 from caffe2.parse_rows_features import FEATURE_ROWS
+from caffe2.parse_rows_further import FURTHER
 from caffe2.parse_rows_int8 import INT8
 from caffe2.parse_rows_more import MORE
 from caffe2.parse_rows_quantized import QUANTIZED
@@ -386,6 +387,7 @@ ROWS: list[Row] = [
     *RAGGED,
     *MORE,
     *FEATURE_ROWS,
+    *FURTHER,
     *INT8,
     *QUANTIZED,
 ]

@@ -55,6 +55,18 @@ def clip(call: Call) -> ir.Value:
     return g.op("Clip", call.x, *bounds) if any(bounds) else g.op("Identity", call.x)
 
 
+def ensure_clipped(call: Call) -> ir.Value:
+    """min(max(x, min), max) of all of x; of some of its rows only behind a gradient."""
+    if len(call.inputs) > 1:
+        raise RefusalError("EnsureClipped of a gradient is a training operator")
+    return clip(call)
+
+
+def is_nan(call: Call) -> ir.Value:
+    """1 where a number is NaN, 0 elsewhere, as bytes."""
+    return call.graph.cast(call.graph.op("IsNaN", call.x), ir.DataType.UINT8)
+
+
 def relu_n(call: Call) -> ir.Value:
     """min(max(x, 0), n)"""
     g = call.graph
@@ -179,12 +191,16 @@ RULES: Mapping[str, Rule] = {
     "Reciprocal": plain("Reciprocal"),
     **dict.fromkeys(("Copy", "Alias", "StopGradient", "EnsureCPUOutput", "CopyCPUToGPU", "CopyGPUToCPU"), identity),
     **dict.fromkeys((TO_IDEEP, TO_CPU), identity),
-    **dict.fromkeys(("CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName"), identity),
+    **dict.fromkeys(
+        ("CopyOnDeviceLike", "CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName"), identity
+    ),
     "LeakyRelu": leaky_relu,
     "PRelu": prelu,
     "Elu": elu,
     "Selu": selu,
     "Clip": clip,
+    "EnsureClipped": ensure_clipped,
+    "IsNaN": is_nan,
     "ReluN": relu_n,
     "ThresholdedRelu": thresholded_relu,
     "HardSigmoid": hard_sigmoid,

@@ -173,6 +173,17 @@ def roi_align(call: Call) -> ir.Value:
     return g.transpose(y, (0, 2, 3, 1)) if call.channels_last() else y
 
 
+def roi_pool(call: Call) -> ir.Value:
+    """The largest feature within each bin of each box (R,5), both rounded to pixels; 0 where a bin has none."""
+    if call.channels_last():
+        raise RefusalError("order NHWC")
+    if not call.int("is_test", 0) and call.wants(1):
+        raise RefusalError("the places of the largest features are for training")
+    bins = [call.count(f"pooled_{side}", 1, 1 << 12) for side in "hw"]
+    scale = call.float("spatial_scale", 1.0)
+    return call.graph.op("MaxRoiPool", call.x, call.input(1), pooled_shape=bins, spatial_scale=scale)
+
+
 def roi_align_rotated(call: Call) -> ir.Value:
     """The same for boxes cx, cy, w, h, angle in degrees, perhaps behind the number of their picture."""
     g, rois = call.graph, call.input(1)
@@ -282,5 +293,6 @@ def _flat_index(graph: Graph, x: ir.Value, pictures: ir.Value, row: ir.Value, co
 RULES: Mapping[str, Rule] = {
     "BBoxTransform": bbox_transform,
     "RoIAlign": roi_align,
+    "RoIPool": roi_pool,
     "RoIAlignRotated": roi_align_rotated,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from retorch.caffe2.parse.call import Call, Rule
+from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import RefusalError, count, dims, rank
 
 
@@ -86,7 +86,7 @@ def where(call: Call) -> ir.Value:
     g, condition, a = call.graph, call.input(0), call.input(1)
     if call.int("broadcast_on_rows", 0) and rank(a) > rank(condition):
         condition = g.unsqueeze(condition, *range(rank(condition), rank(a)))
-    return g.op("Where", g.cast(condition, ir.DataType.BOOL), a, call.input(2))
+    return g.where(g.cast(condition, ir.DataType.BOOL), a, call.input(2))
 
 
 def modulo(call: Call) -> ir.Value:
@@ -105,6 +105,17 @@ def weighted_sum(call: Call) -> ir.Value:
     return g.op("Sum", *terms)
 
 
+def sum_relu(call: Call) -> ir.Value:
+    """max(x_0 + x_1 + …, 0)"""
+    return call.graph.op("Relu", call.graph.op("Sum", *call.inputs))
+
+
+def scale_blobs(call: Call) -> Results:
+    """All inputs times ``scale``."""
+    factor = call.float("scale", 1.0)
+    return [call.graph.op("Mul", x, call.graph.scalar(factor, x)) for x in call.inputs]
+
+
 RULES: Mapping[str, Rule] = {
     **{name: binary(name) for name in ("Add", "Sub", "Mul", "Div", "And", "Or", "Xor")},
     "GT": binary("Greater"),
@@ -114,6 +125,9 @@ RULES: Mapping[str, Rule] = {
     "EQ": binary("Equal"),
     "NE": not_equal,
     **{name: nary(name) for name in ("Sum", "Max", "Min", "Mean")},
+    "SumInt": nary("Sum"),
+    "SumRelu": sum_relu,
+    "ScaleBlobs": scale_blobs,
     "Pow": power,
     "Where": where,
     "Mod": modulo,

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import Graph, RefusalError, rank, size
+from retorch.caffe2.parse.graph import Graph, RefusalError, dtype, rank, size
 from retorch.caffe2.parse.lengths import integers
 from retorch.caffe2.parse.segments import INT64, int64, layout, starts
 
@@ -177,9 +177,9 @@ def ngrams(call: Call) -> ir.Value:
 
 def index_hash(call: Call) -> ir.Value:
     """Each number's bytes as digits of a number to the base 65537 that begins with ``seed``; its rest by ``modulo``."""
-    g, modulo, kind = call.graph, call.int("modulo", 0), call.x.dtype
+    g, modulo, kind = call.graph, call.int("modulo", 0), dtype(call.x)
     if modulo <= 0 or kind not in (INT32, INT64):
-        raise RefusalError(f"modulo {modulo} of {kind}")
+        raise RefusalError(f"modulo {modulo} of {kind.name.lower()}")
     wide = np.int32 if kind == INT32 else np.int64
     unsigned, width = (ir.DataType.UINT32, 4) if kind == INT32 else (ir.DataType.UINT64, 8)
     seed = np.asarray((call.int("seed", 0) * 0xDEADBEEF) & (2 ** (8 * width) - 1), unsigned.numpy()).astype(wide)

@@ -58,6 +58,22 @@ def _target(call: Call) -> ir.Value:
     return g.cast(call.x, ir.DataType.INT64) if known is None else g.constant(known.astype(np.int64))
 
 
+def half_fill(call: Call) -> ir.Value:
+    """One value everywhere, in half precision."""
+    if call.inputs:
+        raise RefusalError("Float16ConstantFill with an input")
+    return _filled(call.graph, call.ints("shape"), number_of(call.float("value", 0.0), ir.DataType.FLOAT16))
+
+
+def range_fill(call: Call) -> ir.Value:
+    """0, 1, 2, … in the shape of an argument, of the input, or that the input spells out."""
+    g = call.graph
+    sizes = _target(call) if call.inputs else g.constant(call.ints("shape"))
+    count = g.op("ReduceProd", sizes, g.constant([0]), keepdims=0)
+    numbers = g.op("Range", g.constant(np.asarray(0)), count, g.constant(np.asarray(1)))
+    return g.op("Reshape", g.cast(numbers, ir.DataType.FLOAT), sizes)
+
+
 def given(kind: ir.DataType) -> Rule:
     """A rule for numbers written in the net itself, of this type unless ``dtype`` says another."""
 
@@ -87,6 +103,8 @@ def given_bytes(call: Call) -> ir.Value:
 
 RULES: Mapping[str, Rule] = {
     "ConstantFill": constant_fill,
+    "Float16ConstantFill": half_fill,
+    "RangeFill": range_fill,
     "GivenTensorFill": given(ir.DataType.FLOAT),
     "GivenTensorDoubleFill": given(ir.DataType.DOUBLE),
     "GivenTensorIntFill": given(ir.DataType.INT32),

@@ -20,6 +20,16 @@ Attribute: TypeAlias = int | float | str | Sequence[int] | Sequence[float]
 READABLE = 64
 
 
+#: In which type to choose between numbers of another.
+_CHOOSABLE = {
+    ir.DataType.BOOL: ir.DataType.UINT8,
+    ir.DataType.INT8: ir.DataType.INT32,
+    ir.DataType.INT16: ir.DataType.INT32,
+    ir.DataType.UINT16: ir.DataType.INT32,
+    ir.DataType.FLOAT16: ir.DataType.FLOAT,
+}
+
+
 class RefusalError(Exception):
     """A rule cannot say this operator; the walk adds which operator it was."""
 
@@ -129,6 +139,13 @@ class Graph:
     def squeeze(self, x: ir.Value, *axes: int) -> ir.Value:
         """x without the dimensions ``axes``, each of size 1."""
         return self.op("Squeeze", x, self.constant(axes)) if axes else x
+
+    def where(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a where the condition holds, b elsewhere, of any type: onnxruntime chooses between few of them."""
+        kind, wider = dtype(a), _CHOOSABLE.get(dtype(a))
+        if wider is None:
+            return self.op("Where", condition, a, b)
+        return self.cast(self.op("Where", condition, self.cast(a, wider), self.cast(b, wider)), kind)
 
     def cast(self, x: ir.Value, to: ir.DataType) -> ir.Value:
         """x as another type; x itself where it already is."""

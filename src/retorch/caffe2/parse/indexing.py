@@ -90,6 +90,11 @@ def _picked(call: Call, axis: int) -> ir.Value:
     return g.op("GatherND", call.x, places, batch_dims=axis)
 
 
+def batch_permutation(call: Call) -> ir.Value:
+    """The rows of x in the order of the second input."""
+    return call.graph.op("Gather", call.x, call.input(1), axis=0)
+
+
 def boolean_mask(call: Call) -> Results:
     """The entries of x, along its first dimension, where the mask is true; then which those are, as int64."""
     g, mask = call.graph, call.input(1)
@@ -145,13 +150,6 @@ def _flat_places(call: Call, indices: ir.Value, axis: int) -> ir.Value:
     return g.op("GatherElements", shaped, indices, axis=axis)
 
 
-def scatter_assign(call: Call) -> ir.Value:
-    """data with data[index[i]] = slices[i]"""
-    g = call.graph
-    indices = g.unsqueeze(g.cast(call.input(1), ir.DataType.INT64), rank(call.input(1)))
-    return g.op("ScatterND", call.x, indices, call.input(2))
-
-
 def constant_range(call: Call) -> ir.Value:
     """start, start + step, … below stop, all of them scalars in blobs."""
     g, like = call.graph, call.x
@@ -171,10 +169,10 @@ RULES: Mapping[str, Rule] = {
     "FloatToHalf": fixed_cast(ir.DataType.FLOAT16),
     "Gather": gather,
     "BatchGather": batch_gather,
+    "BatchPermutation": batch_permutation,
     "BooleanMask": boolean_mask,
     "ArgMax": arg("ArgMax"),
     "ArgMin": arg("ArgMin"),
     "TopK": top_k,
     "Range": constant_range,
-    "ScatterAssign": scatter_assign,
 }

@@ -9,10 +9,11 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import RefusalError, axis_of, constant_of, dims, dtype, rank
+from retorch.caffe2.parse.graph import RefusalError, constant_of, dims, dtype, rank
 from retorch.caffe2.parse.segments import (
     INT64,
     arange,
+    counted,
     filled,
     int64,
     layout,
@@ -269,28 +270,32 @@ def split_by_lengths(call: Call) -> Results:
     ]
 
 
-def sequence_mask(call: Call) -> ir.Value:
-    """The matrix that x is at ``axis`` with ``fill_val`` behind lengths, or above or below a diagonal (``mode``)."""
-    g, x, mode = call.graph, call.x, call.string("mode", "")
-    if call.has("batch") or call.has("repeat_from_axis"):
-        raise RefusalError("batch or repeat_from_axis")
-    axis = axis_of(x, call.int("axis", 1))
-    matrix = g.op("Flatten", x, axis=axis)
-    across = g.unsqueeze(arange(g, g.reshape(g.shape_of(matrix, 1, 2), ())), 0)
-    down = g.unsqueeze(arange(g, rows_of(g, matrix)), 1)
-    match mode:
-        case "sequence":
-            hidden = g.op("GreaterOrEqual", across, g.reshape(integers(call, 1), (-1, 1)))
-        case "window":
-            away = g.op("Abs", g.op("Sub", across, g.reshape(integers(call, 1), (-1, 1))))
-            hidden = g.op("Greater", away, int64(g, call.int("radius", 10)))
-        case "upper" | "upperdiag" | "lower" | "lowerdiag":
-            kind = {"upper": "Greater", "upperdiag": "GreaterOrEqual", "lower": "Less", "lowerdiag": "LessOrEqual"}
-            hidden = g.op(kind[mode], across, down)
-        case _:
-            raise RefusalError(f"mode {mode}")
-    fill = g.scalar(call.float("fill_val", -math.inf), x)
-    return g.reshape_like(g.op("Where", hidden, fill, matrix), x)
+def pad_empty(call: Call) -> Results:
+    """Segments, those without rows with one of zeros. Inputs: lengths, then rows of any number of tensors."""
+    g, lengths = call.graph, lengths_of(call, 0)
+    grown = g.op("Max", lengths, int64(g, 1))
+    where = layout(g, grown)
+    empty = g.op("Equal", g.op("Gather", lengths, where.ids), int64(g, 0))
+    place = g.op("Add", g.op("Gather", starts(g, lengths), where.ids), where.offsets)
+    results = [g.cast(grown, INT32)]
+    for rows in call.inputs[1:]:
+        padded = g.op("Concat", rows, filled(g, 0, rows, int64(g, 1)), axis=0)
+        results.append(g.op("Gather", padded, g.op("Where", empty, rows_of(g, rows), place), axis=0))
+    return results
+
+
+def boolean_mask_lengths(call: Call) -> ir.Value:
+    """How many rows of each segment are chosen by a mask. Inputs: lengths, mask."""
+    g, lengths = call.graph, lengths_of(call, 0)
+    chosen = g.op("Compress", segment_ids(g, lengths), g.cast(call.input(1), ir.DataType.BOOL), axis=0)
+    return g.cast(counted(g, chosen, rows_of(g, lengths)), dtype(call.x))
+
+
+def sequence_padding(call: Call) -> ir.Value:
+    """A block (time, batch, …) with zeros behind the length of each sequence. Inputs: block, lengths."""
+    g = call.graph
+    past = g.op("GreaterOrEqual", g.unsqueeze(arange(g, rows_of(g, call.x)), 1), g.unsqueeze(integers(call, 1), 0))
+    return g.op("Where", g.unsqueeze(past, *range(2, rank(call.x))), g.scalar(0, call.x), call.x)
 
 
 RULES: Mapping[str, Rule] = {
@@ -310,5 +315,7 @@ RULES: Mapping[str, Rule] = {
     "GatherPadding": gather_padding,
     "ReversePackedSegs": reverse_packed_segments,
     "SplitByLengths": split_by_lengths,
-    "SequenceMask": sequence_mask,
+    "PadEmptySamples": pad_empty,
+    "BooleanMaskLengths": boolean_mask_lengths,
+    "VariableLengthSequencePadding": sequence_padding,
 }

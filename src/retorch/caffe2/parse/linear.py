@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
-from retorch.caffe2.parse.graph import Graph, RefusalError, axis_of, rank
+from retorch.caffe2.parse.graph import Graph, RefusalError, axis_of, rank, size
 
 
 def matrix(graph: Graph, x: ir.Value, axis: int) -> ir.Value:
@@ -121,7 +121,53 @@ def squared_l2_distance(call: Call) -> ir.Value:
     return g.op("Mul", total, g.scalar(0.5, call.x))
 
 
+def dot_product_with_padding(call: Call) -> ir.Value:
+    """The dot product of rows, the shorter ones filled up with ``pad_value``, or with themselves (``replicate``)."""
+    g, (a, b) = call.graph, sorted((call.input(0), call.input(1)), key=lambda x: size(x, 1))
+    short, long = size(a, 1), size(b, 1)
+    if call.int("replicate", 0):
+        if short == 0 or long % short:
+            raise RefusalError(f"{long} columns are not a multiple of {short}")
+        a = g.op("Concat", *[a] * (long // short), axis=1)
+    elif long > short:
+        pads = g.constant([0, 0, 0, long - short])
+        a = g.op("Pad", a, pads, g.scalar(call.float("pad_value", 0.0), a))
+    return g.op("ReduceSum", g.op("Mul", a, b), g.constant([1]), keepdims=0)
+
+
+def concat_products(call: Call) -> ir.Value:
+    """All dot products between the inputs after the first, of each example; those that the first input numbers."""
+    g = call.graph
+    rows = g.op("Concat", *(g.unsqueeze(x, 1) for x in call.inputs[1:]), axis=1)
+    if rank(rows) > 3:
+        rows = g.reshape(rows, (0, 0, -1))
+    products = g.op("MatMul", rows, g.transpose(rows, (0, 2, 1)))
+    return g.op("Gather", g.reshape(products, (0, -1)), call.x, axis=1)
+
+
+def tensor_train(call: Call) -> ir.Value:
+    """x times a matrix that is a product of cores, plus a bias. Inputs: x, bias, the cores after each other."""
+    g, cores = call.graph, call.input(2)
+    ins, outs, ranks = (call.ints(name) for name in ("inp_sizes", "out_sizes", "tt_ranks"))
+    if not ins or len(ins) != len(outs) or len(ranks) != len(ins) + 1 or min(*ins, *outs, *ranks) < 1:
+        raise RefusalError(f"inp_sizes {ins}, out_sizes {outs}, tt_ranks {ranks}")
+    y, begin = g.reshape(call.x, (-1,)), 0
+    for at in reversed(range(len(ins))):
+        rows, columns = ins[at] * ranks[at + 1], ranks[at] * outs[at]
+        core = g.reshape(g.slice(cores, 0, begin, begin + rows * columns), (rows, columns))
+        product = g.reshape(g.op("MatMul", g.reshape(y, (-1, rows)), core), (-1, outs[at]))
+        y, begin = g.reshape(g.transpose(product, (1, 0)), (-1,)), begin + rows * columns
+    batch = g.op("Concat", g.shape_of(call.x, 0, 1), g.constant([-1]), axis=0)
+    spread = g.op("Reshape", y, batch)
+    spread.shape = ir.Shape([None, None])
+    swapped = g.op("Reshape", g.transpose(spread, (1, 0)), batch)
+    return g.op("Add", swapped, call.input(1))
+
+
 RULES: Mapping[str, Rule] = {
+    "DotProductWithPadding": dot_product_with_padding,
+    "ConcatBatchMatMulBatchGatherOp": concat_products,
+    "TT": tensor_train,
     "FC": fully_connected,
     "FCTransposed": fully_connected_transposed,
     "MatMul": matmul,

@@ -98,12 +98,20 @@ def make_two_class(call: Call) -> ir.Value:
 def sigmoid_cross_entropy(call: Call) -> ir.Value:
     """The cross entropy of sigmoid(x) and targets, weighted by a third input, averaged over the last dimension."""
     g, x, target = call.graph, call.x, call.input(1)
-    if call.int("log_D_trick", 0) or call.int("unjoined_lr_loss", 0):
-        raise RefusalError("log_D_trick and unjoined_lr_loss are for training")
-    # x * (t - (x >= 0)) - log(1 + exp(-|x|)), which does not overflow.
-    positive = g.cast(g.op("GreaterOrEqual", x, g.scalar(0.0, x)), dtype(x))
+    # log(1 + exp(x)), which does not overflow.
     soft = g.op("Log", g.op("Add", g.scalar(1.0, x), g.op("Exp", g.op("Neg", g.op("Abs", x)))))
-    each = g.op("Sub", soft, g.op("Mul", x, g.op("Sub", target, positive)))
+    rise = g.op("Max", x, g.scalar(0.0, x))
+    match call.int("log_D_trick", 0), call.int("unjoined_lr_loss", 0):
+        case 0, 0:
+            each = g.op("Sub", g.op("Add", soft, rise), g.op("Mul", x, target))
+        case _, 0:
+            sign = g.op("Sub", g.op("Mul", target, g.scalar(2.0, x)), g.scalar(1.0, x))
+            each = g.op("Mul", sign, g.op("Sub", g.op("Add", soft, rise), x))
+        case 0, _:
+            rest = g.op("Mul", g.op("Sub", g.scalar(1.0, x), target), g.op("Add", soft, rise))
+            each = g.op("Sub", rest, g.op("Mul", x, target))
+        case _:
+            raise RefusalError("log_D_trick and unjoined_lr_loss together")
     if len(call.inputs) > 2:
         each = g.op("Mul", each, call.inputs[2])
     if rank(x) == 0:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.elementwise import aligned
-from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, dtype, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, dtype, rank, size
 from retorch.caffe2.parse.lengths import integers
 
 FLOAT = ir.DataType.FLOAT
@@ -152,7 +152,7 @@ def sum_reduce_like(call: Call) -> ir.Value:
         axis = call.string("order", "NCHW").index(call.string("axis_str", ""))
     begin = rank(a) - rank(b) if axis < 0 else axis
     lead = [*range(begin), *range(begin + rank(b), rank(a))]
-    same = [begin + at for at, size in enumerate(dims(b)) if size == 1 and dims(a)[begin + at] != 1]
+    same = [begin + at for at in range(rank(b)) if size(b, at) == 1]
     y = g.op("ReduceSum", a, g.constant([*lead, *same]), keepdims=1) if lead or same else a
     return g.reshape_like(y, b)
 

@@ -11,7 +11,7 @@ from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import Graph, dims, dtype, rank, size
 from retorch.caffe2.parse.lengths import integers
 from retorch.caffe2.parse.segment_reduction import by_lengths, reduced
-from retorch.caffe2.parse.segments import column, counted, int64, rows_of, segment_ids
+from retorch.caffe2.parse.segments import INT64, column, counted, int64, rows_of, segment_ids
 
 FLOAT, DOUBLE, HALF = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16
 
@@ -172,6 +172,21 @@ def float_to_rowwise(call: Call) -> Results:
     return (data, pair)
 
 
+def decode(call: Call) -> Results:
+    """The numbers of a codebook that stand for codes. Inputs: codebook, then any number of tensors of codes."""
+    g, codes = call.graph, call.graph.reshape(call.x, (-1,))
+    return [g.op("Gather", codes, g.cast(each, INT64)) for each in call.inputs[1:]]
+
+
+def byte_weights(call: Call) -> ir.Value:
+    """Bytes as 255 steps between ``min`` and ``max``, in the shape of an argument."""
+    g, low, high = call.graph, call.float("min", -3.0), call.float("max", 3.0)
+    step = np.asarray(np.float32(high) - np.float32(low), np.float32) / np.float32(255)
+    numbers = g.op("Mul", g.cast(g.reshape(call.x, (-1,)), FLOAT), g.constant(np.asarray(step, np.float32)))
+    shaped = g.op("Add", numbers, g.constant(np.asarray(low, np.float32)))
+    return g.op("Reshape", shaped, g.constant(call.ints("shape")))
+
+
 _KINDS = ("Sum", "WeightedSum", "Mean")
 
 RULES: Mapping[str, Rule] = {
@@ -187,6 +202,8 @@ RULES: Mapping[str, Rule] = {
         for bits in (8, 4, 2)
     },
     "SparseLengthsSumSparseLookup": sparse_lookup,
+    "QuantDecode": decode,
+    "ByteWeightDequant": byte_weights,
     "GatherFused8BitRowwise": gather_fused,
     "Fused8BitRowwiseQuantizedToHalfFloat": fused_to_float(8, half=False, to=HALF),
     # Its name says half; Caffe2 gives single precision.

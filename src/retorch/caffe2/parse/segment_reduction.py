@@ -116,6 +116,12 @@ def log_of_sums(mean: bool) -> Rule:
     return rule
 
 
+def front_weighted_sum(call: Call) -> ir.Value:
+    """The rows of x, each times its weight, added up."""
+    g, rows = call.graph, call.x
+    return g.op("ReduceSum", g.op("Mul", rows, column(g, call.input(1), rows)), g.constant([0]), keepdims=0)
+
+
 def ids_to_lengths(call: Call) -> ir.Value:
     """How many rows each segment has, as int32; with a second input, of as many segments as that has rows."""
     return call.graph.cast(_lengths(call), ir.DataType.INT32)
@@ -153,6 +159,7 @@ RULES: Mapping[str, Rule] = {
     "SortedSegmentRangeLogSumExp": log_of_sums(mean=False),
     "SortedSegmentRangeLogMeanExp": log_of_sums(mean=True),
     "SparseLengthsPositionalWeightedSum": picked_by_position,
+    "ReduceFrontWeightedSum": front_weighted_sum,
     "SegmentIdsToLengths": ids_to_lengths,
     "SegmentIdsToRanges": ids_to_ranges,
 }

@@ -26,6 +26,19 @@ def fixed(call: Call, index: int, what: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers.ravel())
 
 
+def _known(x: ir.Value) -> Sequence[int]:
+    """The integers of a blob, none where they come out of a calculation."""
+    numbers = constant_of(x)
+    return () if numbers is None else numbers.ravel().tolist()
+
+
+def coalesce(call: Call) -> Results:
+    """The inputs as they are, then all of their numbers after each other."""
+    g = call.graph
+    flat = [g.reshape(x, (-1,)) for x in call.inputs]
+    return (*call.inputs, g.op("Concat", *flat, axis=0))
+
+
 def reshape(call: Call) -> Results:
     """x in another shape: 0 keeps a size, -1 is the rest; the second output is the old shape."""
     g, x = call.graph, call.x
@@ -115,13 +128,18 @@ def split(call: Call) -> Results:
     """x cut along ``axis``: into the sizes of ``split``, or equally."""
     g, x, pieces = call.graph, call.x, call.outputs
     axis = axis_of(x, _channel_axis(call))
-    sizes = fixed(call, 1, "split") if len(call.inputs) > 1 else call.ints("split")
+    given = call.inputs[1] if len(call.inputs) > 1 else None
+    sizes = call.ints("split") if given is None else tuple(_known(given))
     if sizes and len(sizes) != pieces:
         raise RefusalError(f"{len(sizes)} sizes for {pieces} outputs")
     if pieces == 1:
         parts: Sequence[ir.Value] = [x]
     elif sizes:
         parts = g.ops("Split", [x, g.constant(sizes)], pieces, axis=axis)
+    elif given is not None:
+        parts = g.ops("Split", [x, g.cast(given, ir.DataType.INT64)], pieces, axis=axis)
+        for part in parts:
+            part.shape = ir.Shape([None if at == axis else length for at, length in enumerate(dims(x))])
     else:
         if size(x, axis) % pieces:
             raise RefusalError(f"{size(x, axis)} does not divide into {pieces} equal parts")
@@ -258,6 +276,7 @@ RULES: Mapping[str, Rule] = {
     "Concat": concat,
     "DepthConcat": concat,
     "Split": split,
+    "UnsafeCoalesce": coalesce,
     "DepthSplit": split,
     "Slice": slice_,
     "Tile": tile,

@@ -142,7 +142,7 @@ def boolean_unmask(call: Call) -> ir.Value:
         place = g.op("Sub", g.op("CumSum", g.cast(mask, INT64), int64(g, 0)), int64(g, 1))
         padded = g.op("Concat", given, g.constant(np.zeros(1, dtype(given).numpy())), axis=0)
         taken = g.op("Gather", padded, g.op("Max", place, int64(g, 0)))
-        y = taken if y is None else g.op("Where", mask, taken, y)
+        y = taken if y is None else g.where(mask, taken, y)
     return call.x if y is None else y
 
 
