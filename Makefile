@@ -34,7 +34,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q --strict
 
 bench: $(READY)
-	for name in startup read convert proof many nets predict spynet large; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in startup read convert proof many nets predict spynet large weights; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build site docs/reference

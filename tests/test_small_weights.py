@@ -363,3 +363,65 @@ def test_inspect_shows_weights_and_not_how_they_are_made(tmp_path: Path, capsys:
     shown = json.loads(capsys.readouterr().out)["network"]
     assert "QuantDecode" not in {op["type"] for op in shown["operators"]}
     assert sum("conv1_w" in op["parameters"] for op in shown["operators"]) == 1
+
+
+def test_the_notes_say_what_is_stored_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = retorch.convert(retorch.load(DIGITS), (1, 1, 32, 32))
+    for name in ("{}", "{}.onnx"):
+        shown = {}
+        for weights in ("float", "int8"):
+            network.save(tmp_path / name.format(weights), weights=weights)
+            assert main(["inspect", str(tmp_path / name.format(weights)), "--json"]) == 0
+            shown[weights] = json.loads(capsys.readouterr().out)["network"]
+        assert "4 weight tensors stored as int8, and float32 from load on" in shown["int8"]["notes"]
+        assert shown["int8"]["operators"] == shown["float"]["operators"]
+        assert shown["int8"]["parameters"] == shown["float"]["parameters"]
+
+
+def test_builds_of_2017_lack_what_widens_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(retorch.load(DIGITS), tmp_path, "half", (1, 1, 32, 32))
+    assert main(["check", str(tmp_path), "--json"]) == 1
+    lacks = json.loads(capsys.readouterr().out)["lacks"]
+    assert {(lack["blob"], lack["operator"]) for lack in lacks} >= {("conv1_w", "GivenTensorByteStringToUInt8Fill")}
+
+
+@pytest.mark.parametrize("weights", SMALL)
+def test_weights_of_a_large_onnx_model_stand_small_in_a_file_of_their_own(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retorch.graph.onnx_file.LIMIT", 10_000)
+    net = linear(np.random.default_rng(8).standard_normal((80, 400), np.float32))
+    written(net, tmp_path / "m.onnx", weights, (1, 400))
+    (data,) = tmp_path.glob("m.onnx.*.data") or tmp_path.glob("*.data")
+    assert data.stat().st_size < 80 * 400 * 4 * 0.6
+    report = retorch.verify(net, tmp_path / "m.onnx")
+    assert report.ok
+    assert report.rounding is not None
+
+
+def test_a_network_too_large_for_one_file_fits_in_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retorch.caffe2.files.LIMIT", 100_000)
+    network = retorch.convert(linear(np.random.default_rng(9).standard_normal((80, 400), np.float32)), (1, 400))
+    with pytest.raises(retorch.errors.ConversionError):
+        network.save(tmp_path / "float")
+    network.save(tmp_path / "half", weights="half")
+
+
+@pytest.mark.parametrize("weights", SMALL)
+def test_states_and_free_sizes_go_with_small_weights(weights: str, tmp_path: Path) -> None:
+    recurrent = GOLDEN / "SeqLSTM_1.t7"
+    assert main(["convert", str(recurrent), "-o", str(tmp_path / "lstm.onnx"), "--state", "--weights", weights]) == 0
+    image = GOLDEN / "net_fast_neural_style.t7"
+    for target in ("style", "style.onnx"):
+        assert main(["convert", str(image), "-o", str(tmp_path / target), "--weights", weights]) == 0
+        assert main(["verify", str(tmp_path / target)]) == 0
+
+
+@pytest.mark.parametrize("weights", SMALL)
+@pytest.mark.parametrize("options", [["--nnpack"], ["--in-place"], ["--no-fold"], ["--caffe2", "1.10"], ["--unpacked"]])
+def test_other_options_go_with_small_weights(options: list[str], weights: str, tmp_path: Path) -> None:
+    command = ["convert", str(DIGITS), "-o", str(tmp_path), "--weights", weights, *options]
+    assert main(command) == 0
+    assert main(["verify", str(tmp_path), "--layers"]) == 0

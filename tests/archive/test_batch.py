@@ -22,6 +22,7 @@ import retorch
 from golden_cases import GOLDEN
 from retorch.archive import Row
 from retorch.archive.folder import OutputFolder
+from retorch.caffe2 import files
 from retorch.cli import main
 from retorch.cli.batch_progress import View
 
@@ -83,6 +84,16 @@ def test_every_file_has_a_row_and_its_outcome(tmp_path: Path, client: Any) -> No
     }
     assert done.total == done.done == 9
     assert done.outcomes["pointer"] == 2
+
+
+def test_weights_in_fewer_bits(tmp_path: Path, client: Any) -> None:
+    done = retorch.batch(DIGITS, tmp_path / "out", client, to=["caffe2", "onnx"], weights="half")
+    assert done.outcomes == {"converted": 1}
+    (record,) = (tmp_path / "out").rglob("retorch.json")
+    assert json.loads(record.read_text())["weights"] == "half"
+    assert files.read(record.parent).precisions
+    with pytest.raises(retorch.errors.UsageError):
+        retorch.batch(DIGITS, tmp_path / "other", client, to="pytorch", weights="half")
 
 
 def test_a_row_says_what_the_file_holds(tmp_path: Path, client: Any) -> None:

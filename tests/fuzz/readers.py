@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from mutations import MUTATIONS
@@ -92,6 +93,12 @@ def _with_record(net: retorch.Network, folder: Path) -> None:
     )
 
 
+def _small(net: retorch.Network, target: Path, weights: str) -> None:
+    """Every weight in fewer bits, though all are of small tensors."""
+    with mock.patch("retorch.graph.rounding.LEAST", 1):
+        net.save(target, weights=weights)
+
+
 #: By kind: what is broken, the files that whole networks are made of, and which of them are broken.
 KINDS: dict[str, tuple[Callable[[], Files], tuple[str, ...]]] = {
     "pb": (lambda: _written(lambda net, at: net.save(at / "", "caffe2")), ("init_net.pb", "predict_net.pb")),
@@ -100,6 +107,10 @@ KINDS: dict[str, tuple[Callable[[], Files], tuple[str, ...]]] = {
     "minidb": (lambda: _written(lambda net, at: net.save(at, "caffe2", init="minidb")), ("init_net.minidb",)),
     "predictor": (lambda: _written(lambda net, at: net.save(at / "m.minidb", "predictor")), ("m.minidb",)),
     "onnx": (lambda: _written(lambda net, at: net.save(at / "m.onnx", "onnx")), ("m.onnx",)),
+    "half": (lambda: _written(lambda net, at: _small(net, at, "half")), ("init_net.pb",)),
+    "int8": (lambda: _written(lambda net, at: _small(net, at, "int8")), ("init_net.pb",)),
+    "half_onnx": (lambda: _written(lambda net, at: _small(net, at / "m.onnx", "half")), ("m.onnx",)),
+    "int8_onnx": (lambda: _written(lambda net, at: _small(net, at / "m.onnx", "int8")), ("m.onnx",)),
     "record": (lambda: _written(_with_record), ("m.onnx.json",)),
 }
 

@@ -30,7 +30,7 @@ _LACKING: Mapping[str, str] = {
     "Sqrt": "Pow with the exponent 0.5",
     "ThresholdedRelu": "",
     "UpsampleBilinear": "products with constant matrices",
-    "GivenTensorByteStringToUInt8Fill": "weights that are floats",
+    "GivenTensorByteStringToUInt8Fill": "weights that are floats (--weights float)",
     "GivenTensorInt16Fill": "weights that are floats",
 }
 _PRESENT = frozenset(

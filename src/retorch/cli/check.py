@@ -47,11 +47,14 @@ def check(
 
 def _lacks(path: Path) -> tuple[list[Lack], list[str], int]:
     """What is missing, what later releases understand differently, and how many operators were looked at."""
+    import numpy as np
+
     from retorch.caffe2 import files, fill_encoding, pairs, versions
 
     predict, init = pairs.locate(path)
     net = files.read(predict)
     kinds = {name: fill_encoding.operator(array.dtype) for name, array in net.params.items()}
+    kinds |= dict.fromkeys(net.precisions, fill_encoding.operator(np.dtype(np.uint8)))
     size = 0 if init == predict else init.stat().st_size
     lacks = versions.lacks(net, _shapes(predict), kinds, size)
     return lacks, versions.release_differences(net), len(net.predict.op)

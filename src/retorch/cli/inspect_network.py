@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +76,14 @@ def _of_caffe2(path: Path) -> Contents:
         sum(array.size for array in arrays.values()),
         sum(array.nbytes for array in arrays.values()),
         problems,
-        (*notes, *versions.release_differences(net)),
+        (*notes, *_small(net.precisions.values()), *versions.release_differences(net)),
     )
+
+
+def _small(precisions: Iterable[str]) -> Iterator[str]:
+    """A note on weights that are stored in fewer bits than they are shown in."""
+    for precision, count in Counter(precisions).items():
+        yield f"{counted(count, 'weight tensor')} stored as {precision}, and float32 from load on"
 
 
 def _ports(
@@ -98,22 +105,29 @@ def _listed(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _of_onnx(path: Path) -> Contents:
+    from retorch.graph.narrow_weights import small_weights
     from retorch.network import Network
 
     network = Network.load(path)
-    weights = {name: value.const_value for name, value in network.model.graph.initializers.items() if value.const_value}
+    graph, small = network.model.graph, small_weights(network.model)
+    widening = {id(one.node) for one in small.values()}
+    stored = {value.name for one in small.values() for value in one.node.inputs if value is not None}
+    weights = {n: v.const_value.numpy() for n, v in graph.initializers.items() if v.const_value and n not in stored}
+    weights |= {name: one.array for name, one in small.items()}
     operators = tuple(
         Operator(
             node.op_type,
             tuple(str(v.name) for v in node.inputs if v is not None and v.name not in weights),
             tuple(str(v.name) for v in node.outputs),
-            {str(v.name): tuple(weights[v.name].shape.numpy()) for v in node.inputs if v and v.name in weights},
+            {str(v.name): weights[v.name].shape for v in node.inputs if v and v.name in weights},
             {name: attribute.value for name, attribute in node.attributes.items()},
         )
-        for node in network.model.graph
+        for node in graph
+        if id(node) not in widening
     )
     count, held = sum(t.size for t in weights.values()), sum(t.nbytes for t in weights.values())
-    return Contents("ONNX", (path.name,), *_listed(network), operators, count, held)
+    notes = tuple(_small(one.precision for one in small.values()))
+    return Contents("ONNX", (path.name,), *_listed(network), operators, count, held, notes=notes)
 
 
 def _print(path: Path, contents: Contents) -> None:

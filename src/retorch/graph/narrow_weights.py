@@ -61,11 +61,14 @@ def small_weights(model: ir.Model) -> dict[str, Small]:
         if len(arrays) < len(node.inputs) or len(node.outputs) != 1:
             continue
         name = str(node.outputs[0].name)
-        if node.op_type == "Cast" and arrays[0].dtype == np.float16:
+        wide = node.attributes.get_int("to", 0) == ir.DataType.FLOAT
+        if node.op_type == "Cast" and wide and arrays[0].dtype == np.float16:
             found[name] = Small("half", arrays[0].astype(np.float32), node)
         elif node.op_type == "DequantizeLinear" and len(arrays) == 2 and arrays[0].dtype == np.int8:
-            scales = rounding.along(arrays[1], node.attributes.get_int("axis", 1), arrays[0].ndim)
-            found[name] = Small("int8", arrays[0] * scales, node)
+            codes, scales = arrays
+            axis = node.attributes.get_int("axis", 1)
+            if 0 <= axis < codes.ndim and scales.shape == codes.shape[axis : axis + 1]:
+                found[name] = Small("int8", codes * rounding.along(scales, axis, codes.ndim), node)
     return found
 
 

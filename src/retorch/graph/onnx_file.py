@@ -149,6 +149,7 @@ def load(path: Path) -> ir.Model:
         model = ir.load(path)  # pyright: ignore[reportUnknownMemberType] (os.PathLike without its parameter)
         if not model.graph.outputs:
             raise FormatError(f"{path}: not an ONNX model: it has no outputs")
+        _check_values(model, path)
         for tensor in _tensors(model):
             if isinstance(tensor, ir.ExternalTensor):
                 _check_external(tensor, path)
@@ -166,6 +167,14 @@ def load(path: Path) -> ir.Model:
     except FormatError as error:
         raise FormatError(f"{path}: {error.detail}") from error
     return model
+
+
+def _check_values(model: ir.Model, path: Path) -> None:
+    """Refuse a graph that reads a value, or gives one, that nothing makes."""
+    read = [value for node in model.graph for value in node.inputs if value is not None]
+    for value in (*read, *model.graph.outputs):
+        if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
+            raise FormatError(f"{path}: not an ONNX model: nothing makes {value.name}")
 
 
 def _hold_external(model: ir.Model) -> None:

@@ -25,6 +25,9 @@ _LARGEST_HALF = float(np.finfo(np.float16).max)
 _SMALLEST_HALF = float(np.finfo(np.float16).smallest_normal)
 #: Rows between these have scales that float32 holds in full.
 _ROW_RANGE = (1e-30, 1e30)
+#: The most that rounding takes of a step, with a little for the float32 of another machine.
+_HALF_A_STEP = np.float32(0.5005)
+_STEP = 1 << 20  # numbers that are in hand at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,24 @@ def to_rows(array: Array) -> Rows:
     return Rows(codes, scales, axis)
 
 
-def bound(array: Array, precision: Precision) -> Array:
-    """How far rounding moves each weight of a float32 tensor at most."""
-    if precision == "int8":
-        axis = row_axis(array)
-        return along(_row_maxima(array, axis) * (0.5005 / 127), axis, array.ndim)
-    # half of the last of 11 bits, and of the smallest step there is; and a little for another machine's float32
-    return np.abs(array) * (1.001 * 2.0**-11) + np.float32(1.001 * 2.0**-25)
+def is_rounded(stored: Array, array: Array, precision: Precision) -> bool:
+    """Whether a tensor is another one, rounded: no number of it is further away than rounding moves it."""
+    if stored.shape != array.shape:
+        return False
+    axis, step = row_axis(array), max(1, _STEP * len(array) // array.size)
+    rows = along(_row_maxima(array, axis) / 127 * _HALF_A_STEP, axis, array.ndim) if precision == "int8" else None
+    for first in range(0, len(array), step):
+        part = slice(first, first + step)
+        allowed = _half_steps(array[part]) if rows is None else rows[part]
+        if not (np.abs(stored[part] - array[part]) <= allowed).all():
+            return False
+    return True
+
+
+def _half_steps(array: Array) -> Array:
+    """Half of the step from each number to the next in half precision."""
+    _, exponents = np.frexp(array)
+    return np.ldexp(_HALF_A_STEP, np.maximum(exponents - 11, -24))
 
 
 def along(values: Array, axis: int, rank: int) -> Array:

@@ -39,7 +39,10 @@ class Session:
         options.intra_op_num_threads = _threads()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         weights = onnx_file.large_weights(model)
-        proto = onnx_file.skeleton(model, weights)
+        try:
+            proto = onnx_file.skeleton(model, weights)
+        except ir.serde.SerdeError as error:
+            raise EngineError(f"the network cannot be written for onnxruntime: {_brief(error)}") from error
         self._fed = {name: weights.pop(name) for name in _large_matrices(model, weights)}
         proto.graph.input.extend(
             onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

@@ -24,7 +24,7 @@ from retorch.files.artifacts import onnx_file, python_file
 from retorch.files.precision import Precision
 from retorch.graph.narrow_weights import small_weights, widened
 from retorch.graph.nesting import Nesting, nest
-from retorch.graph.rounding import bound
+from retorch.graph.rounding import is_rounded
 from retorch.module import Module
 from retorch.network import Network
 from retorch.verification.inputs import Trial
@@ -88,7 +88,11 @@ def rounded(target: Path, network: Network, ways: Iterable[Mapping[str, Array]])
     best: Mapping[str, Array] = {}
     wrong = tuple(stored)
     for weights in ways:
-        found = tuple(n for n, (kind, array) in stored.items() if not _is_rounded(array, weights.get(n), kind))
+        found = tuple(
+            name
+            for name, (kind, array) in stored.items()
+            if name not in weights or not is_rounded(array, weights[name], kind)
+        )
         if len(found) < len(wrong):
             best, wrong = weights, found
         if not found:
@@ -140,12 +144,6 @@ def _as_written(network: Network, target: Path) -> Iterator[Mapping[str, Array]]
     for release in releases:
         with suppress(ConversionError):  # it was written in another way
             yield network.caffe2(EmitOptions(release)).params
-
-
-def _is_rounded(stored: Array, weight: Array | None, kind: Precision) -> bool:
-    if weight is None or weight.shape != stored.shape:
-        return False
-    return bool((abs(stored - weight) <= bound(weight, kind)).all())
 
 
 class AsStored:
