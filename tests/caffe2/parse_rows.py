@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2.nets import Row, row
+from caffe2.parse_rows_boxes import BOXES_ROWS
 from caffe2.parse_rows_features import FEATURE_ROWS
 from caffe2.parse_rows_further import FURTHER
 from caffe2.parse_rows_int8 import INT8
@@ -388,6 +389,7 @@ ROWS: list[Row] = [
     *MORE,
     *FEATURE_ROWS,
     *FURTHER,
+    *BOXES_ROWS,
     *INT8,
     *QUANTIZED,
 ]

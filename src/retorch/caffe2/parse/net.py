@@ -49,6 +49,7 @@ from retorch.caffe2.parse import (
     shape,
     sparse,
     stylizer,
+    suppression,
 )
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
@@ -95,6 +96,7 @@ RULES: Mapping[str, Rule] = {
     **shape.RULES,
     **sparse.RULES,
     **stylizer.RULES,
+    **suppression.RULES,
 }
 
 

@@ -1,0 +1,47 @@
+"""Rows for boxes that overlap: faded, without a background, and equally likely."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe2.nets import Row, row
+
+RANDOM = np.random.default_rng(31)
+_SIX = ("S", "B", "C", "N", "K", "L")
+_LOW = RANDOM.uniform(0, 40, (9, 4, 2))
+#: Nine boxes for each of four classes, and their scores.
+BOXES = np.concatenate([_LOW, _LOW + RANDOM.uniform(15, 40, (9, 4, 2))], axis=2).astype(np.float32)
+SCORES = RANDOM.uniform(0, 1, (9, 4)).astype(np.float32)
+_MANY = RANDOM.uniform(0, 200, (70, 2))
+#: Seventy boxes of two classes with few different scores.
+MANY = np.concatenate([_MANY, _MANY + 30, _MANY, _MANY + 30], axis=1).astype(np.float32)
+TIED = (RANDOM.integers(1, 4, (70, 2)) / np.float32(4)).astype(np.float32)
+
+FADED: list[Row] = [
+    row(
+        f"BoxWithNMSLimit X Z -> S B C N K L | score_thresh=0.2 nms=0.3 soft_nms_enabled=1 {more}",
+        *_SIX, X=SCORES, Z=BOXES.reshape(9, 16),
+    )
+    for more in (
+        "soft_nms_method=linear",
+        "soft_nms_method=gaussian soft_nms_sigma=0.25",
+        "soft_nms_method=gaussian soft_nms_min_score_thres=0.4 detections_per_im=6",
+        "soft_nms_method=linear detections_per_im=0",
+    )
+]  # fmt: skip
+
+BOXES_ROWS: list[Row] = [
+    *FADED,
+    row("BoxWithNMSLimit X Z D -> S B C N | score_thresh=0.2 soft_nms_enabled=1", *_SIX[:4], X=SCORES,
+        Z=BOXES.reshape(9, 16), D=np.array([4, 5], np.float32)),
+    row("BoxWithNMSLimit X Z -> S B C N K L | score_thresh=0.2 nms=0.3 input_boxes_include_bg_cls=0", *_SIX,
+        X=SCORES, Z=BOXES[:, 1:].reshape(9, 12), versions=("1.10.2",)),
+    row("BoxWithNMSLimit X Z -> S B C N K L | input_boxes_include_bg_cls=0 output_classes_include_bg_cls=0", *_SIX,
+        X=SCORES, Z=BOXES[:, 1:].reshape(9, 12), versions=("1.10.2",)),
+    *(
+        row(f"BoxWithNMSLimit X Z -> S B C N K L | score_thresh=0.3 nms=0.5 detections_per_im={most}", *_SIX,
+            X=TIED, Z=MANY)
+        for most in (3, 20, 0)
+    ),
+    row("BoxWithNMSLimit X Z -> S B C N K L", *_SIX, X=SCORES.reshape(9, 4, 1, 1), Z=BOXES.reshape(9, 16, 1, 1)),
+]  # fmt: skip
