@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, reduce
-from importlib.metadata import entry_points
+from functools import reduce
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -263,13 +262,6 @@ def _picked(root: object, name: str, at: str | None, nn_age: str | None) -> Modu
     return net
 
 
-@cache
-def _load_entry_points() -> None:
-    """Layers of other installed packages, which register themselves when their module is imported."""
-    for entry in entry_points(group="retorch.layers"):
-        entry.load()
-
-
 def pick(root: object, *, name: str = "network", at: str | None = None, nn_age: str | None = None) -> Module | None:
     """The network in what a file holds: the one at a path, or the only one, or the likeliest; None where there is none.
 
@@ -278,7 +270,6 @@ def pick(root: object, *, name: str = "network", at: str | None = None, nn_age: 
     """
     if nn_age not in (None, "old", "new"):
         raise UsageError(f"nn_age is old or new, not {nn_age}")
-    _load_entry_points()
     found = networks(root)
     if at is not None:
         chosen = follow(root, at)

@@ -9,9 +9,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +34,8 @@ def local(text: str) -> Path:
     address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text)
     if text != "-" and not address:
         return Path(text)
+    import tempfile
+
     from retorch.torch7.files import fetch
 
     folder = tempfile.mkdtemp(prefix="retorch-")
@@ -103,6 +102,8 @@ def printed_file(to: str) -> Generator[str]:
     Raises:
         UsageError: a format of several files.
     """
+    import tempfile
+
     row = named(to or "onnx")
     if not row.streams:
         raise UsageError(f"-o -: {row.title} are several files", hint="--to onnx is one")
@@ -218,6 +219,9 @@ def _nested_by(text: str, given: list[Any]) -> Any:
 
 
 def _stored(file: Path) -> dict[str, Any]:
+    import zipfile
+    import zlib
+
     import numpy as np
 
     printed = io.BytesIO(sys.stdin.buffer.read()) if str(file) == "-" else None

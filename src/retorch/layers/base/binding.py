@@ -14,7 +14,7 @@ from retorch import limits
 from retorch.errors import MAKES_NO_SENSE, MissingFieldError, Problem, Refusal, UnsupportedError, said
 from retorch.layers.base.bookkeeping import BOOKKEEPING
 from retorch.layers.base.depth import deeper
-from retorch.layers.base.layer import Array, Layer, Sizes, aliased, registered
+from retorch.layers.base.layer import Array, Layer, Sizes, aliased, rule
 from retorch.layers.base.random_source import RandomLayer
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject
 
@@ -78,8 +78,8 @@ class ObjectBinder:
     def _bound(self, obj: TorchObject, path: str) -> Layer:
         # a loss by any name: nn.Criterion's rule says what becomes of it
         typename = aliased(obj.typename)
-        is_loss = typename.endswith("Criterion") and typename not in registered()
-        cls = registered().get("nn.Criterion" if is_loss else typename, Unknown)
+        is_loss = typename.endswith("Criterion") and rule(typename) is None
+        cls = rule("nn.Criterion" if is_loss else typename) or Unknown
         reason = _why_not(obj, cls)
         made = Unknown() if reason else cls()
         made.path, made.typename, made.raw = path, typename, obj

@@ -283,6 +283,22 @@ def _takes_table(cls: type[Layer]) -> bool | None:
     return True if said.startswith("list[") else False if said == "Array" else None
 
 
+def rule(name: str) -> type[Layer] | None:
+    """What a Torch class means, where anybody knows it: retorch, a plugin, or another installed package."""
+    if name not in _registry:
+        _load_entry_points()
+    return _registry.get(name)
+
+
+@cache
+def _load_entry_points() -> None:
+    """Layers of other installed packages, which register themselves when their module is imported."""
+    from importlib.metadata import entry_points  # takes as long as all layers together, and is seldom needed
+
+    for entry in entry_points(group="retorch.layers"):
+        entry.load()
+
+
 def registered() -> Mapping[str, type[Layer]]:
     """Every Torch class that has a rule, by name."""
     return types.MappingProxyType(_registry)
@@ -298,9 +314,9 @@ def alias(name: str, of: str) -> None:
     Raises:
         ValueError: ``name`` has a rule already, or ``of`` has none.
     """
-    if name in _registry:
+    if rule(name) is not None:
         raise ValueError(f"{name} is known already")
-    if of not in _registry:
+    if rule(of) is None:
         raise ValueError(f"{of} is not known")
     _aliases[name] = of
 

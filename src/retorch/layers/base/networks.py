@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
-from retorch.layers.base.layer import registered
+from retorch.layers.base.layer import rule
 from retorch.torch7 import LuaTable, TorchObject
 from retorch.torch7.paths import Way, child
 
@@ -15,7 +15,7 @@ def is_module(value: object) -> bool:
     """Whether a stored object looks like a network: a class with a rule, or one that has modules inside."""
     if not isinstance(value, TorchObject):
         return False
-    known = value.typename in registered()
+    known = rule(value.typename) is not None
     return known or isinstance(value.get("modules"), LuaTable) or value.typename.startswith(("nn.", "cudnn."))
 
 
