@@ -68,7 +68,7 @@ class Memory(Recorder):
         if owner.owns_no_output:
             return y
         if any(y is v for v in flatten(x)):
-            y = Value(y.read(), y, lambda p: p, lambda _, new: new)
+            y = Value(y.read(), y, lambda p: p, lambda _, new: new, strides=y.strides)
         last = self._outputs.get(id(owner))
         # what is given now is not replaced, whatever was before
         self._replaced.pop(id(y), None)
@@ -117,7 +117,7 @@ class Memory(Recorder):
         put: Callable[[Value, Value], Value] | None = None,
         *,
         now: Value | None = None,
-        strided: bool = False,
+        strides: Sequence[int] | None = None,
     ) -> Value:
         """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` that of ``x`` after a write.
 
@@ -126,9 +126,9 @@ class Memory(Recorder):
             get: the view's content from that of ``x``.
             put: the content of ``x`` after a write into the view; without one, such a write is refused.
             now: what ``get(x)`` would give, where a node has already been made of it.
-            strided: whether the elements stand apart in memory, so that Torch does not call the view contiguous.
+            strides: how far apart the elements stand in memory, along each dimension; in order by default.
         """
-        return Value((get(x) if now is None else now).read(), x, get, put, strided=strided)
+        return Value((get(x) if now is None else now).read(), x, get, put, strides=strides)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """A view of other sizes (0 keeps the input's, one may be -1)."""
@@ -141,16 +141,36 @@ class Memory(Recorder):
 
     def unsqueeze(self, x: Value, axis: int) -> Value:
         """A view with a dimension of one more, at ``axis`` of the result."""
-        return self.view(x, lambda p: self.Unsqueeze(p, [axis]), lambda _, new: self.Squeeze(new, [axis]))
+
+        def back(_: Value, new: Value) -> Value:
+            return self.Squeeze(new, [axis])
+
+        at = None if x.strides is None else (*x.strides[:axis], 1, *x.strides[axis:])
+        return self.view(x, lambda p: self.Unsqueeze(p, [axis]), back, strides=at)
 
     def squeeze(self, x: Value, axis: int) -> Value:
         """A view without dimension ``axis``, whose size is one."""
-        return self.view(x, lambda p: self.Squeeze(p, [axis]), lambda _, new: self.Unsqueeze(new, [axis]))
+        return self.squeeze_all(x, [axis])
+
+    def squeeze_all(self, x: Value, axes: Sequence[int]) -> Value:
+        """A view without the dimensions ``axes``, whose sizes are one."""
+
+        def back(_: Value, new: Value) -> Value:
+            return self.Unsqueeze(new, list(axes))
+
+        at = None if x.strides is None else [s for axis, s in enumerate(x.strides) if axis not in axes]
+        return self.view(x, lambda p: self.Squeeze(p, list(axes)), back, strides=at)
 
     def transpose(self, x: Value, perm: Sequence[int]) -> Value:
         """A view with its dimensions in another order."""
         back = [int(i) for i in np.argsort(perm)]
-        return self.view(x, lambda p: self.Transpose(p, perm=list(perm)), lambda _, new: self.Transpose(new, perm=back))
+        stands = x.stands()
+
+        def undone(_: Value, new: Value) -> Value:
+            return self.Transpose(new, perm=back)
+
+        at = [stands[axis] for axis in perm]
+        return self.view(x, lambda p: self.Transpose(p, perm=list(perm)), undone, strides=at)
 
     def narrow(self, x: Value, axis: int, start: int, length: int) -> Value:
         """A view of ``length`` entries of dimension ``axis``, from ``start`` (from 0)."""
@@ -165,7 +185,7 @@ class Memory(Recorder):
             parts = [*before, new, *after]
             return self.Concat(*parts, axis=axis) if len(parts) > 1 else new
 
-        return self.view(x, get, put)
+        return self.view(x, get, put, strides=x.stands())
 
     def select(self, x: Value, axis: int, index: int) -> Value:
         """A view of entry ``index`` (from 0) of dimension ``axis``, without that dimension."""

@@ -7,6 +7,7 @@ knows its parent and how to write back into it, so that whoever shares storage i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
@@ -21,7 +22,7 @@ class Value:
     A root holds its content; a view derives it from its parent with ``get`` and writes into it with ``put``.
     """
 
-    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "parent", "strided", "version")
+    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "parent", "strides", "version")
 
     def __init__(
         self,
@@ -30,14 +31,14 @@ class Value:
         get: Callable[[Value], Value] | None = None,
         put: Callable[[Value, Value], Value] | None = None,
         *,
-        strided: bool = False,
+        strides: Sequence[int] | None = None,
     ) -> None:
         self._current = current
         self.parent = parent
         self._get = get
         self._put = put
-        #: whether the elements of a view stand apart in the parent's memory
-        self.strided = strided
+        #: how far apart the elements stand in memory, along each dimension; None where they stand in order
+        self.strides = strides
         self.version = 0
         self._seen = self.root.version
         #: why the storage no longer holds what it did, where that cannot be followed
@@ -74,12 +75,14 @@ class Value:
     @property
     def is_contiguous(self) -> bool:
         """Whether Torch would call it so: the elements stand in memory one after the other."""
-        at: Value | None = self
-        while at is not None:
-            if at.strided:
-                return False
-            at = at.parent
-        return True
+        if self.strides is None:
+            return True
+        shape = self.shape
+        return all(size == 1 or s == t for size, s, t in zip(shape, self.strides, in_order(shape), strict=True))
+
+    def stands(self) -> tuple[int, ...]:
+        """How far apart the elements stand in memory, along each dimension."""
+        return in_order(self.shape) if self.strides is None else tuple(self.strides)
 
     def read(self) -> ir.Value:
         """The content as of now."""
@@ -102,6 +105,11 @@ class Value:
         self.parent.write(self._put(self.parent, new))
         self._current = content
         self._seen = self.root.version
+
+
+def in_order(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a tensor whose elements stand in memory one after the other."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 #: What Torch passes between modules: a tensor, or a table of such.

@@ -45,7 +45,8 @@ class Replicate(Layer):
             return op.Tile(op.Unsqueeze(p, [axis]), times)
 
         # without a way back: writing into memory that many entries share is left to nobody
-        return op.view(x, get, strided=True)
+        stands = x.stands()
+        return op.view(x, get, strides=(*stands[:axis], 0, *stands[axis:]))
 
 
 @layer("nn.ExpandAs", kind="expand")

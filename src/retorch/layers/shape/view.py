@@ -182,7 +182,7 @@ class Squeeze(Layer):
         axes = self.axes(x.shape)
         if not axes:
             return x
-        return op.view(x, lambda p: op.Squeeze(p, axes), lambda _, new: op.Unsqueeze(new, axes))
+        return op.squeeze_all(x, axes)
 
 
 @layer("nn.Unsqueeze", kind="unsqueeze")

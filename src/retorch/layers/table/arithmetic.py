@@ -248,7 +248,8 @@ def entries(op: Builder, x: Value, axis: int) -> list[Value]:
     size = x.shape[axis]
     if size == 1:
         return [op.squeeze(x, axis)]
-    strided = math.prod(x.shape[:axis]) > 1
+    stands = x.stands()
+    strides = (*stands[:axis], *stands[axis + 1 :])
     made = [op.Squeeze(part, [axis]) for part in op.many("Split", size, x, axis=axis, num_outputs=size)]
 
     def get(at: int) -> Callable[[Value], Value]:
@@ -262,7 +263,7 @@ def entries(op: Builder, x: Value, axis: int) -> list[Value]:
 
         return replace
 
-    return [op.view(x, get(i), put(i), now=part, strided=strided) for i, part in enumerate(made)]
+    return [op.view(x, get(i), put(i), now=part, strides=strides) for i, part in enumerate(made)]
 
 
 @layer("nn.SplitTable", kind="split")
