@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
 from retorch.layers.base.layer import rule
 from retorch.torch7 import LuaTable, TorchObject
 from retorch.torch7.paths import Way, child
+
+#: What makes an object of a table that stands for a network in some project's checkpoints, or gives None.
+_readers: list[Callable[[LuaTable], TorchObject | None]] = []
+
+
+def stored_as_table(reader: Callable[[LuaTable], TorchObject | None]) -> Callable[[LuaTable], TorchObject | None]:
+    """Register a function that makes an object of a table that stands for a network, and gives None for others."""
+    _readers.append(reader)
+    return reader
 
 
 def is_module(value: object) -> bool:
@@ -32,6 +41,12 @@ def networks(root: object) -> dict[str, TorchObject]:
         if isinstance(value, TorchObject) and is_module(value):
             if not value.typename.endswith("Criterion"):
                 found[reduce(child, _keys(path), "")] = value
+            continue
+        made = None
+        if isinstance(value, LuaTable) and "modules" in value:
+            made = next((made for read in _readers if (made := read(value)) is not None), None)
+        if made is not None:
+            found[reduce(child, _keys(path), "")] = made
             continue
         inside: list[tuple[Way, object]] = [
             ((path, key), item) for key, item in value.items() if isinstance(key, (str, int))
