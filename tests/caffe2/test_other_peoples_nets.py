@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from google.protobuf import text_format
 from caffe2.nets import Array, Row, row
 from retorch.caffe2 import files, versions
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
+from retorch.cli import main
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import FormatError, UnsupportedError, UsageError
 from retorch.network import Network
@@ -215,3 +217,59 @@ def test_the_ages_do_differ_there(tmp_path: Path) -> None:
         with runtime:
             shapes.add(runtime.run(tmp_path, case.feeds())[0].shape)
     assert shapes == {(1, 2, 6, 4), (1, 2, 3, 8)}
+
+
+DECLARED = [
+    ('{"X": [1, [2, 3]]}', ["X float32 2×3"], "X is float32 2×3"),
+    ('{"X": [1, [2, 3]], "w": [1, [3]]}', [], ""),  # an exporter that lists the weights too says nothing of inputs
+    ('{"Other": [1, [2, 3]]}', [], ""),
+    ('{"X": [99, [2, 3]], "w": "no"}', [], ""),
+    ("not JSON", [], ""),
+    ("[1, 2]", [], ""),
+]
+
+
+@pytest.mark.parametrize(("text", "inputs", "note"), DECLARED)
+def test_value_info_beside_the_files_says_what_is_fed(
+    text: str, inputs: list[str], note: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _all_filled(tmp_path)
+    (folder / "value_info.json").write_text(text)
+    network = Network.load(folder)
+    assert list(map(str, network.inputs)) == inputs
+    assert main(["inspect", str(folder), "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["network"]["notes"]
+    assert [line for line in notes if "value_info.json" in line] == ([f"value_info.json: {note}"] if note else [])
+    if note:
+        assert [list(port.shape or ()) for port in network.inputs] == json.loads(
+            network.model.metadata_props["retorch.example_shapes"]
+        )
+
+
+def test_value_info_gives_the_sizes_that_the_operators_leave_open(tmp_path: Path) -> None:
+    case = row("Reshape X -> A O | shape=-1,2,; FC A w b -> Y", X=(2, 3, 2), w=(4, 2), b=(4,))
+    files.write(tmp_path, case.net())
+    (tmp_path / "value_info.json").write_text('{"X": [1, [2, 3, 2]]}')
+    network = Network.load(tmp_path)
+    assert str(network.inputs[0]) == "X float32 2×3×2"
+    other = np.ones((5, 2, 2), np.float32)
+    assert network.run(other)[0].shape == (10, 4)  # an example, not a law
+
+
+def test_value_info_leaves_open_what_the_operators_leave_open(tmp_path: Path) -> None:
+    files.write(tmp_path, row("Conv X w -> Y | kernel=3", X=(1, 2, 8, 8), w=(4, 2, 3, 3)).net())
+    (tmp_path / "value_info.json").write_text('{"X": [1, [1, 2, 8, 8]]}')
+    assert str(Network.load(tmp_path).inputs[0]) == "X float32 N×2×H×W"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(1, "float32"), (7, "int64"), (6, "int32"), (11, "float64")])
+def test_value_info_gives_a_type_where_the_operators_take_several(number: int, kind: str, tmp_path: Path) -> None:
+    files.write(tmp_path, row("Copy X -> Y", X=(4,)).net())
+    (tmp_path / "value_info.json").write_text(json.dumps({"X": [number, [4]]}))
+    assert str(Network.load(tmp_path).inputs[0]) == f"X {kind} 4"
+
+
+def test_value_info_that_does_not_fit_the_operators_is_passed_over(tmp_path: Path) -> None:
+    files.write(tmp_path, row("Add X w -> Y", X=(3,), w=(3,)).net())
+    (tmp_path / "value_info.json").write_text('{"X": [7, [3]]}')
+    assert str(Network.load(tmp_path).inputs[0]) == "X float32 …"

@@ -5,8 +5,10 @@ It stands in the metadata of an ONNX model, and in arguments of a Caffe2 net tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import onnx_ir as ir
@@ -14,7 +16,7 @@ import onnx_ir as ir
 from retorch.caffe2.emit.net import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
-from retorch.errors import ConversionError
+from retorch.errors import ConversionError, UnsupportedError
 from retorch.graph.metadata import checked
 from retorch.graph.shapes import fix_sizes, inferred
 
@@ -75,21 +77,58 @@ def parse_described(
     """The net as a model, with what it says of itself; for the rest, as :func:`retorch.caffe2.parse.net.parse`."""
     from retorch.caffe2.parse.net import parse  # all operators that are read; writing needs none of them
 
-    said = checked({arg.name: arg.s.decode(errors="replace") for arg in net.predict.arg if arg.name in DESCRIPTION})
+    said = _said_of(net)
     model = parse(net, shapes, types)
     model.metadata_props.update(said)
     return model
 
 
 def first_model(net: Caffe2Net) -> ir.Model | None:
-    """The model before any input is seen: from the operators alone, or at the sizes that retorch converted it with."""
+    """The model before any input is seen: from the operators alone, and where they leave sizes open, at those that a
+    ``value_info.json`` beside the files gives, or that retorch converted it with."""
     try:
-        return parse_described(net)
-    except NeedsShapeError:
-        stored = next((arg.s for arg in net.predict.arg if arg.name == "retorch.example_shapes"), None)
-        if stored is None:
-            return None
-        return parse_described(net, dict(zip(net.inputs, cast("list[list[int]]", json.loads(stored)), strict=False)))
+        return _at_said_sizes(net)
+    except UnsupportedError:
+        if not net.declared:
+            raise
+        return _at_said_sizes(replace(net, declared={}))  # what lies beside it is about something else
+
+
+def _at_said_sizes(net: Caffe2Net) -> ir.Model | None:
+    said, model = _said_sizes(net), None
+    types = {name: blob.dtype for name, blob in net.declared.items()}
+    with contextlib.suppress(NeedsShapeError):
+        model = parse_described(net, types=types)
+    unknown = said if model is None else {name: said[name] for name in said.keys() & _without_rank(model)}
+    if unknown:
+        with contextlib.suppress(NeedsShapeError):
+            model = parse_described(net, unknown, types)
+    return None if model is None else _exemplified(model, said)
+
+
+def _said_sizes(net: Caffe2Net) -> dict[str, Sequence[int]]:
+    """The sizes of the inputs that an example had, by name."""
+    stored = _said_of(net).get("retorch.example_shapes")
+    known = {} if stored is None else dict(zip(net.inputs, cast("list[list[int]]", json.loads(stored)), strict=False))
+    return {**{name: blob.shape for name, blob in net.declared.items()}, **known}
+
+
+def _said_of(net: Caffe2Net) -> dict[str, str]:
+    """What the net says of itself. FormatError where that makes no sense."""
+    return checked({arg.name: arg.s.decode(errors="replace") for arg in net.predict.arg if arg.name in DESCRIPTION})
+
+
+def _without_rank(model: ir.Model) -> set[str]:
+    return {str(value.name) for value in model.graph.inputs if value.shape is None}
+
+
+def _exemplified(model: ir.Model, said: Mapping[str, Sequence[int]]) -> ir.Model:
+    """The model with the sizes of an example, where they are known for all inputs."""
+    names = [str(value.name) for value in model.graph.inputs]
+    if names and said.keys() >= set(names):
+        shapes = json.dumps([list(said[name]) for name in names])
+        model.metadata_props.setdefault("retorch.example_shapes", shapes)
+    return model
 
 
 def notes_of(model: ir.Model) -> tuple[str, ...]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from google.protobuf import text_format
 
-from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs, widening
+from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs, value_info, widening
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.narrow_fill import FLOATS, Encoder, Narrow
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
@@ -54,6 +54,8 @@ class Caffe2Net:
     inputs: tuple[str, ...]
     #: The parameters that were stored in fewer bits, and in how many.
     precisions: Mapping[str, Precision] = field(default_factory=dict[str, Precision])
+    #: What a ``value_info.json`` beside the files says that the data blobs are.
+    declared: Mapping[str, value_info.Declared] = field(default_factory=dict[str, value_info.Declared])
 
     def fed(self, count: int) -> tuple[str, ...]:
         """The blobs that ``count`` arrays are for: the data blobs, or, where there are more, Caffe2's own order.
@@ -66,7 +68,7 @@ class Caffe2Net:
     def feeding(self, names: Sequence[str]) -> Caffe2Net:
         """The same net with these blobs as its inputs, weights among them: what the init net fills may still be fed."""
         params = {name: array for name, array in self.params.items() if name not in names}
-        return Caffe2Net(self.predict, params, tuple(names))
+        return replace(self, params=params, inputs=tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +246,12 @@ def read(path: str | Path) -> Caffe2Net:
     except FormatError as error:
         raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
     predict = _with_computed(predict, computed)
-    inputs = data_blobs(predict, blobs)
+    said = value_info.beside(predict_path)
+    inputs = data_blobs(predict, blobs, value_info.named(said, _external(predict)))
     params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
     small: dict[str, Precision] = {name: kind for name in params if (kind := blobs[name].precision) != "float"}
-    return Caffe2Net(predict, params, inputs, small)
+    declared = {name: said[name] for name in inputs if name in said}
+    return Caffe2Net(predict, params, inputs, small, declared)
 
 
 def _with_computed(predict: NetDef, computed: Sequence[OperatorDef]) -> NetDef:
@@ -302,29 +306,38 @@ def _map(path: Path) -> memoryview:
     return memoryview(data)
 
 
-def data_blobs(predict: NetDef, blobs: Mapping[str, fill_decoding.Filled]) -> tuple[str, ...]:
+def data_blobs(
+    predict: NetDef, blobs: Mapping[str, fill_decoding.Filled], declared: Collection[str] = ()
+) -> tuple[str, ...]:
     """The names of the blobs that the user feeds, in the order of ``external_input``.
 
     Those are the blobs that the net reads and neither makes nor finds filled, and those that the init net fills with a
     placeholder. Exporters, and ``write``, put one 1x1 zero for each at the end of the init net, and the same blobs
     first into ``external_input``. Where it is otherwise, and nothing else is to be fed, the leading ones count whose
     fill is a single zero or a constant of zeros, or else any 1x1 zero. A weight may be zero: what convolutions, FC and
-    their like read as a weight is one.
+    their like read as a weight is one. Of the blobs that are filled, those that are ``declared`` to be inputs are the
+    only ones.
     """
-    used = _read_first(predict)
-    names = [*predict.external_input, *(name for name in used if name not in predict.external_input)]
+    used, names, weights = _read_first(predict), _external(predict), _weights(predict)
+    unfilled = [name for name in names if name not in blobs and name in used]
+    chosen = [name for name in names if name in declared and name in blobs and name not in weights]
+    if chosen:
+        return tuple(name for name in dict.fromkeys(names) if name in chosen or name in unfilled)
     placed = [name for name in names if name in blobs]
     fills_in_order = list(blobs)
     heads: list[list[str]] = [
         placed[:count] for count in range(len(placed), 0, -1) if placed[:count] == fills_in_order[-count:]
     ]
     fed = next((head for head in heads if all(_is_one_zero(blobs[name]) for name in head)), list[str]())
-    unfilled = [name for name in names if name not in blobs and name in used]
     if not fed and not unfilled:
-        weights = _weights(predict)
         leading = itertools.takewhile(lambda name: name not in weights and _is_placeholder(blobs[name]), placed)
         fed = list(leading) or [name for name in placed if _is_one_zero(blobs[name])]
     return tuple(name for name in dict.fromkeys(names) if name in fed or name in unfilled)
+
+
+def _external(predict: NetDef) -> list[str]:
+    """The blobs that the net is to find, declared or not, in order."""
+    return [*dict.fromkeys([*predict.external_input, *_read_first(predict)])]
 
 
 def _read_first(predict: NetDef) -> dict[str, None]:

@@ -76,7 +76,7 @@ def _of_caffe2(path: Path) -> Contents:
         sum(array.size for array in arrays.values()),
         sum(array.nbytes for array in arrays.values()),
         problems,
-        (*notes, *_small(net.precisions.values()), *versions.release_differences(net)),
+        (*_declared(net), *notes, *_small(net.precisions.values()), *versions.release_differences(net)),
     )
 
 
@@ -84,6 +84,14 @@ def _small(precisions: Iterable[str]) -> Iterator[str]:
     """A note on weights that are stored in fewer bits than they are shown in."""
     for precision, count in Counter(precisions).items():
         yield f"{counted(count, 'weight tensor')} stored as {precision}, and float32 from load on"
+
+
+def _declared(net: Caffe2Net) -> Iterator[str]:
+    """What lies beside the net about its inputs."""
+    from retorch.caffe2 import value_info
+
+    for name, blob in net.declared.items():
+        yield f"{value_info.NAME}: {name} is {blob}"
 
 
 def _ports(
