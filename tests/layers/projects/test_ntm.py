@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from building import module
+from building import module, torch_object
+from layers.graphs import Node, graph
 from layers.rows import Row, every, named, noise
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
@@ -66,7 +67,39 @@ def printers(rng: np.random.Generator) -> Rows:
     yield "print", module("nn.Print", label="here"), x, x
 
 
-ROWS = named(circular, outer, by_numbers, cosines, printers)
+def machines(rng: np.random.Generator) -> Rows:
+    """NTM.lua's ``forward``, once and once more: a memory of rows, and a place in it that the step moves."""
+    weight = noise(rng, 3, 2)
+    start = graph_of_states(rng, weight)
+    x, memory, place = (Node(torch_object("nn.Identity")) for _ in range(3))
+    moved = Node(torch_object("nn.SoftMax"), Node(torch_object("nn.CAddTable"), place, x))
+    held = Node(torch_object("nn.CAddTable"), memory, Node(torch_object("nn.OuterProd"), moved, x))
+    read = Node(torch_object("nn.Sum", dimension=1), memory)
+    cell = graph([x, memory, place], [read, held, moved], rng)
+    net = module("ntm.NTM", master_cell=cell, init_module=start, cells=[], depth=0, mem_rows=3)
+    given = noise(rng, 3, 3)
+    held_by_now, at, outs = np.tanh(weight[:, :1] @ np.ones((1, 3))), np.tanh(weight[:, 1]), []
+    for step in given.astype(float):
+        outs.append(held_by_now.sum(axis=0))
+        at = np.exp(at + step) / np.exp(at + step).sum()
+        held_by_now = held_by_now + np.outer(at, step)
+    yield "steps", net, given, np.array(outs)
+    yield "one", net, given[0], outs[0]
+
+
+def graph_of_states(rng: np.random.Generator, weight: np.ndarray) -> Any:
+    """{output, memory, place} of zero, as ``new_init_module`` makes them: Tanh of a Linear's bias."""
+    zero = Node(torch_object("nn.Identity"))
+
+    def begun(bias: np.ndarray) -> Node:
+        linear = torch_object("nn.Linear", weight=noise(rng, bias.size, 1), bias=bias)
+        return Node(torch_object("nn.Tanh"), Node(linear, zero))
+
+    rows = Node(torch_object("nn.View", size=(3, 3)), begun(np.repeat(weight[:, 0], 3)))
+    return graph([zero], [begun(weight[:, 0]), rows, begun(weight[:, 1])], rng)
+
+
+ROWS = named(machines, circular, outer, by_numbers, cosines, printers)
 
 
 @every(ROWS)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Layer, Refusal, layer
+from retorch.layers.base.layer import Array, Layer, Nested, Refusal, layer
+from retorch.layers.base.memory import clone, memory
 from retorch.layers.convolution.spatial import check_rank
 from retorch.layers.noise import Identity
+from retorch.layers.recurrent.state import Remembers
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 
 @layer("nn.CircularConvolution", kind="conv")
@@ -138,3 +142,51 @@ class Print(Identity):
     """x, the same tensor or table, which it prints"""
 
     ignored = frozenset({"label"})
+
+
+@layer("ntm.NTM", kind="ntm")
+class NeuralTuringMachine(Remembers):
+    """{y, state…} = master_cell{x, state…}, of which y is given; the first state is that of init_module
+
+    A vector x is one step; (T, C) are T steps, one after the other, and give (T, …). There are no batches.
+    """
+
+    container = True
+    master_cell: Layer
+    init_module: Layer
+    ignored = frozenset(
+        """input_dim output_dim mem_rows mem_cols cont_dim cont_layers shift_range write_heads read_heads depth cells
+        initial_values""".split()
+    )
+
+    def children(self) -> Iterable[Layer]:
+        return (self.init_module, self.master_cell)
+
+    def forward(self, x: Array) -> Array:
+        check_rank(x, 1, 2)
+        steps = [self.step(given) for given in ([x] if x.ndim == 1 else x)]
+        return steps[0] if x.ndim == 1 else np.stack(steps)
+
+    def step(self, x: Array) -> Array:
+        """One step, by a cell of its own: Torch makes a clone for each."""
+        states = memory()
+        before = states.get(id(self)) or cast("list[Nested]", self.init_module(np.zeros(1, x.dtype)))[1:]
+        with clone(object()):
+            y, *states[id(self)] = cast("list[Nested]", self.master_cell([x, *before]))
+        return cast("Array", y)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        check_rank(x, 1, 2)
+        if x.rank == 1:
+            return self.lower_step(op, x)
+        steps = [self.lower_step(op, op.Squeeze(op.Slice(x, [t], [t + 1], [0]), [0])) for t in range(x.shape[0])]
+        return op.Concat(*[op.Unsqueeze(y, [0]) for y in steps], axis=0)
+
+    def lower_step(self, op: Builder, x: Value) -> Value:
+        """The same in ONNX."""
+        states = op.memory
+        zero = op.constant(np.zeros(1, np.float32))
+        before = states.get(id(self)) or cast("list[Values]", op.call(self.init_module, zero))[1:]
+        with op.clone(object()):
+            y, *states[id(self)] = cast("list[Values]", op.call(self.master_cell, [x, *before]))
+        return cast("Value", y)
