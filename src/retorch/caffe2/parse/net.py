@@ -54,6 +54,7 @@ from retorch.caffe2.parse import (
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
 from retorch.caffe2.parse.inputs import guess
+from retorch.caffe2.parse.refused import reason_of
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import MAKES_NO_SENSE, ConversionError, Problem, UnsupportedError, said
 from retorch.graph.nodes import OPSET
@@ -113,7 +114,7 @@ def parse(
     operator that cannot be said, and NeedsShapeError where only the sizes of the inputs are missing.
     """
     unknown = [
-        _problem(index, operator, _unknown(operator.type))
+        _problem(index, operator, reason_of(operator.type))
         for index, operator in enumerate(net.predict.op)
         if operator.type not in RULES and operator.output
     ]
@@ -125,25 +126,6 @@ def parse(
         raise ConversionError(f"the net makes no sense: {said(error)}") from error
 
 
-#: Operators that change weights, or that only learning needs.
-_TRAINING = frozenset(
-    """
-    Adadelta Adagrad Adam AdaGrad ClipTensorByScaling DataCouple DecayAdagrad Ftrl GFtrl Iter AtomicIter Lars
-    LearningRate LearningRateAdaption MomentumSGD MomentumSGDUpdate NegateGradient RmsProp RowWiseSparseAdagrad
-    RowWiseSparseAdam SmartDecaySparseAdam SparseAdadelta SparseAdagrad SparseAdam SparseFtrl SparseLpRegularizer
-    SparseMomentumSGDUpdate SparseNormalize Float16SparseNormalize SparseStorm SparseWngrad Storm WeightedSample Wngrad
-    YellowFin
-    """.split()
-)
-#: Operators whose result depends on what other runs, files or processes did.
-_OUTSIDE = frozenset(
-    """
-    APMeter AccumulateHistogram AtomicFetchAdd BlobsQueueDB CreateDB CreateMap CreateMutex CountUp CountDown Load
-    ReservoirSampling RetrieveCount TensorProtosDBInput ImageInput VideoInput Python PythonDLPack
-    """.split()
-)
-
-
 def _check_bytes(operator: OperatorDef, inputs: Sequence[ir.Value]) -> None:
     """Operators on floats do not take blobs of eight bits."""
     if operator.type.startswith("Int8"):
@@ -153,12 +135,11 @@ def _check_bytes(operator: OperatorDef, inputs: Sequence[ir.Value]) -> None:
         raise RefusalError(f"reads {blob}, a blob of eight bits with a scale")
 
 
-def _unknown(kind: str) -> str:
-    if kind in _TRAINING or "Gradient" in kind:
-        return "a training operator: networks are read for evaluation"
-    if kind in _OUTSIDE:
-        return "its result depends on more than its inputs: on earlier runs, files or other programs"
-    return "not an operator that retorch knows"
+def _check_engine(operator: OperatorDef) -> None:
+    """Engines that only are faster may be ignored; these calculate other numbers."""
+    other = next((name for name in operator.engine.split(",") if name.startswith(("DNNLOWP", "FAKE_"))), None)
+    if other is not None:
+        raise RefusalError(f"engine {other}, which calculates with fewer bits in a way of its own")
 
 
 def _problem(index: int, operator: OperatorDef, reason: str) -> Problem:
@@ -235,6 +216,7 @@ class _Walk:
         try:
             self.graph.prefix = operator.output[0]
             inputs = tuple(self._value(blob) for blob in operator.input)
+            _check_engine(operator)
             _check_bytes(operator, inputs)
             results = RULES[operator.type](Call(operator, inputs, self.graph, self.read, RULES))
             self._bind(operator, [results] if isinstance(results, ir.Value) else results)
@@ -309,6 +291,8 @@ class _Walk:
 
     def _outputs(self) -> list[ir.Value]:
         names = list(self.net.predict.external_output) or self._unread()
+        if not names:
+            raise ConversionError("the net has no outputs: no operator leaves anything behind")
         there = [blob for blob in names if self._is_there(blob)]
         if not there:
             raise UnsupportedError([Problem(blob, "output", "nothing makes this output") for blob in names])
