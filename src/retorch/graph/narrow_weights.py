@@ -44,9 +44,8 @@ def narrowed(model: ir.Model, precision: Precision) -> tuple[ir.Model, tuple[str
     found = {name: array for name, array in _weights(made.graph) if rounding.is_candidate(array, precision)}
     reasons = {name: rounding.unfit(array, precision) for name, array in found.items()}
     small = [name for name, reason in reasons.items() if not reason]
-    for name in small:
-        _narrow(made.graph, name, found[name], precision)
     if small:
+        _narrow(made.graph, {name: found[name] for name in small}, precision)
         made.metadata_props[KEY] = precision
     return made, rounding.told(precision, small, ((name, why) for name, why in reasons.items() if why))
 
@@ -101,28 +100,32 @@ def _weights(graph: ir.Graph) -> Iterator[tuple[str, Array]]:
             yield name, value.const_value.numpy()
 
 
-def _narrow(graph: ir.Graph, name: str, array: Array, precision: Precision) -> None:
-    """The initializer gives way to a small one, and to the node that makes it what it was."""
-    old = graph.initializers.pop(name)
-    first = graph.node(0)
-    if precision == "half":
-        inputs = [_added(graph, f"{name}_half", array.astype(np.float16))]
-        node = ir.node("Cast", inputs, {"to": int(ir.DataType.FLOAT)}, num_outputs=1)
-    else:
-        rows = rounding.to_rows(array)
-        inputs = [_added(graph, f"{name}_int8", rows.codes), _added(graph, f"{name}_scale", rows.scales)]
-        node = ir.node("DequantizeLinear", inputs, {"axis": rows.axis}, num_outputs=1)
-    new = node.outputs[0]
-    new.type, new.shape = old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, new)
-    new.name = name
-    graph.insert_before(first, node)
-
-
-def _added(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+def _narrow(graph: ir.Graph, weights: Mapping[str, Array], precision: Precision) -> None:
+    """Each initializer gives way to a small one, and to the node that makes it what it was."""
     taken = {str(value.name) for node in graph for value in node.outputs} | set(graph.initializers)
+    first = graph.node(0)
+    for name, array in weights.items():
+        old = graph.initializers.pop(name)
+        if precision == "half":
+            inputs = [_added(graph, taken, f"{name}_half", array.astype(np.float16))]
+            node = ir.node("Cast", inputs, {"to": int(ir.DataType.FLOAT)}, num_outputs=1)
+        else:
+            rows = rounding.to_rows(array)
+            stored = {f"{name}_int8": rows.codes, f"{name}_scale": rows.scales}
+            inputs = [_added(graph, taken, *each) for each in stored.items()]
+            node = ir.node("DequantizeLinear", inputs, {"axis": rows.axis}, num_outputs=1)
+        new = node.outputs[0]
+        new.type, new.shape = old.type, old.shape
+        ir.convenience.replace_all_uses_with(old, new)
+        new.name = name
+        graph.insert_before(first, node)
+
+
+def _added(graph: ir.Graph, taken: set[str], name: str, array: Array) -> ir.Value:
+    """An initializer of that name, or of one like it that nothing has."""
     while name in taken:
         name += "_"
+    taken.add(name)
     value = ir.Value(
         name=name,
         type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
