@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
 
 
-def thresholded(x: Array, threshold: float, value: float, keeps_nan: bool) -> Array:
+def thresholded(x: Array, threshold: float, value: float, *, keeps_nan: bool, inplace: bool) -> Array:
     """x where x > threshold, elsewhere ``value``; or ``value`` where x <= threshold, which leaves NaN as it is."""
-    return np.where(x <= threshold, value, x) if keeps_nan else np.where(x > threshold, x, value)
+    if threshold == value and x.dtype.kind == "f":
+        # in one pass; of NaN and a number, fmax gives the number
+        larger = np.maximum if keeps_nan else np.fmax
+        return larger(x, value, out=x if inplace else None)
+    y = np.where(x <= threshold, value, x) if keeps_nan else np.where(x > threshold, x, value)
+    return result(x, y, inplace)
 
 
 def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool = False) -> Value:
@@ -42,7 +47,7 @@ class ReLU(Layer):
         self._keeps_nan = self.inplace or self.typename.startswith("cudnn.")
 
     def forward(self, x: Array) -> Array:
-        return result(x, thresholded(x, 0.0, 0.0, self._keeps_nan), self.inplace)
+        return thresholded(x, 0.0, 0.0, keeps_nan=self._keeps_nan, inplace=self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, above(op, x, 0.0, 0.0, self._keeps_nan), self.inplace)
@@ -91,7 +96,7 @@ class Threshold(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return result(x, thresholded(x, self.threshold, self.val, self.inplace), self.inplace)
+        return thresholded(x, self.threshold, self.val, keeps_nan=self.inplace, inplace=self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.result(x, above(op, x, self.threshold, self.val, self.inplace), self.inplace)

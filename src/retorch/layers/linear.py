@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.files.mapped import STEP, rows
+from retorch.layers.base.aligned import aligned
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _BLOCK = 1 << 17
 def times_transposed(x: Array, weight: Array) -> Array:
     """x · weightᵀ; large weights some rows at a time, since NumPy converts a copy."""
     if weight.nbytes <= STEP:
-        return x @ weight.T
+        return x @ (aligned(weight) if weight.dtype == x.dtype else weight).T
     count = max(1, _BLOCK // weight.shape[1])
     blocks = (part[at : at + count] for part in rows(weight) for at in range(0, len(part), count))
     return np.concatenate([x @ block.T for block in blocks], axis=-1)

@@ -6,14 +6,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from retorch.layers.base.aligned import aligned
 from retorch.layers.base.layer import Array, Layer, Refusal
 
-#: How many elements of unfolded input one matrix product takes: enough for speed, little enough for memory.
-_BLOCK = 1 << 22
+#: How many elements of unfolded input one matrix product takes: what stays at the processor's hand.
+_BLOCK = 1 << 19
+#: How many columns it takes at least: with fewer, getting the weights ready takes longer than multiplying.
+_FEWEST = 384
 
 #: What THNN calls -THInf: the value of a maximum over nothing.
 LOWEST = float(np.finfo(np.float32).min)
@@ -125,29 +128,41 @@ def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Wind
         raise Refusal(f"an input of {x.shape[1]} channels meets weights for {weight.shape[1] * groups}")
     dtype = np.result_type(x, weight)
     outs = tuple(w.out for w in windows)
-    rows = weight.reshape(groups, weight.shape[0] // groups, -1).astype(dtype, copy=False)
-    y = np.empty((x.shape[0], groups, rows.shape[1], *outs), dtype)
-    channels = weight.shape[1]
+    weight = aligned(weight) if weight.dtype == dtype else weight.astype(dtype)
+    rows = weight.reshape(groups, weight.shape[0] // groups, -1)
+    shifts = None if bias is None else bias.reshape(groups, -1, 1).astype(dtype)
+    y = np.empty((x.shape[0], groups, rows.shape[1], math.prod(outs)), dtype)
+    for n, g, part, columns in _columns(x, windows, groups, rows.shape[2], dtype):
+        made = y[n, g, :, part]
+        np.matmul(rows[g], columns, out=made)
+        if shifts is not None:
+            made += shifts[g]
+    return y.reshape(x.shape[0], weight.shape[0], *outs)
+
+
+def _columns(
+    x: Array, windows: Sequence[Window], groups: int, size: int, dtype: np.dtype[Any]
+) -> Iterator[tuple[int, int, slice, Array]]:
+    """What windows see, as columns of ``size`` numbers: of which image and group, which windows, and a matrix of them.
+
+    The matrix is the same memory each time, so that it stays at the processor's hand.
+    """
+    outs, kernel, channels = [w.out for w in windows], [w.kernel for w in windows], x.shape[1] // groups
     if all(w.kernel == w.stride == 1 and w.pad == 0 and w.out == w.size for w in windows):
         # each place by itself: nothing to lay out
-        places = x.reshape(x.shape[0], groups, channels, -1).astype(dtype, copy=False)
-        np.matmul(rows, places, out=y.reshape(x.shape[0], groups, rows.shape[1], -1))
-        return _shifted(y.reshape(x.shape[0], weight.shape[0], *outs), bias)
+        places = x.reshape(x.shape[0], groups, size, -1).astype(dtype, copy=False)
+        yield from ((n, g, slice(None), places[n, g]) for n, g in np.ndindex(x.shape[0], groups))
+        return
     seen = _unfolded(padded(x, [(w.pad, max(w.tail, 0)) for w in windows]), windows)
     axes = (0, *range(1 + len(outs), 1 + 2 * len(outs)), *range(1, 1 + len(outs)))
-    step = max(1, _BLOCK // max(1, rows.shape[2] * math.prod(outs[1:])))
+    row = math.prod(outs[1:])
+    step = min(outs[0], max(1, max(_BLOCK // max(1, size), _FEWEST) // row))
+    scratch = np.empty(size * step * row, dtype)
     for n, g, start in product(range(x.shape[0]), range(groups), range(0, outs[0], step)):
-        block = seen[n, g * channels : (g + 1) * channels, start : start + step].transpose(axes)
-        part = rows[g] @ block.reshape(rows.shape[2], -1).astype(dtype, copy=False)
-        y[n, g, :, start : start + step] = part.reshape(-1, *block.shape[-len(outs) :])
-    return _shifted(y.reshape(x.shape[0], weight.shape[0], *outs), bias)
-
-
-def _shifted(y: Array, bias: Array | None) -> Array:
-    """``y``, changed: the bias of each plane is added."""
-    if bias is not None:
-        y += bias.reshape(-1, *(1,) * (y.ndim - 2)).astype(y.dtype, copy=False)
-    return y
+        count = min(step, outs[0] - start)
+        block = scratch[: size * count * row].reshape(channels, *kernel, count, *outs[1:])
+        block[...] = seen[n, g * channels : (g + 1) * channels, start : start + count].transpose(axes)
+        yield n, g, slice(start * row, (start + count) * row), block.reshape(size, -1)
 
 
 def _unfolded(x: Array, windows: Sequence[Window]) -> Array:

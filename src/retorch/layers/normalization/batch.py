@@ -68,12 +68,12 @@ class BatchNormalization(Layer):
     def forward(self, x: Array) -> Array:
         batch = x if self._batched(x.shape) else self._made_batch(x)
 
-        def per_channel(stored: Array) -> Array:
-            return stored.reshape(-1, *[1] * (self.dimensions - 2))
-
-        y = (batch - per_channel(self.running_mean)) / np.sqrt(per_channel(self.variance()) + self.eps)
-        y = y if self.weight is None else y * per_channel(self.weight)
-        return y if self.bias is None else y + per_channel(self.bias)
+        # in float64, whatever x is: what is subtracted may be large against what is left
+        scale = 1 / np.sqrt(self.variance().astype(np.float64) + self.eps)
+        scale = scale if self.weight is None else scale * self.weight
+        shift = -self.running_mean * scale
+        shift = shift if self.bias is None else shift + self.bias
+        return _scaled(batch.astype(np.result_type(x, self.running_mean), copy=False), scale, shift)
 
     def lower(self, op: Builder, x: Value) -> Value:
         batch = x if self._batched(x.shape) else op.unsqueeze(x, 0)
@@ -86,6 +86,22 @@ class BatchNormalization(Layer):
         return op.BatchNormalization(
             batch, op.weight(scale, "s"), op.weight(bias, "b"), mean, variance, epsilon=self.eps
         )
+
+
+#: How many elements are taken through all steps at a time: what stays at the processor's hand.
+_BLOCK = 1 << 17
+
+
+def _scaled(x: Array, scale: Array, shift: Array) -> Array:
+    """x · scale + shift for each channel (dimension 2), in x's precision, some channels at a time."""
+    y = np.empty(x.shape, x.dtype)
+    scale, shift = (each.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2)) for each in (scale, shift))
+    count = max(1, _BLOCK * x.shape[1] // max(1, x.size))
+    for first in range(0, x.shape[1], count):
+        part = slice(first, first + count)
+        made = np.multiply(x[:, part], scale[part], out=y[:, part])
+        made += shift[part]
+    return y
 
 
 @layer("nn.SpatialBatchNormalization", "cudnn.SpatialBatchNormalization", "fbnn.SpatialBatchNormalization", kind="bn")

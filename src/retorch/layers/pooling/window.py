@@ -66,21 +66,29 @@ class MaxPooling(Pooling):
 
     def forward(self, x: Array) -> Array:
         windows = self.windows(x)
-        sizes = x.shape[-len(windows) :]
         lowest = self.lowest(x.dtype)
         y = np.full((*x.shape[: -len(windows)], *(w.out for w in windows)), lowest, x.dtype)
+        if self.asked:
+            return self._found(x, y, windows, lowest)
+        for _, seen in taps(x, windows, lowest):
+            # NaN is never the larger one
+            np.fmax(y, seen, out=y)
+        return y
+
+    def _found(self, x: Array, y: Array, windows: Sequence[Window], lowest: float) -> Array:
+        """``y``, changed: the maxima; and where they were is kept."""
+        sizes = x.shape[-len(windows) :]
         where = np.full(y.shape, -1, np.int64)
         starts = np.ix_(*(np.arange(w.out) * w.stride - w.pad for w in windows))
         for at, seen in taps(x, windows, lowest):
             # THNN's comparison: the first of equals wins, and NaN never does
             better = seen > y
             np.copyto(y, seen, where=better)
-            if self.asked:
-                place = [start + i * w.dilation for start, i, w in zip(starts, at, windows, strict=True)]
-                flat = place[0] + np.zeros((), np.int64)
-                for position, size in zip(place[1:], sizes[1:], strict=True):
-                    flat = flat * size + position
-                np.copyto(where, flat, where=better)
+            place = [start + i * w.dilation for start, i, w in zip(starts, at, windows, strict=True)]
+            flat = place[0] + np.zeros((), np.int64)
+            for position, size in zip(place[1:], sizes[1:], strict=True):
+                flat = flat * size + position
+            np.copyto(where, flat, where=better)
         self.found = (where, sizes)
         return y
 
