@@ -60,15 +60,21 @@ def small_weights(model: ir.Model) -> dict[str, Small]:
         if len(arrays) < len(node.inputs) or len(node.outputs) != 1:
             continue
         name = str(node.outputs[0].name)
-        wide = node.attributes.get_int("to", 0) == ir.DataType.FLOAT
+        wide = _setting(node, "to") == ir.DataType.FLOAT
         if node.op_type == "Cast" and wide and arrays[0].dtype == np.float16:
             found[name] = Small("half", arrays[0].astype(np.float32), node)
         elif node.op_type == "DequantizeLinear" and len(arrays) == 2 and arrays[0].dtype == np.int8:
             codes, scales = arrays
-            axis = node.attributes.get_int("axis", 1)
+            axis = _setting(node, "axis")
             if 0 <= axis < codes.ndim and scales.shape == codes.shape[axis : axis + 1]:
                 found[name] = Small("int8", codes * rounding.along(scales, axis, codes.ndim), node)
     return found
+
+
+def _setting(node: ir.Node, name: str) -> int:
+    """A whole number that a node says; -1 where it says none."""
+    attribute = node.attributes.get(name)
+    return attribute.as_int() if attribute is not None and attribute.type == ir.AttributeType.INT else -1
 
 
 def widened(model: ir.Model, given: Mapping[str, Array] | None = None) -> ir.Model:
