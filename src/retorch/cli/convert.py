@@ -49,6 +49,8 @@ Examples:
 
   retorch convert model.t7 -o out --to pytorch
 
+  retorch convert model.t7 -o out --weights half
+
   retorch convert squeezenet/predict_net.pb -o squeezenet.onnx --input 1x3x227x227
 """
 
