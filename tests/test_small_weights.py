@@ -35,7 +35,8 @@ NETWORKS = (
 def every_tensor(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """The networks of the tests are small: all of their tensors count as large."""
     if "as_it_is" not in request.fixturenames:
-        monkeypatch.setattr("retorch.graph.rounding.LEAST", 1)
+        monkeypatch.setattr("retorch.caffe2.narrow_fill.LEAST", 1)
+        monkeypatch.setattr("retorch.graph.narrow_weights.LEAST", 1)
         monkeypatch.setattr("retorch.graph.rounding.SHORTEST_ROW", 1)
 
 
@@ -160,6 +161,23 @@ def test_files_are_half_and_a_quarter_as_large(tmp_path: Path, as_it_is: None) -
             sizes.append((target / "init_net.pb" if target.is_dir() else target).stat().st_size)
         assert sizes[1] < 0.505 * sizes[0]
         assert sizes[2] < 0.26 * sizes[0]
+
+
+@pytest.mark.parametrize("weights", SMALL)
+@pytest.mark.parametrize(("name", "sizes"), [("{}", [(16, 16), (8, 40)]), ("{}.onnx", [(8, 12), (4, 24)])])
+def test_no_network_becomes_larger_by_its_small_tensors(
+    name: str, sizes: list[tuple[int, int]], weights: str, tmp_path: Path, as_it_is: None
+) -> None:
+    for shape in sizes:
+        rng = np.random.default_rng(10)
+        weight = [rng.standard_normal(shape[:: 1 if at % 2 else -1], np.float32) for at in range(40)]
+        several = sequential(*(torch_object("nn.Linear", weight=w) for w in weight))
+        found = []
+        for kind in ("float", weights):
+            target = tmp_path / name.format(f"{kind}{shape[0]}")
+            retorch.convert(several, (1, shape[0])).save(target, weights=kind)
+            found.append((target / "init_net.pb" if target.is_dir() else target).stat().st_size)
+        assert found[1] < found[0]
 
 
 def test_the_predict_net_is_the_same_and_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:

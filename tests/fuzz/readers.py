@@ -95,7 +95,7 @@ def _with_record(net: retorch.Network, folder: Path) -> None:
 
 def _small(net: retorch.Network, target: Path, weights: str) -> None:
     """Every weight in fewer bits, though all are of small tensors."""
-    with mock.patch("retorch.graph.rounding.LEAST", 1):
+    with mock.patch("retorch.caffe2.narrow_fill.LEAST", 1), mock.patch("retorch.graph.narrow_weights.LEAST", 1):
         net.save(target, weights=weights)
 
 

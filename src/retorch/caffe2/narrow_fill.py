@@ -22,6 +22,8 @@ from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
 from retorch.graph import rounding
 
+#: Numbers from which on a tensor is smaller, its operators counted.
+LEAST = 256
 #: Operators that read weights, and as which of their inputs.
 _READERS = {
     **dict.fromkeys(("Conv", "ConvTranspose", "FC", "FCTransposed"), (1,)),
@@ -60,7 +62,7 @@ def choose(predict: NetDef, params: Mapping[str, Array], precision: Precision) -
         for at, name in enumerate(op.input):
             read[name] = read.get(name, True) and at in places
     able = [name for name, weight in read.items() if weight and name in params]
-    able = [name for name in able if rounding.is_candidate(params[name], precision)]
+    able = [name for name in able if rounding.is_candidate(params[name], precision, LEAST)]
     reasons = {name: rounding.unfit(params[name], precision) for name in able}
     return Narrow(
         precision,

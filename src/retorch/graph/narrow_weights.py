@@ -18,6 +18,8 @@ from retorch.graph.rounding import Array
 
 #: Key of a model's metadata: the precision of its small weights.
 KEY = "retorch.weights"
+#: Numbers from which on a tensor is smaller, its node counted.
+LEAST = 96
 #: Operators that read weights, and as which of their inputs.
 _READERS = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm"), (1,)),
@@ -41,7 +43,7 @@ def narrowed(model: ir.Model, precision: Precision) -> tuple[ir.Model, tuple[str
     if precision == "float":
         return model, ()
     made = model.clone()
-    found = {name: array for name, array in _weights(made.graph) if rounding.is_candidate(array, precision)}
+    found = {name: array for name, array in _weights(made.graph) if rounding.is_candidate(array, precision, LEAST)}
     reasons = {name: rounding.unfit(array, precision) for name, array in found.items()}
     small = [name for name, reason in reasons.items() if not reason]
     if small:

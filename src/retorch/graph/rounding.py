@@ -17,8 +17,6 @@ from retorch.files.precision import Precision
 
 Array: TypeAlias = NDArray[Any]
 
-#: Smaller tensors gain nothing: each small one is several operators where a float32 one is one.
-LEAST = 256
 #: Each row of eight bits has a scale and an offset beside it.
 SHORTEST_ROW = 8
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -39,9 +37,12 @@ class Rows:
     axis: int
 
 
-def is_candidate(array: Array, precision: Precision) -> bool:
-    """Whether a tensor may be stored small: a matrix or more of float32. Biases and statistics are vectors."""
-    if array.dtype != np.float32 or array.ndim < 2 or array.size < LEAST:
+def is_candidate(array: Array, precision: Precision, least: int) -> bool:
+    """Whether a tensor may be stored small: a matrix or more of float32. Biases and statistics are vectors.
+
+    ``least`` is how many numbers it takes until what widens them is no larger than what they save.
+    """
+    if array.dtype != np.float32 or array.ndim < 2 or array.size < least:
         return False
     return precision == "half" or array.size >= SHORTEST_ROW * array.shape[row_axis(array)]
 
