@@ -106,6 +106,15 @@ def test_nothing_else_is_left_in_caffe2s_workspace(caffe2: Runtime, tmp_path: Pa
 
 @pytest.mark.caffe2
 @pytest.mark.parametrize("weights", SMALL)
+def test_the_predictor_of_phones_takes_them(weights: str, caffe2: Runtime, tmp_path: Path) -> None:
+    network = written(retorch.load(DIGITS), tmp_path, weights, (1, 1, 32, 32))
+    x = np.random.default_rng(11).standard_normal((1, 1, 32, 32)).astype(np.float32)
+    (got,) = caffe2.run(tmp_path, [x], predictor=True)
+    np.testing.assert_allclose(got, network.run(x)[0], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.caffe2
+@pytest.mark.parametrize("weights", SMALL)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_caffe2_computes_what_the_stored_weights_give(name: str, weights: str, caffe2: Runtime, tmp_path: Path) -> None:
     case = Case(GOLDEN / f"{name}.t7")
