@@ -240,16 +240,17 @@ def _rows(case: Case, one: Engine, trial: Trial, log: Log, watch: Watch, *, brok
     values: dict[str, Array] = {}
     if not broken and wanted:
         values = one.blobs(list(wanted), trial.tensors)
+    # each value is let go once it is measured: layers that run alone take its memory
+    whole = {name: measure(wanted[name][2], values.pop(name)) for name in list(values)}
     truth = {name: array for name, (_, _, array) in wanted.items()}
     alone = Alone(case.network, trial.tensors, truth) if one.runs_files else None
     rows: list[LayerRow] = []
     for i, (name, (path, typename, expected)) in enumerate(wanted.items()):
         watch(f"{one.name}: layers", i, len(wanted))
-        whole = measure(expected, values[name]) if name in values else None
         try:
             by_itself = measure(expected, alone.run(name)) if alone else None
-            rows.append(LayerRow(path, typename, name, whole, by_itself))
+            rows.append(LayerRow(path, typename, name, whole.get(name), by_itself))
         except EngineError as error:
             nothing = measure(expected, np.empty(0))
-            rows.append(LayerRow(path, typename, name, whole, nothing, str(error).splitlines()[0]))
+            rows.append(LayerRow(path, typename, name, whole.get(name), nothing, str(error).splitlines()[0]))
     return tuple(rows)

@@ -43,6 +43,7 @@ class Alone:
         proto = _model(nodes, inputs, weights, self.values[name], self.model.graph.opset_imports)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False  # it runs once
         arrays = {str(v.name): a for v, a in inputs}
         try:
             session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
