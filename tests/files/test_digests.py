@@ -51,3 +51,12 @@ def test_writing_that_stops_leaves_no_thread_waiting(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no"):
         digests.write(tmp_path / "x", stopping())
+
+
+def test_a_large_file_that_was_hashed_as_it_was_written_is_not_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests.write(tmp_path / "x", [LARGE])
+    expected = hashlib.sha256(LARGE).hexdigest()
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert [digests.digest(tmp_path / "x") for _ in range(3)] == [expected] * 3

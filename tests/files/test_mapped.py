@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from retorch.files import mapped
+from retorch.report.histogram import histogram
 
 COUNT = 3 * mapped.STEP // 4 + 1234
 
@@ -36,9 +37,9 @@ def test_pieces_are_the_bytes(stored: np.ndarray) -> None:
 
 
 def test_what_was_let_go_is_still_there(stored: np.ndarray) -> None:
-    before = stored.sum(dtype=np.float64)
-    mapped.release(stored)
-    assert stored.sum(dtype=np.float64) == before
+    first, second = ([float(part.sum(dtype=np.float64)) for part in mapped.rows(stored)] for _ in range(2))
+    assert first == second
+    assert sum(first) == np.arange(COUNT, dtype=np.float32).sum(dtype=np.float64)
 
 
 def test_what_was_written_into_a_private_map_stays(tmp_path: Path) -> None:
@@ -47,5 +48,12 @@ def test_what_was_written_into_a_private_map_stays(tmp_path: Path) -> None:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     numbers = np.frombuffer(content, np.uint8)
     numbers[:] = 7
-    mapped.release(numbers)
-    assert all((part == 7).all() for part in mapped.rows(numbers))
+    assert all((part == 7).all() for _ in range(2) for part in mapped.rows(numbers))
+
+
+def test_the_histogram_of_a_large_array_is_that_of_every_so_many_th_element(stored: np.ndarray) -> None:
+    found = histogram("weight", stored)
+    seen = np.arange(0, COUNT, found.step)
+    assert found.step > 1
+    assert (found.low, found.high, sum(found.counts)) == (0, np.float32(seen[-1]), len(seen))
+    assert found.mean == pytest.approx(seen.mean())

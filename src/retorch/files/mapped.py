@@ -43,13 +43,6 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
         yield part.data
 
 
-def release(array: NDArray[Any]) -> None:
-    """Let an array take no memory until it is read again, where it is a large part of a mapped file."""
-    source = _map_of(array) if array.nbytes > STEP else None
-    if source is not None and array.flags.c_contiguous:
-        source.madvise(mmap.MADV_DONTNEED, *_pages(source, array))
-
-
 @contextmanager
 def _resident(source: mmap.mmap | None, part: NDArray[Any]) -> Generator[None]:
     """The part is in memory inside, and no longer takes any of it afterwards: the file still has it."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.files.mapped import release
+from retorch.files.mapped import rows
 
 BINS = 32
 
@@ -44,8 +44,7 @@ class Histogram:
 def histogram(name: str, array: NDArray[Any]) -> Histogram:
     """Count an array's elements by value."""
     step = max(1, math.ceil(array.size / _ENOUGH))
-    seen = array.ravel()[::step].astype(np.float64)
-    release(array)
+    seen = _every(step, array.ravel())
     values = seen[np.isfinite(seen)]
     strange = int(seen.size - values.size)
     if not values.size:
@@ -55,3 +54,13 @@ def histogram(name: str, array: NDArray[Any]) -> Histogram:
     return Histogram(
         name, array.shape, low, float(values.mean()), high, float(values.std()), tuple(map(int, counts)), step, strange
     )
+
+
+def _every(step: int, flat: NDArray[Any]) -> NDArray[np.float64]:
+    """Every so many-th element, read in stretches: one that is part of a file does not come into memory as a whole."""
+    found: list[NDArray[np.float64]] = []
+    at = 0
+    for part in rows(flat):
+        found.append(part[-at % step :: step].astype(np.float64))
+        at += len(part)
+    return np.concatenate(found)
