@@ -24,6 +24,10 @@ def conv(arguments: str, w: tuple[int, ...], kind: str = "Int8Conv") -> Row:
     return row(ending(text), X=IMAGE, w=w)
 
 
+def conv_transpose(arguments: str, w: tuple[int, ...]) -> Row:
+    return row(ending(f"{X}; {W}; {B}; Int8ConvTranspose x qw qb -> y | order=NHWC {arguments} {_OUT}"), X=IMAGE, w=w)
+
+
 def pool(kind: str, arguments: str) -> Row:
     return row(ending(f"{X}; {kind} x -> y | order=NHWC {arguments}"), X=IMAGE)
 
@@ -38,6 +42,10 @@ def one(text: str, shape: tuple[int, ...] = IMAGE, versions: Sequence[str] = ("1
 _KEPT = "Y_scale=0.02 Y_zero_point=120"
 
 INT8: list[Row] = [
+    conv_transpose("kernel=3", (4, 3, 3, 4)),
+    conv_transpose("kernel=3 stride=2 pad=1 adj=1", (4, 3, 3, 4)),
+    conv_transpose("kernel_h=2 kernel_w=3 stride_h=3 stride_w=2 pad_t=1 pad_l=0 pad_b=0 pad_r=1", (4, 2, 3, 4)),
+    conv_transpose("kernel=1 stride=2", (4, 1, 1, 4)),
     row(ending("Int8Quantize X -> y | Y_scale=0.02 Y_zero_point=120"), X=(3, 50)),
     row(ending("Int8Quantize X -> y | Y_scale=0.25 Y_zero_point=9"), X=(3, 50)),
     row("Int8GivenTensorFill -> y | shape=2,3 values=abcXYZ Y_scale=0.5 Y_zero_point=70; Int8Dequantize y -> Y"),

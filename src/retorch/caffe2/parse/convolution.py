@@ -63,7 +63,7 @@ def conv_transpose(call: Call) -> ir.Value:
     window = read_window(call, dilated=False)
     if window.legacy == CAFFE or window.dimensions != 2 or rank(call.x) != 4:
         raise RefusalError("ConvTranspose works on 4-D input with explicit padding")
-    adj = _adjustment(call)
+    adj = adjustment(call)
     pads = (0, 0, 0, 0) if window.legacy in (VALID, SAME) else window.pads
     if min(pads) < 0:
         raise RefusalError(f"negative padding {pads}")
@@ -84,7 +84,8 @@ def conv_transpose(call: Call) -> ir.Value:
     return back(call, y)
 
 
-def _adjustment(call: Call) -> tuple[int, ...]:
+def adjustment(call: Call) -> tuple[int, ...]:
+    """``adj`` of height and width: what the tail of a transposed convolution has more."""
     adj = call.ints("adjs")
     if call.has("adj"):
         adj = (*adj, call.int("adj", 0), call.int("adj", 0))[:2]

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
-from retorch.caffe2.parse.graph import NeedsShapeError, RefusalError, dims, rank, size
+from retorch.caffe2.parse.convolution import adjustment
+from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError, dims, rank, size
 from retorch.caffe2.parse.int8 import (
     FLOAT,
     INT64,
@@ -52,6 +53,44 @@ def conv(*, relu: bool) -> Rule:
 
 def _biased(call: Call, sums: ir.Value) -> ir.Value:
     return call.graph.op("Add", sums, call.input(2)) if len(call.inputs) > 2 else sums
+
+
+def conv_transpose(call: Call) -> ir.Value:
+    """The adjoint of a convolution of NHWC images, with weights (inputs, height, width, planes)."""
+    g, (x, given), (w, weights), scale = call.graph, blob_of(call), blob_of(call, 1), asked(call)
+    window = read_window(call, dilated=False)
+    if not call.channels_last() or window.legacy != NOTSET or window.dimensions != 2 or min(window.pads) < 0:
+        raise RefusalError("a transposed convolution of eight bits is NHWC, with explicit padding")
+    if rank(w) != 4 or dims(w)[1:3] != window.kernel:
+        raise RefusalError(f"weights of shape {dims(w)} for a kernel of {window.kernel}")
+    adj, kernel = adjustment(call), window.kernel
+    if any(more >= step for more, step in zip(adj, window.stride, strict=True)):
+        raise RefusalError(f"adj {adj} with stride {window.stride}")
+    head = [k - 1 - pad for k, pad in zip(kernel, window.pads[:2], strict=True)]
+    tail = [k - 1 - pad + more for k, pad, more in zip(kernel, window.pads[2:], adj, strict=True)]
+    end, start = g.constant([-(2**31)] * 2), g.constant([-1] * 2)
+    sums = g.op(
+        "ConvInteger",
+        _spread(g, g.transpose(x, TO_NCHW), window.stride, (head, tail), given.zero),
+        g.op("Slice", g.transpose(w, (3, 0, 1, 2)), start, end, g.constant([2, 3]), g.constant([-1, -1])),
+        g.constant(np.asarray(given.zero, np.uint8)),
+        g.constant(np.asarray(weights.zero, np.uint8)),
+    )
+    sums = _biased(call, g.transpose(sums, TO_NHWC))
+    return requantised(g, sums, given.scale * weights.scale / scale.scale, scale, relu=False)
+
+
+def _spread(
+    graph: Graph, x: ir.Value, stride: Sequence[int], pads: tuple[Sequence[int], Sequence[int]], zero: int
+) -> ir.Value:
+    """The pixels of NCHW images so far from each other, and as much around them; between them is the zero point."""
+    g, nothing, lengths = graph, graph.constant(np.asarray(zero, np.uint8)), (size(x, 2), size(x, 3))
+    gaps = g.constant([0] * 9 + [stride[0] - 1, 0, stride[1] - 1])
+    apart = g.op("Pad", g.unsqueeze(x, 3, 5), gaps, nothing)
+    whole = g.reshape(apart, (0, size(x, 1), *(length * step for length, step in zip(lengths, stride, strict=True))))
+    # Behind the last pixel there is no gap; negative padding cuts.
+    ends = [more - step + 1 for more, step in zip(pads[1], stride, strict=True)]
+    return g.op("Pad", whole, g.constant([0, 0, *pads[0], 0, 0, *ends]), nothing)
 
 
 def full(call: Call) -> ir.Value:
@@ -131,6 +170,7 @@ def _window_sums(call: Call, images: ir.Value) -> tuple[ir.Value, int]:
 RULES: Mapping[str, Rule] = {
     "Int8Conv": conv(relu=False),
     "Int8ConvRelu": conv(relu=True),
+    "Int8ConvTranspose": conv_transpose,
     "Int8FC": full,
     "Int8MaxPool": max_pool(relu=False),
     "Int8MaxPoolRelu": max_pool(relu=True),
