@@ -61,10 +61,11 @@ def _children() -> float:
 
 
 def environment() -> dict[str, str]:
-    """The environment without what is meant for this interpreter only."""
+    """The environment without what is meant for this interpreter only; modules are compiled once, as when installed."""
     root = Path(__file__).parents[1]
     path = os.pathsep.join([str(root / "src"), str(root)])
-    return {name: value for name, value in os.environ.items() if name != "PYTHONHOME"} | {"PYTHONPATH": path}
+    own = {"PYTHONHOME", "PYTHONDONTWRITEBYTECODE"}
+    return {name: value for name, value in os.environ.items() if name not in own} | {"PYTHONPATH": path}
 
 
 def _status(pid: int) -> dict[str, int]:
