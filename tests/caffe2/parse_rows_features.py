@@ -109,6 +109,12 @@ RANKED: list[Row] = [
     row("SelfBinningHistogram X -> V C | num_bins=7 bin_spacing=logarithmic logspace_start=0.01", "V", "C", X=(6, 3),
         versions=NEW),
     row("SelfBinningHistogram X -> V C | num_bins=3", "V", "C", X=floats(2, 2, 2), versions=NEW),
+    *(
+        row(f"Quantile X Z -> Y | quantile={share} {more}", X=(6, 3), Z=POINTS, versions=NEW)
+        for share in (0.0, 0.3, 0.75, 1.0)
+        for more in ("", "abs=0", "tol=1e-06")
+    ),
+    row("Quantile X -> Y | quantile=0.5", X=floats(2, 2, 2), versions=NEW),
     row("StumpFunc X -> Y | threshold=0.25 low_value=-1.5 high_value=2.5", X=POINTS),
     row("StumpFuncIndex X -> A B | threshold=0.25", "A", "B", X=POINTS[:, 1], versions=NEW),
 ]  # fmt: skip

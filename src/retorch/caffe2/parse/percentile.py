@@ -11,6 +11,7 @@ import onnx_ir as ir
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import Array, Graph, RefusalError, dtype, rank, size
 from retorch.caffe2.parse.lengths import integers
+from retorch.caffe2.parse.loop import Step, repeat
 from retorch.caffe2.parse.segments import INT64, arange, int64, rows_of, segment_ids, starts
 
 FLOAT = ir.DataType.FLOAT
@@ -201,12 +202,49 @@ def stump_index(call: Call) -> Results:
     return [g.reshape(g.op("NonZero", chosen), (-1,)) for chosen in (g.op("Not", above), above)]
 
 
+def quantile(call: Call) -> ir.Value:
+    """The number below which a share of all magnitudes is (or of all numbers, without ``abs``), found by halving.
+
+    It is within ``tol`` of the true one, and to the bit the one that Caffe2 stops at.
+    """
+    g, share, x = call.graph, call.float("quantile", -1.0), _together(call)
+    if not 0 <= share <= 1 or call.float("tol", 1e-3) <= 0:
+        raise RefusalError(f"quantile {share}")
+    x = g.op("Abs", x) if call.int("abs", 1) else x
+    low, high = (g.op(kind, x, g.constant([0]), keepdims=0) for kind in ("ReduceMin", "ReduceMax"))
+    count = g.op("Size", x)
+    part = g.op("Mul", g.cast(count, FLOAT), g.constant(np.asarray(share, np.float32)))
+    wanted = g.cast(g.op("Ceil", part), INT64)
+    least = g.op("GreaterOrEqual", _counted(g, g.op("LessOrEqual", x, low)), wanted)
+    settled = g.op("Or", least, g.op("Equal", wanted, count))
+    begins = g.op("And", g.op("Not", settled), _apart(g, call, low, high))
+
+    def halve(body: Graph, _: ir.Value, states: Sequence[ir.Value]) -> Step:
+        low, high = states
+        middle = body.op("Add", low, body.op("Div", body.op("Sub", high, low), body.scalar(2.0, low)))
+        reached = _counted(body, body.op("LessOrEqual", x, middle))
+        low = body.op("Where", body.op("Less", reached, wanted), middle, low)
+        high = body.op("Where", body.op("GreaterOrEqual", reached, wanted), middle, high)
+        goes_on = body.op("And", body.op("Not", body.op("Equal", reached, wanted)), _apart(body, call, low, high))
+        return Step(goes_on, [low, high])
+
+    _, found = repeat(g, [low, high], halve, begins=begins, times=int64(g, 4096))
+    return g.reshape(g.op("Where", least, low, found), (1,))
+
+
+def _apart(graph: Graph, call: Call, low: ir.Value, high: ir.Value) -> ir.Value:
+    g = graph
+    reach = g.op("Mul", g.op("Add", g.op("Abs", high), g.op("Abs", low)), g.scalar(call.float("tol", 1e-3), low))
+    return g.op("Greater", g.op("Abs", g.op("Sub", high, low)), reach)
+
+
 RULES: Mapping[str, Rule] = {
     "Percentile": percentile,
     "BisectPercentile": bisect_percentile,
     "PiecewiseLinearTransform": piecewise_linear,
     "Histogram": histogram,
     "SelfBinningHistogram": self_binning_histogram,
+    "Quantile": quantile,
     "StumpFunc": stump,
     "StumpFuncIndex": stump_index,
 }

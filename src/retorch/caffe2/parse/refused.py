@@ -130,7 +130,7 @@ GROUPS: Sequence[Group] = (
         "They are rare, and could be read.",
         """
         CTCBeamSearchDecoder CTCGreedyDecoder DeformConv Float16UniformFill HasElements If InferenceLSTM
-        Int8RoIAlign IsEmpty ONNXWhile PackRNNSequence Quantile SwapBestPath TTSparseLengthsSum
+        Int8RoIAlign IsEmpty ONNXWhile PackRNNSequence SwapBestPath TTSparseLengthsSum
         UnpackRNNSequence ViterbiPath While
         """,
     ),
