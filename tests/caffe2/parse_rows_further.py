@@ -108,4 +108,10 @@ BLOCKS: list[Row] = [
     row("Summarize X -> Y", X=(1,)),
 ]  # fmt: skip
 
-FURTHER: list[Row] = [*PYRAMIDS, *WRITTEN, *MASKS, *BLOCKS]
+PATHS: list[Row] = [
+    row("ViterbiPath X T -> Y", X=(7, 4), T=(4, 4)),
+    row("ViterbiPath X T -> Y", X=(1, 4), T=(4, 4)),
+    row("SwapBestPath X L -> Y", X=(4, 3), L=[2, 0, 1, 1]),
+]
+
+FURTHER: list[Row] = [*PATHS, *PYRAMIDS, *WRITTEN, *MASKS, *BLOCKS]

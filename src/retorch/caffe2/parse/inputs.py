@@ -36,7 +36,7 @@ RemoveDataBlocks Bitwise SoftmaxWithLoss SpatialSoftmaxWithLoss LabelCrossEntrop
 CosineEmbedding Sinusoid SquareRootDivide Conditional WeightScale Fused Rowwise8 Packed GaussianFill UniformFill
 Partition GatherByKey KeySplit Merge IndexHash Histogram SelfBinning Quantile Percentile FlexibleTopK CopyRows
 ScatterWeighted TT QuantDecode ByteWeight ConcatBatchMatMul BatchPermutation MultiClassAccuracy Perplexity HSoftmax
-HalfTo HalfFloatTo PadEmpty LambdaRank BooleanMaskLengths Summarize Scatter SumInt IsNaN Viterbi
+HalfTo HalfFloatTo PadEmpty LambdaRank BooleanMaskLengths Summarize Scatter SumInt IsNaN SwapBest
 ReduceBack ReduceFront SumElementsInt SumReduceLike RecurrentNetwork GRUUnit LSTMUnit DiagonalFill Int8 NanCheck
 """
 _GENERAL = """
@@ -66,7 +66,8 @@ _COUNTS = frozenset(
         ("BatchBucketize SparseToDenseMask", (3,)),
         ("Partition GatherByKey", (0,)),
         ("LengthsPartition", (0, 1)),
-        ("FlexibleTopK MultiClassAccuracy Perplexity CopyRowsToTensor BatchPermutation BooleanMaskLengths", (1,)),
+        ("SwapBestPath FlexibleTopK MultiClassAccuracy Perplexity", (1,)),
+        ("CopyRowsToTensor BatchPermutation BooleanMaskLengths", (1,)),
         ("Percentile ScatterWeightedSum", (2,)),
     )
     for name in names.split()

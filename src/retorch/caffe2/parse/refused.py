@@ -130,8 +130,8 @@ GROUPS: Sequence[Group] = (
         "They are rare, and could be read.",
         """
         CTCBeamSearchDecoder CTCGreedyDecoder DeformConv Float16UniformFill HasElements If InferenceLSTM
-        Int8RoIAlign IsEmpty ONNXWhile PackRNNSequence SwapBestPath TTSparseLengthsSum
-        UnpackRNNSequence ViterbiPath While
+        Int8RoIAlign IsEmpty ONNXWhile PackRNNSequence TTSparseLengthsSum
+        UnpackRNNSequence While
         """,
     ),
 )
