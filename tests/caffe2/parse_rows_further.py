@@ -109,6 +109,7 @@ BLOCKS: list[Row] = [
 ]  # fmt: skip
 
 PATHS: list[Row] = [
+    row("Dropout X -> Y M | ratio=0.0 is_test=0", "Y", "M", X=(2, 3)),
     row("ViterbiPath X T -> Y", X=(7, 4), T=(4, 4)),
     row("ViterbiPath X T -> Y", X=(1, 4), T=(4, 4)),
     row("SwapBestPath X L -> Y", X=(4, 3), L=[2, 0, 1, 1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.device import TO_CPU, TO_IDEEP
@@ -141,11 +142,20 @@ def replace_nan(call: Call) -> ir.Value:
     return g.op("Where", g.op("IsNaN", x), g.scalar(call.float("value", 0.0), x), x)
 
 
-def dropout(call: Call) -> ir.Value:
-    """The identity: only a network for evaluation (``is_test``) can be read, or one that drops nothing."""
-    if not call.int("is_test", 0) and call.float("ratio", 0.5):
+def dropout(call: Call) -> Results:
+    """The identity: only a network for evaluation (``is_test``) can be read, or one that drops nothing.
+
+    Only training makes a mask, which then has all that there is.
+    """
+    if call.int("is_test", 0):
+        return (call.x, None)
+    if call.float("ratio", 0.5):
         raise RefusalError("Dropout in training mode (is_test is not set)")
-    return call.x
+    g, mask = call.graph, None
+    if call.wants(1):
+        mask = g.op("Expand", g.constant(np.asarray(True)), g.shape_of(call.x))
+        mask.shape = call.x.shape
+    return (call.x, mask)
 
 
 def identity(call: Call) -> ir.Value:
