@@ -195,6 +195,11 @@ def test_precision_is_the_inputs(typename: str, fields: dict[str, Any], dtype: t
         ("nn.Threshold", {"threshold": 0.5, "val": 7}, 7.0),
         ("nn.Threshold", {"threshold": 0.5, "val": 7, "inplace": True}, math.nan),
         ("nn.Threshold", {"threshold": 0.5, "val": 0.5, "inplace": True}, math.nan),
+        ("nn.HardTanh", {"min_val": -1, "max_val": 3}, 3.0),
+        ("nn.HardTanh", {"min_val": -1, "max_val": 3, "inplace": True}, math.nan),
+        ("nn.Clamp", {"min_val": -1, "max_val": 3}, 3.0),
+        ("nn.ReLU6", {}, 6.0),
+        ("nn.ReLU6", {"inplace": True}, math.nan),
     ],
 )
 def test_what_becomes_of_nan(typename: str, fields: dict[str, Any], nan: float) -> None:
@@ -207,6 +212,15 @@ def test_what_becomes_of_nan(typename: str, fields: dict[str, Any], nan: float) 
     net = sequential(weight, rectifier)
     Row("weight", net, x, expected).agrees_converted()
     assert np.array_equal(net.forward(x), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_of_a_vector_hardtanh_makes_the_maximum_of_nan_in_place_too(inplace: bool) -> None:
+    """THNN's HardTanh for one dimension: after the loop in place comes the one that is not."""
+    net = sequential(torch_object("nn.Sqrt"), torch_object("nn.HardTanh", min_val=-1, max_val=3, inplace=inplace))
+    x = np.array([-1.0, 4.0], np.float32)
+    Row("vector", net, x, np.array([3.0, 2.0])).agrees_by_formula()
+    Row("vector", net, x, np.array([3.0, 2.0])).agrees_converted()
 
 
 def test_a_relu_behind_finite_weights_is_one_operator() -> None:

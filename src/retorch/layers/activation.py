@@ -36,6 +36,20 @@ def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool
     return op.Where(op.Greater(x, threshold), x, value)
 
 
+def clipped(x: Array, least: float, most: float, inplace: bool) -> Array:
+    """THNN's HardTanh, its ReLU6 too: min(max(x, least), most); of NaN ``most``, or NaN in place, but for vectors."""
+    y = np.clip(x, least, most)
+    return y if inplace and x.ndim > 1 else np.where(x <= most, y, np.asarray(most, y.dtype))
+
+
+def lower_clipped(op: Builder, x: Value, least: float, most: float, inplace: bool) -> Value:
+    """The same in ONNX, whose Clip hands NaN on."""
+    y = op.Clip(x, least, most)
+    if (inplace and x.rank > 1) or not op.may_be_nan(x):
+        return y
+    return op.Where(op.LessOrEqual(x, most), y, most)
+
+
 @layer("nn.ReLU", "cudnn.ReLU", kind="relu")
 class ReLU(Layer):
     """max(x, 0); of NaN 0, but NaN in place and in cuDNN"""
@@ -62,15 +76,15 @@ class ReLUInPlace(ReLU):
 
 @layer("nn.ReLU6", kind="relu")
 class ReLU6(Layer):
-    """min(max(x, 0), 6)"""
+    """min(max(x, 0), 6); of NaN as HardTanh"""
 
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return result(x, np.clip(x, 0, 6), self.inplace)
+        return result(x, clipped(x, 0, 6, self.inplace), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, op.Clip(x, 0.0, 6.0), self.inplace)
+        return op.result(x, lower_clipped(op, x, 0.0, 6.0, self.inplace), self.inplace)
 
 
 @layer("cudnn.ClippedReLU", kind="relu")
@@ -191,17 +205,17 @@ class ELU(Layer):
 
 @layer("nn.HardTanh", "nn.Clamp", kind="hardtanh")
 class HardTanh(Layer):
-    """min(max(x, min_val), max_val)"""
+    """min(max(x, min_val), max_val); of NaN max_val, but NaN in place, where x is no vector"""
 
     min_val: float = -1.0
     max_val: float = 1.0
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return result(x, np.clip(x, self.min_val, self.max_val), self.inplace)
+        return result(x, clipped(x, self.min_val, self.max_val, self.inplace), self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, op.Clip(x, self.min_val, self.max_val), self.inplace)
+        return op.result(x, lower_clipped(op, x, self.min_val, self.max_val, self.inplace), self.inplace)
 
 
 @layer("nn.Clip", kind="clip")
