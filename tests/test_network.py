@@ -70,7 +70,7 @@ def test_ports_and_nesting() -> None:
 @pytest.mark.parametrize(
     ("feeds", "message"),
     [
-        ((A,), "got 1 inputs"),
+        ((A,), "got 1 input;"),
         ((A, B, B), "got 3 inputs"),
         (({"a": A, "c": B},), "got inputs a, c"),
         ((A, B[0]), "input b float32 N×3 does not take 3"),

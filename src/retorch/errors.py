@@ -21,6 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def counted(count: int, what: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 class RetorchError(Exception):
     """The root: ``str(error)`` is one line for a person, ``error.hint`` what to do about it."""
 
@@ -110,7 +115,6 @@ class UnsupportedError(ConversionError):
     """Layers that cannot be converted, or run (``what``): ``problems`` lists every one of them."""
 
     def __init__(self, problems: Sequence[Problem], *, what: str = "converted", hint: str | None = None) -> None:
-        count = len(problems)
-        head = f"{count} layer{'s' if count != 1 else ''} cannot be {what}"
+        head = f"{counted(len(problems), 'layer')} cannot be {what}"
         super().__init__("\n  ".join([head, *map(str, problems)]), hint=hint)
         self.problems = tuple(problems)

@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 
 from retorch import limits
-from retorch.errors import Problem, Refusal, UnsupportedError, UsageError
+from retorch.errors import Problem, Refusal, UnsupportedError, UsageError, counted
 from retorch.files.html_table import html_table
 from retorch.graph.input_shape import Assumption, assume
 from retorch.graph.input_shape.options import Settings, settings
@@ -187,7 +187,7 @@ class Module:
             for layer in self.layers()
         ]
         total = sum(array.size for array in weights(self))
-        caption = f"{self.name}: {len(rows)} modules, {total:,} parameters"
+        caption = f"{self.name}: {counted(len(rows), 'module')}, {counted(total, 'parameter')}"
         return html_table(caption, ("path", "class", "settings", ">parameters", "problem"), rows)
 
     def layers(self) -> Iterator[Layer]:

@@ -19,9 +19,10 @@ from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModel, SizedModels
-from retorch.errors import MissingFileError, UsageError
+from retorch.errors import MissingFileError, UsageError, counted
 from retorch.files import artifacts, file_set
 from retorch.files.artifacts import any_external_data
+from retorch.files.atomic import named_file
 from retorch.files.digests import digest, digests
 from retorch.files.formats import Destination, destination
 from retorch.files.html_table import html_table
@@ -64,7 +65,8 @@ def replacing(target: Destination) -> Generator[Path]:
     """
     if not target.is_folder:
         beside = path_for(target.path).name
-        with file_set.replacing_file(target.path, record=beside, stale=any_external_data(target.path)) as place:
+        stale = any_external_data(named_file(target.path))
+        with file_set.replacing_file(target.path, name=target.format.file, record=beside, stale=stale) as place:
             yield place
         return
     names, last = _files_of(target)
@@ -135,7 +137,7 @@ class Network:
     def sized(self, *shapes: Sequence[int]) -> Network:
         """The network for inputs of these shapes, in order. UsageError where they do not fit."""
         if len(shapes) != len(self.inputs):
-            raise UsageError(f"got {len(shapes)} shapes; the network has {listed(self.inputs)}")
+            raise UsageError(f"got {counted(len(shapes), 'shape')}; the network has {listed(self.inputs)}")
         if self._source is not None:
             known = {port.name: tuple(shape) for port, shape in zip(self.inputs, shapes, strict=True)}
             return Network(parse_described(self._source, known))

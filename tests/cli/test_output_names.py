@@ -15,7 +15,7 @@ from retorch.cli import main
 from retorch.engines.choice import engine
 from retorch.engines.interface import Case
 from retorch.errors import UsageError
-from retorch.files.formats import FORMATS, OutputFormat
+from retorch.files.formats import FORMATS, OutputFormat, destination
 
 LINEAR = str(GOLDEN / "Linear_1.t7")
 SHAPE = (3, 6)
@@ -120,3 +120,31 @@ def test_what_is_not_written_names_the_way_there(
 def test_a_suffix_and_a_format_that_contradict_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", LINEAR, "-o", str(tmp_path / "a.onnx"), "--to", "caffe2"]) == 2
     assert "caffe2 is asked for, and .onnx names an ONNX file" in capsys.readouterr().err
+
+
+def test_a_folder_is_refused_where_its_name_means_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.onnx").mkdir()
+    assert main(["convert", LINEAR, "--input", "3x6", "-o", f"{tmp_path}/model.onnx"]) == 2
+    assert "it is a folder, where a file is meant" in capsys.readouterr().err
+    assert names(tmp_path) == set()
+
+
+def test_a_device_takes_the_one_file_that_is_asked_for() -> None:
+    assert destination("/dev/null", "onnx").path == Path("/dev/null")
+    with pytest.raises(UsageError, match="takes one file"):
+        destination("/dev/null")
+
+
+def test_a_record_that_says_nothing_about_the_file_is_passed_over(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert main(["convert", LINEAR, "--input", "3x6", "-o", f"{tmp_path}/{name}.onnx"]) == 0
+    (tmp_path / "one.onnx.json").write_bytes((tmp_path / "two.onnx.json").read_bytes())
+    assert main(["run", f"{tmp_path}/one.onnx", "--input", "3x6", "--engine", "reference"]) == 2
+
+
+def test_the_record_of_a_linked_file_is_found_by_both_names(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.onnx").symlink_to("real/file.onnx")
+    assert main(["convert", LINEAR, "--input", "3x6", "-o", f"{tmp_path}/link.onnx"]) == 0
+    for name in ("link.onnx", "real/file.onnx"):
+        assert main(["run", f"{tmp_path}/{name}", "--input", "3x6", "--engine", "reference"]) == 0

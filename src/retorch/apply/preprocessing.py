@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch.apply.lab import lab_of, rgb_of
-from retorch.errors import UsageError
+from retorch.errors import UsageError, counted
 
 Array = NDArray[Any]
 
@@ -64,7 +64,9 @@ class Preprocessing:
         numbers: list[NDArray[np.float32]] = []
         for what, given in (("mean", self.mean), ("std", self.std)):
             if len(given) not in (1, channels):
-                raise UsageError(f"--{what} has {len(given)} numbers; the network takes {channels} channels")
+                raise UsageError(
+                    f"--{what} has {counted(len(given), 'number')}; the network takes {counted(channels, 'channel')}"
+                )
             numbers.append(np.asarray(given, np.float32).reshape(-1, 1, 1))
         if not np.all(numbers[1]):
             raise UsageError("--std cannot be 0")

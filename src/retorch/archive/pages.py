@@ -13,6 +13,7 @@ from retorch.archive.folder import OutputFolder
 from retorch.archive.options import TARGETS
 from retorch.archive.row import OUTCOMES
 from retorch.archive.table import Table
+from retorch.errors import counted
 from retorch.files import json_text
 from retorch.files.atomic import replacing
 from retorch.files.visible import visible
@@ -126,12 +127,24 @@ def _classes(counts: Sequence[dict[str, Any]] | None) -> str:
 def _refused(table: Table, ranked: Sequence[tuple[str, Blocker]]) -> str:
     """What was refused, by class, and what else did not come through."""
     outcomes = Counter(str(record["outcome"]) for record in table.records(["outcome"]))
-    lines = ["# What was refused", "", f"{outcomes.total():,} files.", "", "| files | outcome | |", "|---:|---|---|"]
+    lines = [
+        "# What was refused",
+        "",
+        f"{counted(outcomes.total(), 'file')}.",
+        "",
+        "| files | outcome | |",
+        "|---:|---|---|",
+    ]
     lines += [f"| {outcomes[name]:,} | {name} | {what} |" for name, what in OUTCOMES.items() if outcomes[name]]
     lines += ["", "## By class", ""]
     lines += [] if ranked else ["No layer was refused.", ""]
     for name, blocker in ranked:
-        lines += [f"### {_code(name)}", "", f"In {blocker.files:,} files; alone in the way in {blocker.alone:,}.", ""]
+        lines += [
+            f"### {_code(name)}",
+            "",
+            f"In {counted(blocker.files, 'file')}; alone in the way in {blocker.alone:,}.",
+            "",
+        ]
         lines += [f"- {_plain(reason)} ({count:,})" for reason, count in blocker.reasons.most_common(5)]
         lines += ["", *(f"    {_visible_line(path)}" for path in blocker.named)]
         lines += [f"    … {blocker.files - _NAMED:,} more"] if blocker.files > _NAMED else []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retorch.caffe2.description import notes_of, parse_described
 from retorch.caffe2.files import Caffe2Net
-from retorch.errors import ConversionError, UsageError
+from retorch.errors import ConversionError, UnsupportedError, UsageError
 from retorch.graph.ports import Array, inputs_of
 from retorch.graph.session import Session
 
@@ -75,7 +75,10 @@ class SizedModels:
         for key, sizes, kinds in ((ranks, varying, types), (exact, shapes, types), (ranks, varying, single)):
             with contextlib.suppress(ConversionError):
                 return self._keep(key, parse_described(self._source, sizes, kinds))
-        return self._keep(exact, parse_described(self._source, shapes, single))
+        try:
+            return self._keep(exact, parse_described(self._source, shapes, single))
+        except UnsupportedError as error:
+            raise UnsupportedError(error.problems, what="run on this input", hint=error.hint) from error
 
     def _keep(self, key: object, model: ir.Model) -> SizedModel:
         self._made[key] = SizedModel(model)

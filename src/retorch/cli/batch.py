@@ -12,7 +12,7 @@ import typer
 from retorch.cli.arguments import Plugins, example
 from retorch.cli.exit_codes import DIFFERS, DONE
 from retorch.cli.terminal import console, plain, table
-from retorch.errors import MissingFileError, UsageError
+from retorch.errors import MissingFileError, UsageError, counted
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -117,4 +117,4 @@ def _show(done: Summary) -> None:
     for outcome, count in sorted(done.outcomes.items(), key=lambda item: -item[1]):
         rows.add_row(outcome, f"{count:,}")
     screen.print(rows)
-    screen.print(f"{done.total:,} files, {done.done:,} of them now: {plain(str(done.out / 'index.html'))}")
+    screen.print(f"{counted(done.total, 'file')}, {done.done:,} of them now: {plain(str(done.out / 'index.html'))}")

@@ -10,8 +10,8 @@ import typer
 
 from retorch.cli.arguments import AsJson, local
 from retorch.cli.exit_codes import DIFFERS, DONE, about
-from retorch.cli.terminal import console, counted, plain, print_json, print_table, table
-from retorch.errors import UsageError
+from retorch.cli.terminal import console, plain, print_json, print_table, table
+from retorch.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from retorch.caffe2.versions import Lack, Shapes

@@ -11,7 +11,7 @@ import typer
 from retorch.cli.arguments import AsJson, At, check_apart, local
 from retorch.cli.exit_codes import about
 from retorch.cli.terminal import console, plain, print_json, size
-from retorch.errors import UsageError
+from retorch.errors import UsageError, counted
 from retorch.files.atomic import replacing
 from retorch.files.unchanged import Unchanged
 
@@ -63,9 +63,8 @@ def clean(
 
 def _show(output: Path, done: Cleaned, before: int, after: int) -> None:
     screen = console()
-    screen.print(
-        f"{done.host} tensors from the GPU, {done.renamed} cudnn modules renamed, {done.emptied} buffers emptied"
-    )
+    moved, renamed = counted(done.host, "tensor"), counted(done.renamed, "cudnn module")
+    screen.print(f"{moved} from the GPU, {renamed} renamed, {counted(done.emptied, 'buffer')} emptied")
     for kept in done.kept:
         screen.print(f"[yellow]note:[/yellow] {plain(kept)} has no nn twin and stays")
     saved = f", {size(before - after)} saved" if before > after else ""

@@ -9,13 +9,17 @@ import typer
 
 from retorch.cli.arguments import Aliases, AsJson, At, Plugins, Source, check_apart, load_module
 from retorch.cli.exit_codes import DIFFERS, DONE, about
-from retorch.cli.terminal import console, counted, plain, print_json, size
+from retorch.cli.terminal import console, plain, print_json, size
+from retorch.errors import UsageError, counted
 from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from retorch.layers.base.layer import Array
     from retorch.layers.reference_names import Matched
     from retorch.module import Module
+
+#: What ``Matched`` lists besides the pairs, and how it is told.
+_UNFIT = {"missing": "nothing fits", "unused": "no place for", "unsure": "several fit"}
 
 EXAMPLES = """
 Examples:
@@ -55,7 +59,7 @@ def export(
     source.check()
     if as_json:
         tensors = {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in named.items()}
-        more = {} if matched is None else {"missing": list(matched.missing), "unused": list(matched.unused)}
+        more = {} if matched is None else {name: list(getattr(matched, name)) for name in _UNFIT}
         print_json({"output": str(target), "tensors": tensors, "renamed": list(renamed), **more})
     else:
         if matched is not None:
@@ -65,7 +69,7 @@ def export(
             screen.print(f"[yellow]note:[/yellow] {plain(note)}")
         long = f", {size(target.stat().st_size)}" if target.is_file() else ""
         screen.print(f"wrote {plain(str(target))}: {counted(len(named), 'tensor')}{long}")
-    raise typer.Exit(DIFFERS if matched is not None and matched.missing else DONE)
+    raise typer.Exit(DONE if matched is None or matched.is_whole else DIFFERS)
 
 
 def _tensors(
@@ -89,18 +93,26 @@ def _matched(net: Module, like: Path) -> Matched:
     from retorch.layers import reference_names, state
 
     reference = reference_names.read_reference(like)
-    repeated = reference_names.repeated_shapes(reference)
-    if like.suffix == ".safetensors" and repeated:
-        told = f"{like} is sorted by name, not by module: {counted(repeated, 'weight')} of shapes that repeat"
-        hint = "check them, or give the list that state_dict() prints"
-        console(error=True).print(f"[yellow]note:[/yellow] {plain(told)}; {hint}")
-    return reference_names.match(list(state.entries(net.layer)), reference)
+    found = reference_names.match(list(state.entries(net.layer)), reference)
+    if found.unsure and not reference.in_order:
+        names = ", ".join(found.unsure[:3]) + (" …" if len(found.unsure) > 3 else "")
+        raise UsageError(
+            f"{like}: its names are sorted, and nothing tells which modules {names} are",
+            hint="give the names and shapes in the order of state_dict(), one on a line",
+        )
+    return found
 
 
 def _show(matched: Matched) -> None:
+    from retorch.layers import reference_names
+
     screen = console()
     for name, path, done in matched.renamed:
         screen.print(f"{plain(name)}  from {plain(path)}" + (f"  ({plain(done)})" if done else ""))
-    for title, names in (("nothing fits", matched.missing), ("no place for", matched.unused)):
-        for name in names:
+    for names, title in _UNFIT.items():
+        for name in getattr(matched, names):
             screen.print(f"[yellow]{title}:[/yellow] {plain(name)}")
+    alike = reference_names.equal_shapes(matched)
+    if alike:
+        told = f"{counted(alike, 'module')} have another's shapes: their order told them apart"
+        screen.print(f"[yellow]note:[/yellow] {told}; compare outputs")

@@ -12,8 +12,8 @@ import typer
 from retorch.cli.arguments import Aliases, AsJson, At, NnAge, Plugins, expanded, local
 from retorch.cli.exit_codes import about
 from retorch.cli.fetched import as_typed
-from retorch.cli.terminal import console, counted, plain, print_json, size
-from retorch.errors import UsageError
+from retorch.cli.terminal import console, plain, print_json, size
+from retorch.errors import UsageError, counted
 from retorch.files.artifacts import is_written
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def inspect(
         return
     _show_file(screen, document)
     if net is None or stats or offsets:
-        screen.print(object_tree.as_tree(root, stats=stats, offsets=document.offsets))
+        screen.print(object_tree.as_tree(root, stats=stats, offsets=document.offsets), crop=False)
     if net is not None:
         _show_network(screen, net, document)
 
@@ -101,7 +101,7 @@ def _file_json(document: Document) -> dict[str, Any]:
 
 
 def _show_file(screen: Console, document: Document) -> None:
-    trailing = f", {document.trailing} bytes after the value" if document.trailing else ""
+    trailing = f", {counted(document.trailing, 'byte')} after the value" if document.trailing else ""
     screen.print(f"[bold]{plain(as_typed(document.name))}[/bold]  {size(document.size)}, {document.dialect}{trailing}")
     for damage in document.damage:
         screen.print(f"[red]damaged:[/red] {plain(damage)}")
@@ -115,7 +115,7 @@ def _show_network(screen: Console, net: Module, document: Document) -> None:
 
     if net.taken in net.notes:
         screen.print(f"[yellow]note:[/yellow] {plain(net.taken)}")
-    screen.print(_tree(net))
+    screen.print(_tree(net), crop=False)
     stored = weights(net)
     count = sum(a.size for a in stored)
     held = sum(a.nbytes for a in stored)

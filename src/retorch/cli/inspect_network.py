@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retorch.cli.terminal import console, counted, plain, print_json, print_table, size, table
+from retorch.cli.terminal import console, plain, print_json, print_table, size, table
+from retorch.errors import counted
 from retorch.files.artifacts import onnx_file
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from retorch.cli.exit_codes import DONE, UNREADABLE
 from retorch.cli.fetched import as_typed
-from retorch.cli.terminal import console, counted, plain, print_json, print_table, size, table
-from retorch.errors import RetorchError
+from retorch.cli.terminal import console, plain, print_json, print_table, size, table
+from retorch.errors import RetorchError, counted
 from retorch.files.artifacts import is_written
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from retorch.cli.terminal import plain
 from retorch.cli.tree import Tree
+from retorch.errors import counted
 from retorch.torch7 import LuaFunction, LuaTable, TorchObject, TorchStorage, TorchTensor
 
 Array: TypeAlias = NDArray[Any]
@@ -32,11 +33,11 @@ def entries(value: object) -> Iterable[tuple[object, object]]:
 def describe(value: object, *, stats: bool = False) -> str:
     """One line: what a value is."""
     if isinstance(value, TorchObject):
-        return f"{value.typename} ({len(value)} fields)"
+        return f"{value.typename} ({counted(len(value), 'field')})"
     if isinstance(value, LuaTable):
         return f"table ({len(value)})"
     if isinstance(value, LuaFunction):
-        return f"function ({len(value.code)} bytes of bytecode)"
+        return f"function ({counted(len(value.code), 'byte')} of bytecode)"
     if isinstance(value, np.ndarray):
         return _describe_array(cast("Array", value), stats)
     if isinstance(value, (str, bytes)):

@@ -58,9 +58,7 @@ def console(*, error: bool = False) -> Console:
 
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH
-    return EscapingConsole(
-        stderr=error, highlight=False, width=width, soft_wrap=False, quiet=_quiet.get() and not error
-    )
+    return EscapingConsole(stderr=error, highlight=False, width=width, soft_wrap=False, quiet=_quiet.get())
 
 
 def plain(text: str) -> str:
@@ -120,11 +118,6 @@ def _without(rows: Table, name: str) -> Table:
     for cells in zip(*(list(column.cells) for column in kept), strict=True):
         made.add_row(*cells)
     return made
-
-
-def counted(count: int, what: str) -> str:
-    """``1 layer``, ``2 layers``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.segment import Segment
+    from rich.text import Text
 
 #: Levels that are indented; what is deeper says how deep.
 _INDENTED = 20
 _WIDEST = 1 << 20
+_TWO_WORDS = re.compile(r"^\S+\s+\S+")
 
 
 class Tree:
@@ -39,7 +42,18 @@ class Tree:
 
         wide = options.update(width=_WIDEST, no_wrap=True, overflow="ignore")  # the terminal breaks lines, we do not
         for guides, label in self.lines():
-            yield from console.render(Text.assemble(guides, Text.from_markup(label)), wide)
+            text = Text.from_markup(label)
+            yield from console.render(Text.assemble(guides, _fitted(text, console.width - len(guides))), wide)
+
+
+def _fitted(text: Text, width: int) -> Text:
+    """As many of a label's words as there is room for, but at least what it is called and what it is."""
+    if text.cell_len <= width:
+        return text
+    least = next((found.end() for found in _TWO_WORDS.finditer(text.plain)), len(text.plain))
+    kept = text[: max(least, text.plain.rfind(" ", 0, max(width - 1, 0)))]
+    kept.rstrip()
+    return kept.append(" …", "dim") if len(kept) < len(text) else text
 
 
 def _below(twigs: list[Tree], guides: str, level: int) -> Iterator[tuple[Tree, str, str, int]]:

@@ -81,6 +81,15 @@ def resolved(target: Path) -> Path:
     return Path(os.path.realpath(target))
 
 
+def named_file(target: Path) -> Path:
+    """The file that a path names, through links, by which what belongs to it is named too.
+
+    It keeps the path's own name where the ending of the file's says something else.
+    """
+    real = resolved(target)
+    return real if real.suffix == target.suffix else real.with_name(target.name)
+
+
 def put(part: Path, target: Path) -> None:
     """Let a file that is written take the place of ``target``, or write it into what is no file on a disk."""
     kind = _kind(target)

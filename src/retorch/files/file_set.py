@@ -60,8 +60,12 @@ def replacing(folder: Path, names: Collection[str], last: Collection[str] = ()) 
 
 
 @contextmanager
-def replacing_file(target: Path, *, record: str = "", stale: re.Pattern[str] | None = None) -> Generator[Path]:
-    """Yields a hidden path of the target's name; at the end what was written there takes the target's place.
+def replacing_file(
+    target: Path, *, name: str = "", record: str = "", stale: re.Pattern[str] | None = None
+) -> Generator[Path]:
+    """Yields a hidden path; at the end what was written there takes the target's place.
+
+    It has the name of the target, of a link's file; ``name`` is the one where the target is no file on a disk.
 
     Files written beside it come to stand beside ``target``: all others first, then the file itself, at last the
     ``record``. One of that name, and files of names that match ``stale``, are removed where they were not written.
@@ -73,22 +77,24 @@ def replacing_file(target: Path, *, record: str = "", stale: re.Pattern[str] | N
         return
     try:
         with atomic.staging_for(target) as hidden:
-            place = hidden / target.name
-            yield place
             if target.exists() and not target.is_file():
+                place = hidden / (name or target.name)
+                yield place
                 atomic.put(place, target)
                 return
+            place = hidden / atomic.named_file(target).name
+            yield place
             with atomic.locked(atomic.resolved(target).parent):
-                _put_all(hidden, target, record, stale)
+                _put_all(place, target, record, stale)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
-def _put_all(hidden: Path, target: Path, record: str, stale: re.Pattern[str] | None) -> None:
-    folder = atomic.resolved(target).parent
-    written = sorted((path.name for path in hidden.iterdir()), key=lambda name: (name == record, name == target.name))
+def _put_all(place: Path, target: Path, record: str, stale: re.Pattern[str] | None) -> None:
+    hidden, folder = place.parent, atomic.resolved(target).parent
+    written = sorted((path.name for path in hidden.iterdir()), key=lambda name: (name == record, name == place.name))
     for name in written:
-        atomic.put(hidden / name, target if name == target.name else folder / name)
+        atomic.put(hidden / name, target if name == place.name else folder / name)
     for path in list(folder.iterdir()) if stale or record else ():
         if path.name not in written and (path.name == record or (stale and stale.fullmatch(path.name))):
             path.unlink(missing_ok=True)

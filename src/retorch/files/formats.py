@@ -1,7 +1,8 @@
 """What a network can be written as, and what the name of an output says about it: one table.
 
 A format is found by ``--to`` or ``format=``, else by the name's suffix. A name without a suffix, one that ends in a
-slash, or one of a folder that is there, is a folder. Formats that other tools write are refused with the way there.
+slash, or another one of a folder that is there, is a folder. Formats that other tools write are refused with the way
+there.
 """
 
 from __future__ import annotations
@@ -77,11 +78,17 @@ def destination(output: str | os.PathLike[str], to: str = "", *, default: str = 
     text = os.fspath(output)
     path = Path(text)
     asked = named(to) if to else None
-    folder = path.is_dir() or text.endswith(("/", os.sep)) or _looks_like_folder(path)
-    if folder:
+    by_suffix = next((row for row in FORMATS if path.suffix in row.suffixes), None)
+    named_as_folder = text.endswith(("/", os.sep)) or _looks_like_folder(path)
+    if path.is_dir() and by_suffix is not None and not named_as_folder:
+        raise UsageError(f"{path}: it is a folder, where a file is meant", hint=f"{path}/ writes into it")
+    if path.is_dir() or named_as_folder:
         row = asked or named(default)
         return Destination(row, path / row.file if row.file else path, is_folder=not row.file)
-    by_suffix = next((row for row in FORMATS if path.suffix in row.suffixes), None)
+    if path.exists() and not path.is_file():
+        by_suffix = by_suffix or asked
+        if by_suffix is None or not by_suffix.streams:
+            raise UsageError(f"{path}: a pipe or a device takes one file of a format", hint="--to onnx is one file")
     if by_suffix is None:
         raise _unknown(path)
     if asked is not None and asked is not by_suffix:
@@ -106,11 +113,13 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _looks_like_folder(path: Path) -> bool:
-    """No suffix, or the end of a version number: ``out``, ``resnet-1.0``."""
-    return not path.suffix or path.suffix[1:].isdigit()
+    """No suffix, or the end of a version number: ``out``, ``resnet-1.0``; and nothing there that is no folder."""
+    return (not path.suffix or path.suffix[1:].isdigit()) and not path.exists()
 
 
 def _unknown(path: Path) -> UsageError:
+    if path.exists() and not path.suffix:
+        return UsageError(f"{path}: it is a file, not a folder", hint="name a folder, or a file with a suffix")
     way = _OTHERS.get(path.suffix.lower())
     if way is not None:
         return UsageError(f"{path}: retorch does not write {path.suffix} files", hint=way)

@@ -17,7 +17,7 @@ import retorch
 from retorch.errors import FormatError, MissingFileError, UsageError
 from retorch.files import json_text
 from retorch.files.artifacts import MINIDB, ONNX, is_container_name, onnx_file
-from retorch.files.atomic import replacing
+from retorch.files.atomic import named_file, replacing
 from retorch.files.digests import digest_if_file
 
 NAME = "retorch.json"
@@ -83,16 +83,22 @@ class Record:
     def read(cls, target: Path) -> Self | None:
         """The record of what stands at ``target``, or None where there is none that fits it."""
         try:
-            return cls._fitting(path_for(target))
+            return cls._fitting(target)
         except FormatError:
             return None
 
     @classmethod
-    def _fitting(cls, path: Path) -> Self | None:
-        """The record in a file; None without the file. FormatError for one that is no record, or of other files."""
+    def _fitting(cls, target: Path) -> Self | None:
+        """The record of what stands at ``target``; None without one.
+
+        Raises FormatError for what is no record, or one of other files.
+        """
+        path = path_for(target)
         if not path.exists():
             return None
         record = cls._parsed(path)
+        if record.files and not target.is_dir() and (own := named_file(target).name) not in record.files:
+            raise FormatError(f"{path.name} was passed over: it says nothing about {own}")
         for name, expected in record.files.items():
             if Path(name).name != name or digest_if_file(path.with_name(name)) != expected:
                 raise FormatError(f"{path.name} was passed over: {name} is not the file that it was written for")
@@ -182,7 +188,8 @@ def path_for(target: Path) -> Path:
     """Where the record of what stands at ``target`` is: a folder of Caffe2 files, one of them, or a file of its own."""
     if target.is_dir():
         alone = _only_file(target)
-        return target / NAME if alone is None else alone.with_name(f"{alone.name}.json")
+        return target / NAME if alone is None else path_for(alone)
+    target = named_file(target)
     if target.suffix == ONNX or is_container_name(target):
         return target.with_name(f"{target.name}.json")
     if target.stem in {"predict_net", "init_net"}:
@@ -203,7 +210,7 @@ def _only_file(folder: Path) -> Path | None:
 def passed_over(target: Path) -> tuple[str, ...]:
     """A note where a record stands beside ``target`` that says nothing about it."""
     try:
-        Record._fitting(path_for(target))  # pyright: ignore[reportPrivateUsage] (of this module)
+        Record._fitting(target)  # pyright: ignore[reportPrivateUsage] (of this module)
     except FormatError as error:
         return (error.message,)
     return ()

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
-from retorch.errors import UsageError
+from retorch.errors import UsageError, counted
 
 Array: TypeAlias = NDArray[Any]
 #: What a run takes for an input: an array, a list of such, or arrays by name.
@@ -102,7 +102,7 @@ def by_name(ports: Sequence[Port], inputs: Sequence[Feed]) -> dict[str, Array]:
     else:
         given = _flat(inputs)
         if len(given) != len(ports):
-            raise UsageError(f"got {len(given)} inputs; the network has {len(ports)}: {listed(ports)}")
+            raise UsageError(f"got {counted(len(given), 'input')}; the network has {len(ports)}: {listed(ports)}")
     return {port.name: np.asarray(array) for port, array in zip(ports, given, strict=True)}
 
 

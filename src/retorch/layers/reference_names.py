@@ -1,8 +1,7 @@
 """A network's tensors under the names of a PyTorch class that exists already: ``export --like``.
 
 What the class has is a list of names and shapes, as ``state_dict()`` prints them. Both sides are runs of modules, each
-with its tensors, and are laid beside each other in order so that as many tensors as possible fit; what is left over is
-matched where its shapes occur once on either side.
+with its tensors; which is which is found in :mod:`retorch.layers.module_alignment`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import math
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -20,7 +19,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from retorch.errors import FormatError, MissingFileError
-from retorch.layers import module_order
+from retorch.layers import module_alignment, module_order
 from retorch.layers.base.layer import Array
 from retorch.layers.state import Entry
 
@@ -29,6 +28,14 @@ Shape: TypeAlias = tuple[int, ...]
 _COUNTER = "num_batches_tracked"
 _LARGEST_HEADER = 100 << 20
 _LINE = re.compile(r"""^\W*(?P<name>[A-Za-z0-9_][\w.]*)['"]?[\s:,=]+(?:torch\.Size|tensor|Size)?(?P<shape>.*)$""")
+
+
+class Reference(dict[str, Shape]):
+    """Names and shapes. ``in_order`` is whether they stand as ``state_dict()`` lists them; sorted ones do not."""
+
+    def __init__(self, shapes: Mapping[str, Shape], *, in_order: bool) -> None:
+        super().__init__(shapes)
+        self.in_order = in_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,15 +47,19 @@ class Matched:
         renamed: reference's name, Torch's path and field, and what was done to the layout (``""``: nothing).
         missing: names of the reference that nothing fits, with their shapes.
         unused: tensors of the network that the reference has no place for, with their shapes.
+        unsure: names of the reference, among the missing, that several modules fit.
+        is_whole: whether nothing is missing, and nothing unused but zeros.
     """
 
     tensors: dict[str, Array]
     renamed: tuple[tuple[str, str, str], ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    unsure: tuple[str, ...]
+    is_whole: bool
 
 
-def read_reference(path: Path) -> dict[str, Shape]:
+def read_reference(path: Path) -> Reference:
     """Names and shapes: of a ``.safetensors`` file, of JSON, or of text with one of each on a line.
 
     Raises:
@@ -72,22 +83,24 @@ def read_reference(path: Path) -> dict[str, Shape]:
     found = dict(_of_text(written)) if found is None else found
     if not found:
         raise FormatError(f"{path}: no list of names and shapes", hint="one `name (sizes)` on a line, or JSON")
-    return found
+    return _as_listed(found)
 
 
-def _of_safetensors(text: bytes, path: Path) -> dict[str, Shape]:
+def _as_listed(shapes: dict[str, Shape]) -> Reference:
+    """A list as it stands, but for one that somebody sorted by its text."""
+    likely = module_order.ordered(shapes)
+    if list(shapes) != sorted(shapes) or list(likely) == list(shapes):
+        return Reference(shapes, in_order=True)
+    return Reference(likely, in_order=False)
+
+
+def _of_safetensors(text: bytes, path: Path) -> Reference:
     try:
         header = cast("dict[str, Any]", json.loads(text))
         shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path}: not a safetensors file ({error})") from error
-    return module_order.ordered(shapes)
-
-
-def repeated_shapes(reference: Mapping[str, Shape]) -> int:
-    """How many weights of a reference have a shape that another one has too."""
-    weights = Counter(shape for shape in reference.values() if len(shape) > 1)
-    return sum(count for count in weights.values() if count > 1)
+    return Reference(module_order.ordered(shapes), in_order=False)
 
 
 def _of_json(text: str) -> dict[str, Shape] | None:
@@ -134,15 +147,14 @@ class _Group:
 
 
 def match(entries: Sequence[Entry], reference: Mapping[str, Shape]) -> Matched:
-    """Give a network's tensors the names of a reference."""
+    """Give a network's tensors the names of a reference. A plain mapping is one in the order of ``state_dict()``."""
     ours = _grouped((entry.prefix, entry.field, entry) for entry in entries)
     theirs = _grouped((*_split(name), shape) for name, shape in reference.items() if not name.endswith(_COUNTER))
-    pairs = _aligned(ours, theirs)
-    pairs += _leftovers(ours, theirs, pairs)
+    found = _alignment(ours, theirs, in_order=not isinstance(reference, Reference) or reference.in_order)
     tensors: dict[str, Array] = {}
     renamed: list[tuple[str, str, str]] = []
     used: set[int] = set()
-    for mine, other in pairs:
+    for mine, other in found.pairs:
         for field, shape in theirs[other].fields.items():
             entry: Entry | None = ours[mine].fields.get(field)
             fitted = None if entry is None else fit(entry, shape)
@@ -156,8 +168,21 @@ def match(entries: Sequence[Entry], reference: Mapping[str, Shape]) -> Matched:
             tensors[name] = np.zeros((), np.int64)
     ordered = {name: tensors[name] for name in reference if name in tensors}
     missing = tuple(f"{name} {_sizes(shape)}" for name, shape in reference.items() if name not in ordered)
-    unused = tuple(f"{_joined(e.path, e.field)} {_sizes(e.array.shape)}" for e in entries if id(e) not in used)
-    return Matched(ordered, tuple(renamed), missing, unused)
+    unused = [entry for entry in entries if id(entry) not in used]
+    told = tuple(f"{_joined(e.path, e.field)} {_sizes(e.array.shape)}" for e in unused)
+    unsure = tuple(_joined(theirs[j].prefix, field) for j in found.open_theirs for field in theirs[j].fields)
+    is_whole = not missing and not any(entry.array.any() for entry in unused)
+    return Matched(ordered, tuple(renamed), missing, told, unsure, is_whole)
+
+
+def equal_shapes(found: Matched) -> int:
+    """How many of the modules that got names could be exchanged for another one by their shapes."""
+    kinds: dict[str, list[tuple[str, Shape]]] = {}
+    for name, array in found.tensors.items():
+        prefix, field = _split(name)
+        kinds.setdefault(prefix, []).append((field, array.shape))
+    count = Counter(map(tuple, kinds.values()))
+    return sum(number for number in count.values() if number > 1)
 
 
 def fit(entry: Entry, shape: Shape) -> tuple[Array, str] | None:
@@ -210,38 +235,22 @@ def _score(mine: _Group, other: _Group) -> int:
     return 10 * len(fits) - len(mine.fields.keys() ^ other.fields.keys())
 
 
-def _aligned(ours: Sequence[_Group], theirs: Sequence[_Group]) -> list[tuple[int, int]]:
-    """The pairs, in order on both sides, with the best sum of scores."""
-    rows, columns = len(ours), len(theirs)
-    best = np.zeros((rows + 1, columns + 1), np.int64)
-    took = np.zeros((rows, columns), np.int64)
-    for i in range(rows - 1, -1, -1):
-        for j in range(columns - 1, -1, -1):
-            took[i, j] = _score(ours[i], theirs[j])
-            skipped = max(best[i + 1, j], best[i, j + 1])
-            best[i, j] = max(skipped, best[i + 1, j + 1] + took[i, j]) if took[i, j] else skipped
-    pairs: list[tuple[int, int]] = []
-    i = j = 0
-    while i < rows and j < columns:
-        if took[i, j] and best[i, j] == best[i + 1, j + 1] + took[i, j]:
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif best[i, j] == best[i + 1, j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
+def _alignment(ours: Sequence[_Group], theirs: Sequence[_Group], *, in_order: bool) -> module_alignment.Alignment:
+    known: dict[tuple[object, object], int] = {}
+    kinds = [_kind(group, lambda e: (e.typename, e.array.shape)) for group in ours]
+    others = [_kind(group, lambda shape: shape) for group in theirs]
+
+    def score(i: int, j: int) -> int:
+        key = kinds[i], others[j]
+        if key not in known:
+            known[key] = _score(ours[i], theirs[j])
+        return known[key]
+
+    if in_order:
+        return module_alignment.in_order(len(ours), len(theirs), score)
+    return module_alignment.by_names([g.prefix for g in ours], [g.prefix for g in theirs], score)
 
 
-def _leftovers(
-    ours: Sequence[_Group], theirs: Sequence[_Group], pairs: Sequence[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Modules that stand in another order: those that fit one another and nothing else that is left."""
-    mine = [i for i in range(len(ours)) if i not in {i for i, _ in pairs}]
-    other = [j for j in range(len(theirs)) if j not in {j for _, j in pairs}]
-    fits = {(i, j) for i in mine for j in other if _score(ours[i], theirs[j])}
-    return [
-        (i, j)
-        for i, j in sorted(fits)
-        if sum(1 for a, _ in fits if a == i) == 1 and sum(1 for _, b in fits if b == j) == 1
-    ]
+def _kind(group: _Group, of: Callable[[Any], object]) -> tuple[tuple[str, object], ...]:
+    """What the modules have in common that fit alike."""
+    return tuple((field, of(tensor)) for field, tensor in group.fields.items())

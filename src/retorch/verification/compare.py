@@ -19,7 +19,7 @@ from retorch.engines.choice import each_engine, engine
 from retorch.engines.embedded import Embedded
 from retorch.engines.interface import Case, Engine
 from retorch.engines.reference import Log
-from retorch.errors import EngineError, RetorchError, UsageError
+from retorch.errors import EngineError, RetorchError, UsageError, counted
 from retorch.files.artifacts import python_file
 from retorch.files.record import Record
 from retorch.graph.nesting import nest, positions
@@ -213,7 +213,7 @@ def _witness(case: Case, truth: Truth | AsStored, one: Engine, trial: Trial, wat
         rows = _rows(case, one, trial, log, watch, broken=True) if layers else ()
         return Witness(one.name, trial.label, (), str(error).splitlines()[0], rows)
     if len(got) != len(expected):
-        return Witness(one.name, trial.label, (), f"{len(got)} outputs, the reference gives {len(expected)}")
+        return Witness(one.name, trial.label, (), f"{counted(len(got), 'output')}, the reference gives {len(expected)}")
     rows = _rows(case, one, trial, log, watch, broken=False) if layers else ()
     measures = [measure(e, g) for e, g in zip(expected, got, strict=True)]
     if any(m.strays(TOLERANCE) for m in measures):

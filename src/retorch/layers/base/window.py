@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from retorch.errors import counted
 from retorch.layers.base.aligned import aligned
 from retorch.layers.base.layer import Array, Layer, Refusal
 
@@ -125,7 +126,7 @@ def taps(x: Array, windows: Sequence[Window], value: float = 0.0) -> Iterator[tu
 def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Window], groups: int = 1) -> Array:
     """Cross-correlation: x (N, C, *in), weight (O, C / groups, *kernel), bias (O) or None; the result (N, O, *out)."""
     if x.shape[1] != weight.shape[1] * groups:
-        raise Refusal(f"an input of {x.shape[1]} channels meets weights for {weight.shape[1] * groups}")
+        raise Refusal(f"an input of {counted(x.shape[1], 'channel')} meets weights for {weight.shape[1] * groups}")
     dtype = np.result_type(x, weight)
     outs = tuple(w.out for w in windows)
     weight = aligned(weight) if weight.dtype == dtype else weight.astype(dtype)
@@ -188,7 +189,7 @@ def spread(
     ``out = (in - 1) stride - 2 pad + (kernel - 1) dilation + 1 + extra``.
     """
     if x.shape[1] != weight.shape[0]:
-        raise Refusal(f"an input of {x.shape[1]} channels meets weights for {weight.shape[0]}")
+        raise Refusal(f"an input of {counted(x.shape[1], 'channel')} meets weights for {weight.shape[0]}")
     dtype = np.result_type(x, weight)
     ins, kernel = x.shape[2:], weight.shape[2:]
     geometry = list(zip(ins, stride, kernel, dilation, extra, pad, strict=True))

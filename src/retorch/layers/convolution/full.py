@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from retorch.errors import counted
 from retorch.layers.base.layer import Array, Binder, Refusal, layer
 from retorch.layers.base.window import Windowed, spread
 from retorch.layers.convolution.spatial import SIZES, check_rank, connections, stable_copy
@@ -36,7 +37,9 @@ class FullConvolution(Windowed):
         rank = len(self.axes)
         check_rank(x, rank + 1, rank + 2)
         if x.shape[-rank - 1] != self.dense().shape[0]:
-            raise Refusal(f"has weights for {self.dense().shape[0]} channels, its input has {x.shape[-rank - 1]}")
+            raise Refusal(
+                f"has weights for {counted(self.dense().shape[0], 'channel')}, its input has {x.shape[-rank - 1]}"
+            )
         if target is None:
             return self.per_axis("adj")
         geometry = zip(target[-rank:], self.per_axis("pad"), self.dense().shape[2:], self.per_axis("d", 1), strict=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
+from retorch.errors import counted
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import Window, Windowed, convolve, slide, taps
 
@@ -75,7 +76,9 @@ class Convolution(Windowed):
         check_rank(x, rank + 1, rank + 2)
         weight, groups = self.dense()
         if x.shape[-rank - 1] != weight.shape[1] * groups:
-            raise Refusal(f"has weights for {weight.shape[1] * groups} channels, its input has {x.shape[-rank - 1]}")
+            raise Refusal(
+                f"has weights for {counted(weight.shape[1] * groups, 'channel')}, its input has {x.shape[-rank - 1]}"
+            )
         pad, dilation = self.per_axis("pad"), self.per_axis("dilation", 1)
         thnn = self.typename.startswith("nn.")
         rounding = {"truncate": thnn and (self.bounded or (self.unfolds and max(pad) > 0)), "drop": False}

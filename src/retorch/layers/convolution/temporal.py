@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retorch.errors import counted
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import Window, slide, taps
 from retorch.layers.convolution.spatial import SIZES, check_rank, stable_copy
@@ -18,7 +19,7 @@ def frames(x: Array | Value, kernel: int, stride: int, pad: int, features: int) 
     """The windows over time of (N, T, C) or (T, C)."""
     check_rank(x, 2, 3)
     if x.shape[-1] != features:
-        raise Refusal(f"has weights for {features} features, its input has {x.shape[-1]}")
+        raise Refusal(f"has weights for {counted(features, 'feature')}, its input has {x.shape[-1]}")
     return slide(x.shape[-2:-1], (kernel,), (stride,), (pad,), drop=False)
 
 
@@ -133,7 +134,7 @@ class TemporalRowConvolution(FeatureWise):
         check_rank(x, 2, 3)
         x = x if self.featFirst else _swapped(op, x)
         if x.shape[-2] != self.weight.shape[0]:
-            raise Refusal(f"has weights for {self.weight.shape[0]} features, its input has {x.shape[-2]}")
+            raise Refusal(f"has weights for {counted(self.weight.shape[0], 'feature')}, its input has {x.shape[-2]}")
         y = self.lower_convolve(op, x, self.dW)
         return y if self.featFirst else _swapped(op, y)
 
