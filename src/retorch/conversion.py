@@ -11,6 +11,7 @@ from typing import Any
 from retorch.caffe2.description import STATE
 from retorch.errors import UnsupportedError, UsageError
 from retorch.files.digests import digest
+from retorch.files.garbage import collector_paused
 from retorch.graph.input_shape import Assumption
 from retorch.graph.input_shape.tensors import example as example_of
 from retorch.graph.input_shape.tensors import with_samples
@@ -22,6 +23,7 @@ from retorch.module import Module
 from retorch.network import Format, Network, Origin
 
 
+@collector_paused()
 def convert(
     net: Module, example: Example | None = None, *, to: Format = "caffe2", fold: bool = True, state: bool = False
 ) -> Network:

@@ -25,6 +25,7 @@ from retorch.files.artifacts import any_external_data
 from retorch.files.atomic import named_file
 from retorch.files.digests import digest, digests
 from retorch.files.formats import Destination, destination
+from retorch.files.garbage import collector_paused
 from retorch.files.html_table import html_table
 from retorch.files.precision import Precision, precision
 from retorch.files.record import NAME, LayerRecord, Record, passed_over, path_for
@@ -112,6 +113,7 @@ class Network:
         self._fixed = False
 
     @classmethod
+    @collector_paused()
     def load(cls, path: str | Path) -> Self:
         """Read a folder of Caffe2 files, either file of a Caffe2 pair, or an ``.onnx`` file or the folder around it.
 
@@ -249,6 +251,7 @@ class Network:
         """The model that runs on these inputs: what was read from Caffe2 files is read again for their sizes."""
         return self._choose(inputs)[0].model
 
+    @collector_paused()
     def save(
         self,
         path: str | Path,

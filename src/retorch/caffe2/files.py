@@ -324,11 +324,8 @@ def data_blobs(
     if chosen:
         return tuple(name for name in dict.fromkeys(names) if name in chosen or name in unfilled)
     placed = [name for name in names if name in blobs]
-    fills_in_order = list(blobs)
-    heads: list[list[str]] = [
-        placed[:count] for count in range(len(placed), 0, -1) if placed[:count] == fills_in_order[-count:]
-    ]
-    fed = next((head for head in heads if all(_is_one_zero(blobs[name]) for name in head)), list[str]())
+    head = _last_filled(placed, list(blobs))
+    fed = head if all(_is_one_zero(blobs[name]) for name in head) else []
     if not fed and not unfilled:
         leading = itertools.takewhile(lambda name: name not in weights and _is_placeholder(blobs[name]), placed)
         fed = list(leading) or [name for name in placed if _is_one_zero(blobs[name])]
@@ -338,6 +335,12 @@ def data_blobs(
 def _external(predict: NetDef) -> list[str]:
     """The blobs that the net is to find, declared or not, in order."""
     return [*dict.fromkeys([*predict.external_input, *_read_first(predict)])]
+
+
+def _last_filled(placed: list[str], filled: list[str]) -> list[str]:
+    """The first inputs, where they are what is filled last, in the same order."""
+    count = len(filled) - filled.index(placed[0]) if placed else 0
+    return placed[:count] if placed[:count] == filled[len(filled) - count :] else []
 
 
 def _read_first(predict: NetDef) -> dict[str, None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import importlib
 import io
@@ -11,14 +10,14 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from retorch import limits
 from retorch.errors import FormatError, MissingFileError, UsageError
+from retorch.files.garbage import collector_paused
 from retorch.torch7.binary import BinaryStream
 from retorch.torch7.reader import Reader
 from retorch.torch7.repair import mend
@@ -69,7 +68,7 @@ def open_file(source: Source, *, offsets: bool = False, writable: bool = False) 
     if not head:
         raise FormatError("the file is empty", offset=0)
     refuse_foreign(head)
-    with _collector_paused():
+    with collector_paused():
         return _first_that_fits(name, buffer, offsets)
 
 
@@ -100,18 +99,6 @@ def _first_that_fits(name: str, buffer: Buffer, offsets: bool) -> Document:
         root, stream, damage = mended
         return Document(root, name, stream.dialect, len(buffer), len(buffer) - stream.pos, places or {}, damage)
     raise max(errors, key=lambda error: error[0])[1]
-
-
-@contextmanager
-def _collector_paused() -> Generator[None, None, None]:
-    """A million new objects that all stay alive make Python look for garbage again and again, in vain."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _candidates(buffer: Buffer) -> list[Stream]:
