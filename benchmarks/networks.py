@@ -17,31 +17,56 @@ RESNET = ((64, 3), (128, 4), (256, 6), (512, 3))  # channels and number of bottl
 _random = np.random.default_rng(0)
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, *, bias: bool = True) -> TorchObject:
-    """A square convolution that keeps the size at stride 1; weights by the rule of He."""
-    pad, fan = kernel // 2, inputs * kernel * kernel
-    fields: dict[str, Any] = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": kernel, "kH": kernel}
-    fields |= {"dW": stride, "dH": stride, "padW": pad, "padH": pad}
-    shape = (outputs, inputs, kernel, kernel)
-    fields["weight"] = _random.standard_normal(shape, np.float32) * np.float32((2 / fan) ** 0.5)
+def _weight(*shape: int, fan: int) -> np.ndarray:
+    """Weights by the rule of He, for outputs that are sums of ``fan`` products."""
+    return _random.standard_normal(shape, np.float32) * np.float32((2 / fan) ** 0.5)
+
+
+def _bias(outputs: int) -> np.ndarray:
+    return _random.standard_normal(outputs, np.float32) * np.float32(0.1)
+
+
+def conv(
+    inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1, *, bias: bool = True, dilation: int = 1
+) -> TorchObject:
+    """A convolution, square unless ``kernel`` is (height, width), that keeps the size at stride 1."""
+    high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+    fields: dict[str, Any] = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": wide, "kH": high}
+    fields |= {"dW": stride, "dH": stride, "padW": wide // 2 * dilation, "padH": high // 2 * dilation}
+    fields["weight"] = _weight(outputs, inputs, high, wide, fan=inputs * high * wide)
     if bias:
-        fields["bias"] = _random.standard_normal(outputs, np.float32) * np.float32(0.1)
-    return TorchObject("nn.SpatialConvolution", fields)
+        fields["bias"] = _bias(outputs)
+    if dilation == 1:
+        return TorchObject("nn.SpatialConvolution", fields)
+    return TorchObject("nn.SpatialDilatedConvolution", {**fields, "dilationW": dilation, "dilationH": dilation})
 
 
-def linear(inputs: int, outputs: int) -> TorchObject:
+def full_conv(inputs: int, outputs: int, kernel: int) -> TorchObject:
+    """A transposed convolution that doubles height and width."""
+    pad = kernel // 2 if kernel % 2 else 0
+    fields: dict[str, Any] = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": kernel, "kH": kernel}
+    fields |= {"dW": 2, "dH": 2, "padW": pad, "padH": pad, "adjW": kernel % 2, "adjH": kernel % 2}
+    fields["weight"] = _weight(inputs, outputs, kernel, kernel, fan=inputs * kernel * kernel // 4)
+    return TorchObject("nn.SpatialFullConvolution", {**fields, "bias": _bias(outputs)})
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> TorchObject:
     weight = _random.standard_normal((outputs, inputs), np.float32) * np.float32((1 / inputs) ** 0.5)
-    return TorchObject("nn.Linear", {"weight": weight, "bias": np.zeros(outputs, np.float32)})
+    return TorchObject("nn.Linear", {"weight": weight} | ({"bias": np.zeros(outputs, np.float32)} if bias else {}))
 
 
-def batch_norm(channels: int) -> TorchObject:
+def batch_norm(channels: int, eps: float = 1e-5) -> TorchObject:
     ones, noise = np.ones(channels, np.float32), _random.standard_normal((3, channels), np.float32) * np.float32(0.1)
-    fields = {"eps": 1e-5, "momentum": 0.1, "affine": True, "weight": ones + noise[0], "bias": noise[1]}
+    fields = {"eps": eps, "momentum": 0.1, "affine": True, "weight": ones + noise[0], "bias": noise[1]}
     return TorchObject("nn.SpatialBatchNormalization", {**fields, "running_mean": noise[2], "running_var": ones})
 
 
 def relu() -> TorchObject:
     return TorchObject("nn.ReLU", {"inplace": True, "threshold": 0, "val": 0})
+
+
+def prelu(channels: int) -> TorchObject:
+    return TorchObject("nn.PReLU", {"nOutputPlane": channels, "weight": np.full(channels, 0.25, np.float32)})
 
 
 def pool(kind: str, kernel: int, stride: int, pad: int = 0) -> TorchObject:

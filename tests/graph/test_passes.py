@@ -22,7 +22,7 @@ ALL: list[Callable[[passes.Rewrite], None]] = [
     passes.merge_transposes,
     passes.fold_constants,
     passes.fold_padding,
-    passes.fold_batch_norm,
+    passes.fold_scale,
 ]
 CASES = cases()
 
@@ -81,6 +81,18 @@ def test_folding_is_done_in_float64() -> None:
     exact = weight / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)[:, None, None, None]  # type: ignore[attr-defined]
     folded = retorch.convert(net, (2, 3, 7, 6), fold=True).caffe2().params["conv1_w"]
     np.testing.assert_array_equal(folded, exact.astype(np.float32))
+
+
+@pytest.mark.parametrize("norm_last", [False, True])
+def test_dropout_of_old_networks_is_folded_before_and_after_batch_norm(norm_last: bool) -> None:
+    padding, conv, norm = next(convolution_with_norm().layers()).raw["modules"].sequence()
+    drop = retorch.TorchObject("nn.SpatialDropout", {"p": 0.25})
+    row = [padding, conv, drop, norm] if norm_last else [padding, conv, norm, drop]
+    net = bind(retorch.TorchObject("nn.Sequential", {"modules": retorch.LuaTable.of(*row)}))
+    x = np.random.default_rng(1).standard_normal((2, 3, 7, 6)).astype(np.float32)
+    folded = retorch.convert(net, x)
+    assert operators(folded.model) == ["Conv"]
+    np.testing.assert_allclose(folded.run(x)[0], net.forward(x), rtol=1e-5, atol=1e-5)
 
 
 def test_a_shared_convolution_is_not_scaled_twice() -> None:

@@ -26,7 +26,7 @@ _FOLDED_ELEMENTS = 1 << 20
 def simplify(model: ir.Model, *, fold: bool = True) -> ir.Model:
     """All passes, in order; without ``fold`` only those that drop nodes without effect."""
     tidy: list[Callable[[Rewrite], None]] = [drop_identities, cancel_squeezes, merge_reshapes, merge_transposes]
-    merging: list[Callable[[Rewrite], None]] = [fold_constants, fold_padding, fold_batch_norm]
+    merging: list[Callable[[Rewrite], None]] = [fold_constants, fold_padding, fold_scale]
     rewrite = Rewrite(model)
     for each in [*tidy, *(merging if fold else []), *(tidy if fold else [])]:
         each(rewrite)
@@ -240,28 +240,42 @@ def fold_padding(rewrite: Rewrite) -> None:
         rewrite.graph.remove(pad, safe=True)
 
 
-def fold_batch_norm(rewrite: Rewrite) -> None:
-    """Batch norm after a convolution, full convolution or linear layer scales that layer's weights (in float64)."""
-    for node in rewrite.nodes("BatchNormalization"):
-        before = _through(node, "Conv", "ConvTranspose", "Gemm")
-        if before is None or not rewrite.only_use(before.outputs[0]):
+def fold_scale(rewrite: Rewrite) -> None:
+    """Batch norm after a convolution, full convolution or linear layer scales that layer's weights (in float64).
+
+    So does one number that its result is multiplied with, as dropout of old networks does.
+    """
+    for node in rewrite.nodes("BatchNormalization", "Mul"):
+        scale, *others = (rewrite.constant(v) for v in node.inputs[1:])
+        if scale is None or any(other is None for other in others):
             continue
-        weight = rewrite.constant(before.inputs[1])
-        bias = rewrite.constant(before.inputs[2]) if len(before.inputs) > 2 else None
-        norm = [rewrite.constant(v) for v in node.inputs[1:]]
-        has_bias = len(before.inputs) > 2 and before.inputs[2] is not None
-        if weight is None or any(a is None for a in norm) or (has_bias and bias is None):
-            continue
-        plain_gemm = before.op_type != "Gemm" or (
-            before.attributes.get_int("transB", 0) == 1
-            and before.attributes.get_float("alpha", 1.0) == 1.0
-            and before.attributes.get_float("beta", 1.0) == 1.0
-        )
-        grouped = before.op_type == "ConvTranspose" and before.attributes.get_int("group", 1) != 1
-        if plain_gemm and not grouped:
-            epsilon = node.attributes.get_float("epsilon", 1e-5)
-            _scale_weights(rewrite, before, weight, bias, [cast("Array", a).astype(np.float64) for a in norm], epsilon)
-            _take_over(rewrite, node, before)
+        if node.op_type == "Mul":
+            if scale.shape not in {(), (1,)}:
+                continue
+            others = [np.zeros(1), np.zeros(1), np.ones(1)]
+        epsilon = node.attributes.get_float("epsilon", 1e-5) if node.op_type != "Mul" else 0.0
+        _fold_into_layer(rewrite, node, [cast("Array", a).astype(np.float64) for a in (scale, *others)], epsilon)
+
+
+def _fold_into_layer(rewrite: Rewrite, node: ir.Node, norm: list[Array], epsilon: float) -> None:
+    """Scale the weights of the layer whose result only ``node`` reads, where they are known."""
+    before = _through(node, "Conv", "ConvTranspose", "Gemm")
+    if before is None or not rewrite.only_use(before.outputs[0]):
+        return
+    weight = rewrite.constant(before.inputs[1])
+    bias = rewrite.constant(before.inputs[2]) if len(before.inputs) > 2 else None
+    has_bias = len(before.inputs) > 2 and before.inputs[2] is not None
+    if weight is None or (has_bias and bias is None):
+        return
+    plain_gemm = before.op_type != "Gemm" or (
+        before.attributes.get_int("transB", 0) == 1
+        and before.attributes.get_float("alpha", 1.0) == 1.0
+        and before.attributes.get_float("beta", 1.0) == 1.0
+    )
+    grouped = before.op_type == "ConvTranspose" and before.attributes.get_int("group", 1) != 1
+    if plain_gemm and not grouped:
+        _scale_weights(rewrite, before, weight, bias, norm, epsilon)
+        _take_over(rewrite, node, before)
 
 
 def _scale_weights(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retorch.errors import EngineError, UsageError
 from retorch.graph import onnx_file
+from retorch.graph.tuned import tune
 
 Array: TypeAlias = NDArray[Any]
 
@@ -43,6 +44,7 @@ class Session:
             proto = onnx_file.skeleton(model, weights)
         except ir.serde.SerdeError as error:
             raise EngineError(f"the network cannot be written for onnxruntime: {_brief(error)}") from error
+        tune(proto, model)
         self._fed = {name: weights.pop(name) for name in _large_matrices(model, weights)}
         proto.graph.input.extend(
             onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

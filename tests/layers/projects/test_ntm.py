@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.nngraph import Node, graph
 
 from building import module, torch_object
-from layers.graphs import Node, graph
 from layers.rows import Row, every, named, noise
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.nngraph import Node, graph
 
 import retorch
 from building import module, torch_object
-from layers.graphs import Node, graph
 from layers.recurrent.test_cudnn import make
 from layers.recurrent.test_sequence import lstm, vanilla
 from layers.rnn_modules import concat, linear, plain, sigmoid

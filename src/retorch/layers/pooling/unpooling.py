@@ -50,26 +50,29 @@ class MaxUnpooling(Layer):
             raise Refusal("its input is not of the size that its pooling layer gave")
         if any(w.kernel != w.stride or w.dilation != 1 for w in windows):
             raise Refusal("undoes a pooling whose windows overlap")
-        tap_first = self._taps(op, pooled, windows)
-        first = op.ArgMax(tap_first, axis=-1, keepdims=1)
-        here = op.Equal(first, list(range(tap_first.shape[-1])))
-        spread = op.Where(here, op.Unsqueeze(op.Reshape(x, [-1, *x.shape[-len(windows) :]]), [len(windows) + 1]), 0.0)
+        seen = self._taps(op, pooled, windows)
+        first = op.ArgMax(seen, axis=1, keepdims=1)
+        here = op.Equal(first, np.arange(seen.shape[1]).reshape(-1, *(1,) * len(windows)))
+        spread = op.Where(here, op.Unsqueeze(op.Reshape(x, [-1, *x.shape[-len(windows) :]]), [1]), 0.0)
         return self._image(op, spread, windows, x.shape[1 : -len(windows)])
 
     def _taps(self, op: Builder, x: Value, windows: Sequence[Window]) -> Value:
-        """(channels, *out, taps): what each window of ``x`` sees, in the order in which THNN looks."""
+        """(channels, taps, *out): what each window of ``x`` sees, in the order in which THNN looks.
+
+        The taps stand before the sizes: engines are slow where the last axis is short.
+        """
         rank = len(windows)
         if any(w.pad or w.tail for w in windows):
             x = pad_to_windows(op, x, windows, LOWEST)
         x = op.Reshape(x, [-1, *(size for w in windows for size in (w.out, w.kernel))])
-        x = op.Transpose(x, perm=[0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2)])
-        return op.Reshape(x, [0, *(w.out for w in windows), math.prod(w.kernel for w in windows)])
+        x = op.Transpose(x, perm=[0, *range(2, 2 * rank + 1, 2), *range(1, 2 * rank, 2)])
+        return op.Reshape(x, [0, math.prod(w.kernel for w in windows), *(w.out for w in windows)])
 
     def _image(self, op: Builder, x: Value, windows: Sequence[Window], channels: Sequence[int]) -> Value:
         """The inverse of :meth:`_taps`, with zeros where no window reached."""
         rank = len(windows)
-        x = op.Reshape(x, [0, *(w.out for w in windows), *(w.kernel for w in windows)])
-        x = op.Transpose(x, perm=[0, *(at for i in range(1, rank + 1) for at in (i, i + rank))])
+        x = op.Reshape(x, [0, *(w.kernel for w in windows), *(w.out for w in windows)])
+        x = op.Transpose(x, perm=[0, *(at for i in range(1, rank + 1) for at in (i + rank, i))])
         x = op.Reshape(x, [-1, *channels, *(w.out * w.kernel for w in windows)])
         if any(w.pad or w.tail for w in windows):
             rest = [0] * (x.rank - rank)

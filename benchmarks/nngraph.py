@@ -1,4 +1,7 @@
-"""nngraph's own data structures, as its files hold them: nodes that know their inputs by ``mapindex``."""
+"""nngraph's own data structures, as its files hold them: nodes that know their inputs by ``mapindex``.
+
+The benchmarks' char-rnn is made of them, and so are the graphs in the tests.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from building import torch_object
 from retorch.torch7 import LuaTable, TorchObject
 
 
@@ -74,18 +76,13 @@ def graph(inputs: list[Node], outputs: list[Node], rng: np.random.Generator, old
         for node, source in zip(inputs, [first] if len(inputs) == 1 else first.split(len(inputs)), strict=True):
             node.add(source)
     order = _order(last, rng)
-    stored = {id(n): torch_object("nngraph.Node", id=i, visited=False) for i, n in enumerate(order, 1)}
+    stored = {id(n): TorchObject("nngraph.Node", {"id": i, "visited": False}) for i, n in enumerate(order, 1)}
     for node in order:
         here = [stored[id(child)] for child in node.children if id(child) in stored]
         stored[id(node)]["data"] = node.data
         stored[id(node)]["children"] = LuaTable([*enumerate(here, 1), *((child, i) for i, child in enumerate(here, 1))])
     modules = [n.data["module"] for n in order if "module" in n.data]
-    more = {} if old else {"nInputs": len(inputs), "modules": modules}
-    return torch_object(
-        "nn.gModule",
-        forwardnodes=[stored[id(n)] for n in order],
-        innode=stored[id(first)],
-        outnode=stored[id(last)],
-        verbose=False,
-        **more,
-    )
+    fields: dict[str, object] = {"forwardnodes": LuaTable.of(*(stored[id(n)] for n in order)), "verbose": False}
+    fields |= {"innode": stored[id(first)], "outnode": stored[id(last)]}
+    more = {} if old else {"nInputs": len(inputs), "modules": LuaTable.of(*modules)}
+    return TorchObject("nn.gModule", fields | more)
