@@ -237,7 +237,7 @@ def test_sized(tmp_path: Path) -> None:
     assert [port.shape for port in (*fixed.inputs, *fixed.outputs)] == [(5, 3)] * 4
     with pytest.raises(UsageError, match="does not take 5×4"):
         two_inputs().sized((5, 4), (5, 3))
-    with pytest.raises(UsageError, match="got 1 shapes"):
+    with pytest.raises(UsageError, match="got 1 shape;"):
         two_inputs().sized((5, 3))
 
 
