@@ -45,6 +45,7 @@ NUMERIC: list[Row] = [
     ),
     row("SinusoidPositionEncoding P -> Y | embedding_size=5 alpha=50.0 amplitude=2.0", P=[[7, 7], [1, 1], [3, 3]]),
     row("IntegralImage X -> Y", X=(2, 3, 4, 5)),
+    row("HasElements X -> Y", X=(2, 3)),
     row("SquareRootDivide X S -> Y", X=(3, 2), S=np.array([4, 0, 2], np.float32)),
     row("Conditional C A B -> Y", C=np.array([True, False, True]), A=(3, 2), B=(3, 2)),
     row(

@@ -36,7 +36,7 @@ def paragraph(group: Group) -> str:
 
 @pytest.mark.caffe2
 def test_the_list_is_that_of_the_real_caffe2(caffe2: Runtime) -> None:
-    done = subprocess.run([caffe2.python, "-c", LISTER], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([caffe2.python, "-I", "-c", LISTER], capture_output=True, text=True, check=True, timeout=120)
     assert set(done.stdout.split()) == registered(caffe2.version)
 
 

@@ -85,18 +85,31 @@ def parse_described(
 
 def first_model(net: Caffe2Net) -> ir.Model | None:
     """The model before any input is seen: from the operators alone, and where they leave sizes open, at those that a
-    ``value_info.json`` beside the files gives, or that retorch converted it with."""
-    try:
-        return _at_said_sizes(net)
-    except UnsupportedError:
-        if not net.declared:
-            raise
-        return _at_said_sizes(replace(net, declared={}))  # what lies beside it is about something else
-
-
-def _at_said_sizes(net: Caffe2Net) -> ir.Model | None:
-    said, model = _said_sizes(net), None
+    ``value_info.json`` beside the files gives, or that retorch converted it with. Inputs that may be of any type are
+    integers where the operators refuse floats."""
     types = {name: blob.dtype for name, blob in net.declared.items()}
+    try:
+        return _at_said_sizes(net, types)
+    except UnsupportedError:
+        bare = replace(net, declared={})  # what lies beside it may be about something else
+        for others in [*([{}] if types else []), *_integers(net)]:
+            with contextlib.suppress(UnsupportedError):
+                return _at_said_sizes(bare, others)
+        raise
+
+
+def _integers(net: Caffe2Net) -> Iterator[dict[str, ir.DataType]]:
+    """Types for the inputs that may be of any."""
+    from retorch.caffe2.parse.inputs import guess
+
+    known = {name: guess(net.predict, net.params, name) for name in net.inputs}
+    names = [name for name, found in known.items() if found.dtype is None and found.likely == ir.DataType.FLOAT]
+    for kind in (ir.DataType.INT64, ir.DataType.INT32) if names else ():
+        yield dict.fromkeys(names, kind)
+
+
+def _at_said_sizes(net: Caffe2Net, types: Mapping[str, ir.DataType]) -> ir.Model | None:
+    said, model = _said_sizes(net), None
     with contextlib.suppress(NeedsShapeError):
         model = parse_described(net, types=types)
     unknown = said if model is None else {name: said[name] for name in said.keys() & _without_rank(model)}

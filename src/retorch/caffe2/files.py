@@ -19,6 +19,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs, value_info, widening
+from retorch.caffe2.control import read_first
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.narrow_fill import FLOATS, Encoder, Narrow
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
@@ -318,7 +319,7 @@ def data_blobs(
     their like read as a weight is one. Of the blobs that are filled, those that are ``declared`` to be inputs are the
     only ones.
     """
-    used, names, weights = _read_first(predict), _external(predict), _weights(predict)
+    used, names, weights = read_first(predict.op), _external(predict), _weights(predict)
     unfilled = [name for name in names if name not in blobs and name in used]
     chosen = [name for name in names if name in declared and name in blobs and name not in weights]
     if chosen:
@@ -334,23 +335,13 @@ def data_blobs(
 
 def _external(predict: NetDef) -> list[str]:
     """The blobs that the net is to find, declared or not, in order."""
-    return [*dict.fromkeys([*predict.external_input, *_read_first(predict)])]
+    return [*dict.fromkeys([*predict.external_input, *read_first(predict.op)])]
 
 
 def _last_filled(placed: list[str], filled: list[str]) -> list[str]:
     """The first inputs, where they are what is filled last, in the same order."""
     count = len(filled) - filled.index(placed[0]) if placed else 0
     return placed[:count] if placed[:count] == filled[len(filled) - count :] else []
-
-
-def _read_first(predict: NetDef) -> dict[str, None]:
-    """The blobs that operators read before any of them makes them, in order."""
-    made: set[str] = set()
-    used: dict[str, None] = {}
-    for op in predict.op:
-        used.update((name, None) for name in op.input if name not in made)
-        made.update(op.output)
-    return used
 
 
 def _weights(predict: NetDef) -> set[str]:

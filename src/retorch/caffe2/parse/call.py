@@ -11,6 +11,13 @@ import onnx_ir as ir
 from retorch.caffe2.parse.graph import Graph, RefusalError
 from retorch.caffe2.proto.caffe2_pb2 import Argument, OperatorDef
 
+#: What a blob around an operator holds, by name; None where there is none.
+Outside: TypeAlias = Callable[[str], ir.Value | None]
+
+
+def nowhere(_: str) -> None:
+    return None
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -23,6 +30,8 @@ class Call:
     read: frozenset[str] = frozenset()
     #: What every operator means: for those that hold a net of their own.
     rules: Mapping[str, Rule] = field(default_factory=dict[str, "Rule"])
+    #: The blobs around it, for those whose nets read and write them.
+    outside: Outside = nowhere
 
     def wants(self, index: int) -> bool:
         """Whether output ``index`` is there and somebody reads it."""

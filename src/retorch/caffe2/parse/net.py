@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from retorch.caffe2.control import read_by
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import (
     activation,
     blocks,
     buckets,
+    control_flow,
     convolution,
     crf,
     detection,
@@ -69,6 +71,7 @@ RULES: Mapping[str, Rule] = {
     **activation.RULES,
     **blocks.RULES,
     **buckets.RULES,
+    **control_flow.RULES,
     **convolution.RULES,
     **crf.RULES,
     **detection.RULES,
@@ -166,7 +169,7 @@ class _Walk:
         written = [blob for operator in operators for blob in operator.output]
         self.left = Counter(written)
         self.graph = Graph([*net.inputs, *net.params, *written])
-        self.read = frozenset(net.predict.external_output).union(*(operator.input for operator in operators))
+        self.read = frozenset(net.predict.external_output).union(*(read_by(operator) for operator in operators))
         self.values: dict[str, ir.Value] = {}
         #: how many blobs hold each value, by ``id``
         self.bound = Counter[int]()
@@ -226,7 +229,7 @@ class _Walk:
             inputs = tuple(self._value(blob) for blob in operator.input)
             _check_engine(operator)
             _check_bytes(operator, inputs)
-            results = RULES[operator.type](Call(operator, inputs, self.graph, self.read, RULES))
+            results = RULES[operator.type](Call(operator, inputs, self.graph, self.read, RULES, self._outside))
             self._bind(operator, [results] if isinstance(results, ir.Value) else results)
         except RefusalError as error:
             self.problems.append(_problem(index, operator, str(error)))
@@ -259,6 +262,10 @@ class _Walk:
                 raise RefusalError(f"reads {blob}, which nothing makes")
             self._put(blob, self.graph.weight(blob, self.net.params[blob]))
         return self.values[blob]
+
+    def _outside(self, blob: str) -> ir.Value | None:
+        """What a net inside an operator finds under this name."""
+        return self._value(blob) if self._is_there(blob) else None
 
     def _bind(self, operator: OperatorDef, results: Sequence[ir.Value | None]) -> None:
         """Give the results the names of the blobs."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from retorch.caffe2.control import net_of
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import Graph, RefusalError, dims, dtype, rank
+from retorch.caffe2.parse.nested import Blobs, run
 from retorch.caffe2.parse.segments import arange
-from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
+from retorch.caffe2.proto.caffe2_pb2 import NetDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +109,18 @@ class _Body:
         named: Mapping[str, ir.Value],
     ) -> None:
         self.graph = graph
-        values = dict(named)
+        blobs = Blobs(named)
         self.inputs: list[ir.Value] = []
         for state in states:
-            values[state.before] = self._input(state.before, dtype(state.initial), [1, *dims(state.initial)[1:]])
+            blobs.own[state.before] = self._input(state.before, dtype(state.initial), [1, *dims(state.initial)[1:]])
         step = self._input(call.string("timestep", "timestep"), dtype(steps), [])
-        values[call.string("timestep", "timestep")] = graph.reshape(step, (1,))
+        blobs.own[call.string("timestep", "timestep")] = graph.reshape(step, (1,))
         for link in sequences:
             outer = named[link.external]
             entry = self._input(link.internal, dtype(outer), list(dims(outer)[1:]))
-            values[link.internal] = graph.unsqueeze(entry, 0)
-        _run(call, graph, _step_net(call), values)
-        after = [values[state.after] for state in states]
+            blobs.own[link.internal] = graph.unsqueeze(entry, 0)
+        run(call, graph, _step_net(call), blobs, "step")
+        after = [blobs.own[state.after] for state in states]
         self.outputs = [graph.op("Identity", value) for value in after]
         self.outputs += [graph.squeeze(value, 0) for value in after]
 
@@ -129,41 +131,10 @@ class _Body:
 
 
 def _step_net(call: Call) -> NetDef:
-    net = next((arg.n for arg in call.definition.arg if arg.name == "step_net" and arg.HasField("n")), None)
+    net = net_of(call.definition, "step_net")
     if net is None:
         raise RefusalError("has no step_net that is a net")
     return net
-
-
-def _run(call: Call, graph: Graph, net: NetDef, values: dict[str, ir.Value]) -> None:
-    """Says the operators of a net into the graph; ``values`` has the blobs that there are, later all of them."""
-    read = frozenset(net.external_output).union(*(operator.input for operator in net.op))
-    for operator in net.op:
-        if not operator.output:
-            continue
-        results = _said(call, graph, operator, values, read)
-        for blob, value in zip(operator.output, results, strict=False):
-            if value is None:
-                values.pop(blob, None)
-            else:
-                values[blob] = value
-
-
-def _said(
-    call: Call, graph: Graph, operator: OperatorDef, values: Mapping[str, ir.Value], read: frozenset[str]
-) -> Sequence[ir.Value | None]:
-    where = f"{operator.output[0]} {operator.type}"
-    if operator.type not in call.rules:
-        raise RefusalError(f"in its step {where}: not an operator that retorch knows")
-    absent = next((blob for blob in operator.input if blob not in values), None)
-    if absent is not None:
-        raise RefusalError(f"in its step {where}: reads {absent}, which nothing makes")
-    inputs = tuple(values[blob] for blob in operator.input)
-    try:
-        results = call.rules[operator.type](Call(operator, inputs, graph, read, call.rules))
-    except RefusalError as error:
-        raise RefusalError(f"in its step {where}: {error}") from error
-    return [results] if isinstance(results, ir.Value) else results
 
 
 def _scan(graph: Graph, body: _Body, states: Sequence[ir.Value], sequences: Sequence[ir.Value]) -> list[ir.Value]:

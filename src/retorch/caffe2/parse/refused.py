@@ -89,9 +89,9 @@ GROUPS: Sequence[Group] = (
         """,
     ),
     _group(
-        "runs a net inside a workspace of its own, or fetches blobs from one",
+        "asks what earlier runs left in a workspace",
         "Scopes are made while a net runs, and hold what earlier steps left there.",
-        "CreateScope Do HasScope RecurrentNetworkBlobFetcher",
+        "HasScope RecurrentNetworkBlobFetcher",
     ),
     _group(
         "has no implementation on a CPU",
@@ -129,9 +129,8 @@ GROUPS: Sequence[Group] = (
         "not read yet",
         "They are rare, and could be read.",
         """
-        CTCBeamSearchDecoder CTCGreedyDecoder DeformConv Float16UniformFill HasElements If InferenceLSTM
-        Int8RoIAlign IsEmpty ONNXWhile PackRNNSequence TTSparseLengthsSum
-        UnpackRNNSequence While
+        CTCBeamSearchDecoder CTCGreedyDecoder DeformConv Float16UniformFill InferenceLSTM Int8RoIAlign ONNXWhile
+        PackRNNSequence TTSparseLengthsSum UnpackRNNSequence
         """,
     ),
 )
