@@ -148,3 +148,14 @@ def test_the_record_of_a_linked_file_is_found_by_both_names(tmp_path: Path) -> N
     assert main(["convert", LINEAR, "--input", "3x6", "-o", f"{tmp_path}/link.onnx"]) == 0
     for name in ("link.onnx", "real/file.onnx"):
         assert main(["run", f"{tmp_path}/{name}", "--input", "3x6", "--engine", "reference"]) == 0
+
+
+def test_a_folder_of_python_source_is_told_from_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "twin").mkdir()
+    (tmp_path / "twin" / "model.py").write_text("")
+    assert main(["convert", str(tmp_path / "twin"), "-o", str(tmp_path / "out")]) == 3
+    assert "hint: it holds Python source: Python runs it" in capsys.readouterr().err
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.t7").write_bytes(Path(LINEAR).read_bytes())
+    assert main(["inspect", str(tmp_path / "models")]) == 3
+    assert f"hint: name a file in it, as {tmp_path / 'models' / 'a.t7'}" in capsys.readouterr().err

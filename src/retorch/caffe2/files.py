@@ -187,7 +187,7 @@ def write(
         with _hidden(target, names, apart=apart) as staging:
             _write_each(staging, net, names, chunks, with_minidb=database is not None)
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"{atomic.destination(target)}: cannot be written: {error.strerror}") from error
     return Written(tuple(target / name for name in written), tuple(warnings))
 
 

@@ -81,7 +81,8 @@ def _connected(address: str) -> Client:
     except ImportError:
         raise UsageError("--scheduler needs dask", hint="pip install 'retorch[batch]'") from None
     # what goes wrong is said once, by this command
-    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+    libraries = {"distributed", "tornado", "asyncio"}
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in libraries]:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         return Client(address, timeout="5s")

@@ -48,7 +48,7 @@ def replacing(target: Path) -> Generator[Path]:
             yield part
             put(part, target)
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{destination(target)}: cannot be written: {error.strerror or error}") from error
 
 
 def staging_for(target: Path) -> AbstractContextManager[Path]:

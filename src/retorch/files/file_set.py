@@ -87,7 +87,7 @@ def replacing_file(
             with atomic.locked(atomic.resolved(target).parent):
                 _put_all(place, target, record, stale)
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{atomic.destination(target)}: cannot be written: {error.strerror or error}") from error
 
 
 def _put_all(place: Path, target: Path, record: str, stale: re.Pattern[str] | None) -> None:

@@ -161,9 +161,19 @@ def _map(path: Path, access: int) -> Buffer:
     except FileNotFoundError:
         raise MissingFileError(path) from None
     except IsADirectoryError:
-        raise FormatError(f"{path}: this is a folder, not a file") from None
+        raise FormatError(f"{path}: this is a folder, not a file", hint=_what_is_in(path)) from None
     except OSError as error:
         raise FormatError(f"{path}: cannot be opened: {error.strerror}") from error
+
+
+def _what_is_in(folder: Path) -> str:
+    """What a person can do with a folder, by the names of its files."""
+    torch = sorted(entry.name for entry in folder.glob("*.t7"))
+    if torch:
+        return f"name a file in it, as {folder / torch[0]}"
+    if any(folder.glob("*.py")):
+        return f"it holds Python source: Python runs it, and `retorch verify MODEL.t7 {folder}` compares it"
+    return "name a Torch7 file, or a folder with a network for Caffe2 or ONNX"
 
 
 def _unpack(buffer: Buffer) -> Buffer:
