@@ -138,6 +138,15 @@ def test_equal_content_is_done_once(tmp_path: Path, client: Any) -> None:
     assert len({row.artifacts for row in found.values()}) == 1
 
 
+def test_a_content_that_another_task_finished_meanwhile_keeps_the_name_of_this_file(tmp_path: Path) -> None:
+    """Two tasks do one content where the second sees the claim of the first before anything is written in it."""
+    out = OutputFolder(tmp_path)
+    rows = [Row(path=f"{name}.t7", outcome="converted", sha256="ab" * 32) for name in ("first", "second")]
+    first, second = (out.commit(out.staging(row.sha256, row.path), row) for row in rows)
+    assert (first.path, first.same_as) == ("first.t7", "")
+    assert (second.path, second.same_as) == ("second.t7", "first.t7")
+
+
 def test_members_of_archives_are_files(tmp_path: Path, client: Any) -> None:
     good = linear(tmp_path / "good.t7")
     readme = tmp_path / "readme.txt"

@@ -77,7 +77,7 @@ class OutputFolder:
         return made
 
     def commit(self, staging: Path, row: Row) -> Row:
-        """Put a staging folder in place with its row; the row that counts, which another task may have put there."""
+        """Put a staging folder in place with its row; the row that counts: another task may have put its own there."""
         (staging / _ROW).write_text(json_text.dumps(row.as_dict()), encoding="utf-8")
         try:
             staging.rename(self.contents(row.sha256))
@@ -85,7 +85,7 @@ class OutputFolder:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             shutil.rmtree(staging)
-        return self.row(row.sha256) or row
+        return (self.row(row.sha256) or row).for_file(row.path)
 
     def claim(self, sha256: str, run: str, task: str, name: str) -> int:
         """Say that a task does a content: how often it has begun that; 0 where another task of this run does it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 from retorch.errors import Problem
@@ -96,6 +96,10 @@ class Row:
     peak_mb: float = 0.0
     artifacts: str = ""
     same_as: str = ""
+
+    def for_file(self, path: str) -> Self:
+        """The row of a file of the same content: this one, or one that names the file that was done instead."""
+        return self if path == self.path else replace(self, path=path, same_as=self.same_as or self.path)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -180,14 +180,14 @@ class _Round:
         self._book.record(row)
         _remove(found)
         for other, same in self._waiting.pop(row.sha256, []):
-            self._book.record(replace(row, path=same.path, same_as=row.same_as or row.path))
+            self._book.record(row.for_file(same.path))
             _remove(other)
 
     def _wait(self, found: Found, same: Elsewhere) -> None:
         """The task that does this content may have ended between."""
         row = self._job.out.row(same.sha256)
         if row is not None:
-            self._record(found, replace(row, path=same.path, same_as=row.path))
+            self._record(found, row.for_file(same.path))
         else:
             self._waiting.setdefault(same.sha256, []).append((found, same))
 

@@ -129,7 +129,7 @@ def _done(found: Found, local: Path, plugin: BatchPlugin, task: str) -> Result:
     size = local.stat().st_size
     done = job.out.row(sha256)
     if done is not None:
-        return done if done.path == found.path else replace(done, path=found.path, same_as=done.path)
+        return done.for_file(found.path)
     attempts = job.out.claim(sha256, job.run, task, found.path)
     if not attempts:
         return Elsewhere(found.path, size, sha256)
@@ -142,9 +142,9 @@ def _done(found: Found, local: Path, plugin: BatchPlugin, task: str) -> Result:
     if fetched:
         local.unlink()
     row = _row(found.path, size, sha256, known, time.perf_counter() - begun)
-    return job.out.commit(
-        staging, row if not any(staging.iterdir()) else replace(row, artifacts=job.out.contents(sha256).name)
-    )
+    if any(staging.iterdir()):
+        row = replace(row, artifacts=job.out.contents(sha256).name)
+    return job.out.commit(staging, row)
 
 
 def _row(path: str, size: int, sha256: str, known: Columns, seconds: float) -> Row:
