@@ -313,3 +313,20 @@ def test_statistics_that_lack_are_named() -> None:
 def test_rows_have_two_dimensions_at_most() -> None:
     with pytest.raises(UnsupportedError, match="1 or 2 dimensions, not 3"):
         module("nn.Normalize", p=2).forward(np.zeros((2, 3, 4)))
+
+
+def test_a_mean_that_is_large_against_what_is_left_comes_off_first() -> None:
+    """As THNN does: (x - mean) * (1 / sqrt(var + eps)) * weight in float32."""
+    rng = np.random.default_rng(7)
+    mean, var = (1e4 + rng.standard_normal(4)).astype(np.float32), np.full(4, 2, np.float32)
+    net = module(
+        "nn.SpatialBatchNormalization",
+        running_mean=mean,
+        running_var=var,
+        weight=np.full(4, 1.3, np.float32),
+        bias=np.zeros(4, np.float32),
+        eps=1e-5,
+    )
+    x = (1e4 + rng.standard_normal((2, 4, 5, 5))).astype(np.float32)
+    expected = 1.3 * (x.astype(np.float64) - mean.reshape(-1, 1, 1)) / np.sqrt(2 + 1e-5)
+    np.testing.assert_allclose(net.forward(x), expected, rtol=1e-6, atol=1e-6)

@@ -68,12 +68,10 @@ class BatchNormalization(Layer):
     def forward(self, x: Array) -> Array:
         batch = x if self._batched(x.shape) else self._made_batch(x)
 
-        # in float64, whatever x is: what is subtracted may be large against what is left
         scale = 1 / np.sqrt(self.variance().astype(np.float64) + self.eps)
         scale = scale if self.weight is None else scale * self.weight
-        shift = -self.running_mean * scale
-        shift = shift if self.bias is None else shift + self.bias
-        return _scaled(batch.astype(np.result_type(x, self.running_mean), copy=False), scale, shift)
+        batch = batch.astype(np.result_type(x, self.running_mean), copy=False)
+        return _scaled(batch, self.running_mean, scale, self.bias)
 
     def lower(self, op: Builder, x: Value) -> Value:
         batch = x if self._batched(x.shape) else op.unsqueeze(x, 0)
@@ -92,15 +90,21 @@ class BatchNormalization(Layer):
 _BLOCK = 1 << 17
 
 
-def _scaled(x: Array, scale: Array, shift: Array) -> Array:
-    """x · scale + shift for each channel (dimension 2), in x's precision, some channels at a time."""
+def _scaled(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
+    """(x - mean) · scale + shift for each channel (dimension 2), in x's precision, some channels at a time.
+
+    The mean comes off first, as in Torch: it may be large against what is left.
+    """
     y = np.empty(x.shape, x.dtype)
-    scale, shift = (each.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2)) for each in (scale, shift))
+    given = (mean, scale) if shift is None else (mean, scale, shift)
+    mean, scale, *shifts = (each.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2)) for each in given)
     count = max(1, _BLOCK * x.shape[1] // max(1, x.size))
     for first in range(0, x.shape[1], count):
         part = slice(first, first + count)
-        made = np.multiply(x[:, part], scale[part], out=y[:, part])
-        made += shift[part]
+        made = np.subtract(x[:, part], mean[part], out=y[:, part])
+        made *= scale[part]
+        for each in shifts:
+            made += each[part]
     return y
 
 
