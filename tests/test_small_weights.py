@@ -16,6 +16,7 @@ import retorch
 from building import reference, sequential, torch_object
 from golden_cases import GOLDEN, Case
 from retorch.caffe2 import files
+from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
 from retorch.cli import main
 from retorch.engines.caffe2_runtime import Runtime
@@ -359,6 +360,13 @@ def test_python_refuses_the_same(tmp_path: Path) -> None:
     for target, weights in (("out", "quarter"), ("p.minidb", "half")):
         with pytest.raises(UsageError):
             network.save(tmp_path / target, weights=weights)
+    for options in (
+        {"init": "minidb"},
+        {"options": EmitOptions(brew=True)},
+        {"options": EmitOptions(mkldnn=True)},
+    ):
+        with pytest.raises(UsageError, match="--weights half"):
+            network.save(tmp_path / "out", weights="half", **options)
     assert list(tmp_path.iterdir()) == []
 
 

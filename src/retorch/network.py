@@ -16,7 +16,7 @@ import onnx_ir as ir
 from retorch.caffe2 import files, narrow_fill, ownership
 from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, notes_of, parse_described
 from retorch.caffe2.emit.op import EmitOptions
-from retorch.caffe2.files import Caffe2Net
+from retorch.caffe2.files import Caffe2Net, Init
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModel, SizedModels
 from retorch.errors import MissingFileError, UsageError, counted
@@ -259,7 +259,7 @@ class Network:
         *,
         options: EmitOptions | None = None,
         packed: bool | None = None,
-        init: Literal["pb", "minidb"] = "pb",
+        init: Init = "pb",
         weights: str = "float",
     ) -> tuple[Path, ...]:
         """Write the network, by the suffix of ``path``: ``.onnx``, ``.pb`` (with ``_init.pb`` beside it), ``.minidb``.
@@ -285,12 +285,7 @@ class Network:
         return tuple(folder / file.name for file in written)
 
     def _save(
-        self,
-        target: Destination,
-        options: EmitOptions | None,
-        packed: bool | None,
-        init: Literal["pb", "minidb"],
-        weights: Precision,
+        self, target: Destination, options: EmitOptions | None, packed: bool | None, init: Init, weights: Precision
     ) -> tuple[EmitOptions | None, tuple[Path, ...]]:
         """Write the files alone; what Caffe2's were emitted with, None for others, and the files."""
         if target.format.name == "pytorch":
@@ -304,17 +299,12 @@ class Network:
         return settings, self._save_caffe2(target, options, packed, init, weights)
 
     def _save_caffe2(
-        self,
-        target: Destination,
-        options: EmitOptions | None,
-        packed: bool,
-        init: Literal["pb", "minidb"],
-        weights: Precision,
+        self, target: Destination, options: EmitOptions | None, packed: bool, init: Init, weights: Precision
     ) -> tuple[Path, ...]:
         net = self.caffe2(options)
-        brew = options is not None and options.brew
+        brew, mkldnn = (options.brew, options.mkldnn) if options is not None else (False, False)
+        narrow_fill.check(weights, init, brew=brew, mkldnn=mkldnn)
         narrow = narrow_fill.choose(net.predict, net.params, weights)
-        self.notes += narrow.notes
         if target.format.name == "predictor":
             done = files.write_container(target.path, net, known_shapes((*self.inputs, *self.outputs)))
         else:
@@ -323,7 +313,7 @@ class Network:
             done = files.write(
                 folder, net, names=names, apart=apart, packed=packed, init=init, exporter=brew, narrow=narrow
             )
-        self.notes += done.warnings
+        self.notes += (*narrow.notes, *done.warnings)
         return done.files
 
     def _save_twin(self, target: Destination) -> tuple[Path, ...]:

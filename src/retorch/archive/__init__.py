@@ -99,8 +99,7 @@ def batch(
         EngineError: the cluster is gone, or the disk is full; ``resume`` goes on.
     """
     targets = tuple(cast("Iterable[Target]", [to] if isinstance(to, str) else to))
-    small = precision(weights, targets[0]) if targets else "float"
-    options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}), small)
+    options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}), precision(weights))
     limits = Limits(bytes_of(str(max_memory)), time_limit)
     named = [sources] if isinstance(sources, (str, Path)) else sources
     try:

@@ -70,7 +70,7 @@ class Options:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """From what ``to_json`` gave, after a way through JSON."""
         inputs = {name: shape_from_json(value) for name, value in stored["inputs"].items()}
-        weights = precision(stored["weights"], "")
+        weights = precision(stored["weights"])
         return cls(tuple(stored["to"]), stored["verify"], stored["reports"], tuple(stored["plugins"]), inputs, weights)
 
 

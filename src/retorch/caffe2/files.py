@@ -39,6 +39,8 @@ _WARN = (
 _WEIGHTED = frozenset(("Conv", "ConvTranspose", "FC", "FCTransposed", "SpatialBN", "InstanceNorm", "PRelu"))
 
 Chunks: TypeAlias = Iterator[fill_encoding.Chunk]
+#: What the weights are written as.
+Init: TypeAlias = Literal["pb", "minidb"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def write(
     names: Names = Names(),  # noqa: B008 (immutable)
     apart: bool = True,
     packed: bool = True,
-    init: Literal["pb", "minidb"] = "pb",
+    init: Init = "pb",
     exporter: bool = False,
     narrow: Narrow = FLOATS,
 ) -> Written:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from retorch.caffe2 import fill_encoding
 from retorch.caffe2.fill_encoding import Fill
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
+from retorch.errors import UsageError
 from retorch.files import protobuf
 from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
@@ -50,6 +51,22 @@ class Narrow:
 
 #: All are float32.
 FLOATS = Narrow("float", (), ())
+
+
+def check(precision: Precision, init: str, *, brew: bool, mkldnn: bool) -> None:
+    """Refuse small weights where what else was asked for leaves no choice.
+
+    Raises:
+        UsageError: a minidb, or files as ``brew`` or MKL-DNN have them.
+    """
+    if precision == "float":
+        return
+    if init == "minidb":
+        raise UsageError(f"--weights {precision}: a minidb holds float32", hint="leave out --init minidb")
+    if brew:
+        raise UsageError(f"--weights {precision}: brew would have written float32", hint="--brew or --weights")
+    if mkldnn:
+        raise UsageError(f"--weights {precision}: MKL-DNN reads float32 of its own", hint="--mkldnn or --weights")
 
 
 def choose(predict: NetDef, params: Mapping[str, Array], precision: Precision) -> Narrow:

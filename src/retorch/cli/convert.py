@@ -161,9 +161,10 @@ def _write(
         notes += [] if report is None else [note for note in report.notes if note not in notes]
         source.check()
         options, weights = style.options(), style.weights
-        record_of(source.path, net, made, written, options=options, report=report, notes=notes, weights=weights).write(
-            place
+        record = record_of(
+            source.path, net, made, written, options=options, report=report, notes=notes, weights=weights
         )
+        record.write(place)
     return report, notes
 
 

@@ -63,7 +63,12 @@ class Style:
             raise UsageError("brew would not have picked NNPACK: --brew or --nnpack")
         if caffe2.brew and caffe2.mkldnn:
             raise UsageError("brew would not have picked MKL-DNN: --brew or --mkldnn")
-        return cls(output, where, caffe2, _weights(weights, kind, caffe2))
+        stored = precision(weights, kind)
+        if stored != "float":
+            from retorch.caffe2 import narrow_fill
+
+            narrow_fill.check(stored, caffe2.init, brew=caffe2.brew, mkldnn=caffe2.mkldnn)
+        return cls(output, where, caffe2, stored)
 
     @property
     def kind(self) -> Format:
@@ -95,18 +100,6 @@ class Style:
             return None
         given = self.caffe2
         return EmitOptions(_release(given.release) or "1.0", given.nnpack, given.in_place, given.brew, given.mkldnn)
-
-
-def _weights(text: str, kind: str, caffe2: Caffe2Style) -> Precision:
-    """What weights are stored in. UsageError where the other options leave no choice."""
-    found = precision(text, kind)
-    if found != "float" and caffe2.init == "minidb":
-        raise UsageError(f"--weights {text}: a minidb holds float32", hint="leave out --init minidb")
-    if found != "float" and caffe2.brew:
-        raise UsageError(f"--weights {text}: brew would have written float32", hint="--brew or --weights")
-    if found != "float" and caffe2.mkldnn:
-        raise UsageError(f"--weights {text}: MKL-DNN reads float32 of its own", hint="--mkldnn or --weights")
-    return found
 
 
 def _release(text: str) -> Literal["1.0", "1.10"] | None:

@@ -10,17 +10,15 @@ Precision: TypeAlias = Literal["float", "half", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _BY_NAME: dict[str, Precision] = {name: name for name in PRECISIONS}
 
-#: Formats that take small weights, and of the others what to do instead.
+#: Formats that store float32 only, and what to do instead.
 _INSTEAD = {
-    "caffe2": "",
-    "onnx": "",
-    "pytorch": "PyTorch has its own: load().half(), or torch.ao.quantization",
-    "predictor": "write a pair of .pb files, or an .onnx file",
+    "pytorch": ("PyTorch source", "PyTorch has its own: load().half(), or torch.ao.quantization"),
+    "predictor": ("a predictor container", "write a pair of .pb files, or an .onnx file"),
 }
 
 
-def precision(text: str, target: str) -> Precision:
-    """The precision of that name, for files of a format.
+def precision(text: str, target: str = "") -> Precision:
+    """The precision of that name; for files of a format, where one is named.
 
     Raises:
         UsageError: there is none of that name, or the format stores float32 only.
@@ -28,8 +26,7 @@ def precision(text: str, target: str) -> Precision:
     found = _BY_NAME.get(text)
     if found is None:
         raise UsageError(f"--weights {text}: there are float, half and int8")
-    hint = "" if text == "float" else _INSTEAD.get(target, "")
-    if hint:
-        title = {"pytorch": "PyTorch source", "predictor": "a predictor container"}[target]
+    if text != "float" and target in _INSTEAD:
+        title, hint = _INSTEAD[target]
         raise UsageError(f"--weights {text}: {title} holds its weights in float32", hint=hint)
     return found
