@@ -16,13 +16,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.layers.module_order import BESIDE
+
 #: How well module i of the network and module j of the reference fit; 0 where they do not.
 Score: TypeAlias = Callable[[int, int], int]
 Pairs: TypeAlias = list[tuple[int, int]]
 #: The reference's modules in an order.
 _Order: TypeAlias = tuple[int, ...]
-#: Branches around what stands beside them.
-_BESIDE = frozenset({"downsample", "shortcut"})
 _MOST_STATES = 20_000
 _DEEPEST = 100
 
@@ -114,7 +114,7 @@ class _Node:
         for word in self.children:
             chains.setdefault(_stem(word), []).append(word)
         return [
-            (stem in _BESIDE, [self.children[w] for w in sorted(words, key=_numbers)]) for stem, words in chains.items()
+            (stem in BESIDE, [self.children[w] for w in sorted(words, key=_numbers)]) for stem, words in chains.items()
         ]
 
     def count(self) -> int:

@@ -15,7 +15,7 @@ from retorch.layers.state import ORDER
 Shape: TypeAlias = tuple[int, ...]
 Place: TypeAlias = tuple[int, tuple[int, ...], int, str]
 #: Branches around what stands beside them.
-_BESIDE = frozenset({"downsample", "shortcut"})
+BESIDE = frozenset({"downsample", "shortcut"})
 
 
 def ordered(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -35,7 +35,7 @@ def ordered(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
         if word.isdigit():
             return 0, numbers, 0, ""
         is_dense = ranks[node] == {2} and max(ranks[parent]) > 2
-        after = 2 if is_dense else 1 if word in _BESIDE else 0
+        after = 2 if is_dense else 1 if word in BESIDE else 0
         kind = 2 if node not in leaves else 0 if ranks[node] else 1
         return after, numbers, kind, word
 

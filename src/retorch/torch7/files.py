@@ -173,7 +173,7 @@ def _what_is_in(folder: Path) -> str:
         return f"name a file in it, as {folder / torch[0]}"
     if any(folder.glob("*.py")):
         return f"it holds Python source: Python runs it, and `retorch verify MODEL.t7 {folder}` compares it"
-    return "name a Torch7 file, or a folder with a network for Caffe2 or ONNX"
+    return "no Torch7 file is in it"
 
 
 def _unpack(buffer: Buffer) -> Buffer:

@@ -21,19 +21,19 @@ _SHORT = 16
 def falling(graph: Graph, keys: ir.Value) -> ir.Value:
     """The places of a vector's numbers, the largest first."""
     g, count = graph, rows_of(graph, keys)
-    stable = _stable(g, keys)
-    ordered = g.op("Gather", keys, stable)
+    ordered = g.op("Gather", keys, stable(g, keys, largest=True))
     neighbours = g.slice(ordered, 0, 0, -1), g.slice(ordered, 0, 1, 2**31 - 1)
     ties = g.op("ReduceSum", g.cast(g.op("Equal", *neighbours), INT64), g.constant([0]), keepdims=0)
     begins = g.op("And", g.op("Greater", ties, int64(g, 0)), g.op("Greater", count, int64(g, _SHORT)))
     places = arange(g, count)
     starts = g.op("Equal", places, int64(g, 0))
     moved, _ = repeat(g, [places, starts], lambda body, _, states: _divide(body, keys, states), begins=begins)
-    return g.op("Gather", moved, _stable(g, g.op("Gather", keys, moved)))
+    return g.op("Gather", moved, stable(g, g.op("Gather", keys, moved), largest=True))
 
 
-def _stable(graph: Graph, keys: ir.Value) -> ir.Value:
-    _, order = graph.ops("TopK", [keys, graph.shape_of(keys)], 2, axis=0, largest=1, sorted=1)
+def stable(graph: Graph, keys: ir.Value, *, largest: bool) -> ir.Value:
+    """The places of a vector's numbers, the largest or the smallest first, equal ones as they are."""
+    _, order = graph.ops("TopK", [keys, graph.shape_of(keys)], 2, axis=0, largest=int(largest), sorted=1)
     return order
 
 
@@ -110,12 +110,3 @@ def _cut(graph: Graph, values: ir.Value, run: tuple[ir.Value, ir.Value], right: 
     )
     last = g.slice(g.op("Concat", end, right, axis=0), 0, -1, 2**31 - 1)
     return g.reshape(g.op("Min", next_stop, last), ())
-
-
-def stable_groups(graph: Graph, groups: ir.Value) -> ir.Value:
-    """The places of whole numbers in rising order, equal ones as they are."""
-    _, order = graph.ops("TopK", [groups, graph.shape_of(groups)], 2, axis=0, largest=0, sorted=1)
-    return order
-
-
-__all__ = ["falling", "stable_groups"]

@@ -15,7 +15,7 @@ from retorch.caffe2.parse.graph import Graph, RefusalError, rank, size
 from retorch.caffe2.parse.loop import Step, repeat
 from retorch.caffe2.parse.proposals import extended, suppressed
 from retorch.caffe2.parse.segments import INT64, int64
-from retorch.caffe2.parse.sort import falling, stable_groups
+from retorch.caffe2.parse.sort import falling, stable
 
 FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
 _END = 2**31 - 1
@@ -119,7 +119,7 @@ def _limited(graph: Graph, chosen: _Chosen, most: int) -> ir.Value:
     likely.shape = ir.Shape([None])
     ordered = g.slice(g.op("Gather", rows, falling(g, likely), axis=0), 0, 0, most)
     kind = g.reshape(g.slice(ordered, 1, 0, 1), (-1,))
-    limited = g.op("Gather", ordered, stable_groups(g, kind), axis=0)
+    limited = g.op("Gather", ordered, stable(g, kind, largest=False), axis=0)
     too_many = g.op("Greater", g.shape_of(rows, 0, 1), g.constant([most]))
     # Both have at most so many rows where this is false, and as many as one another.
     kept = g.op("Where", too_many, limited, g.slice(rows, 0, 0, most))

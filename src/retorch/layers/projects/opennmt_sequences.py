@@ -14,6 +14,7 @@ import numpy as np
 from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, layer
 from retorch.layers.base.memory import memory
 from retorch.layers.base.networks import stored_as_table
+from retorch.layers.recurrent.reversal import reversed_along
 from retorch.layers.recurrent.state import first_tensor, zeros_for
 from retorch.torch7 import LuaTable, TorchObject
 
@@ -167,11 +168,7 @@ def _turned(x: Nested) -> Nested:
 
 def _turned_value(op: Builder, x: Values) -> Values:
     """The words from last to first."""
-    if isinstance(x, list):
-        return [_turned_value(op, item) for item in x]
-    steps = x.shape[1]
-    parts = [op.Slice(x, [t], [t + 1], [1]) for t in reversed(range(steps))]
-    return op.Concat(*parts, axis=1) if steps > 1 else op.Identity(x)
+    return [_turned_value(op, item) for item in x] if isinstance(x, list) else reversed_along(op, x, 1)
 
 
 class Stacked(Translating):

@@ -29,10 +29,11 @@ class SeqReverseSequence(Layer):
         return np.flip(x, self.dim - 1).copy()
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return _reversed(op, x, self.dim - 1)
+        return reversed_along(op, x, self.dim - 1)
 
 
-def _reversed(op: Builder, x: Value, axis: int) -> Value:
+def reversed_along(op: Builder, x: Value, axis: int) -> Value:
+    """The entries of a dimension from last to first."""
     return op.Gather(x, list(range(x.shape[axis]))[::-1], axis=axis)
 
 
@@ -48,4 +49,4 @@ class ReverseSequence(Layer):
         return x[::-1] if isinstance(x, list) else np.flip(x, self.dim - 1).copy()
 
     def lower(self, op: Builder, x: Values) -> Values:
-        return x[::-1] if isinstance(x, list) else _reversed(op, x, self.dim - 1)
+        return x[::-1] if isinstance(x, list) else reversed_along(op, x, self.dim - 1)
