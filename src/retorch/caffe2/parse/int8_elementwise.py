@@ -35,13 +35,11 @@ def add(*, relu: bool) -> Rule:
         if not all(2.0**-14 <= factor < 2.0**8 for factor in factors):
             raise RefusalError(f"the scales of inputs and result give factors of {factors}")
         shift = 21 - (math.frexp(max(factors))[1] - 1)
-        total: ir.Value | None = None
+        parts: list[ir.Value] = []
         for (x, given), factor in zip(both, factors, strict=True):
             multiplier = int(np.rint(factor * np.float32(2.0**shift)))
-            part = g.op("Mul", g.op("Sub", g.cast(x, INT64), integer(g, given.zero)), integer(g, multiplier))
-            total = part if total is None else g.op("Add", total, part)
-        assert total is not None
-        return as_bytes(g, rounded_shift(g, total, shift), scale, relu=relu)
+            parts.append(g.op("Mul", g.op("Sub", g.cast(x, INT64), integer(g, given.zero)), integer(g, multiplier)))
+        return as_bytes(g, rounded_shift(g, g.op("Add", *parts), shift), scale, relu=relu)
 
     return rule
 
