@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import shutil
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -105,6 +109,34 @@ def test_errors_are_red_in_a_terminal(more: dict[str, str], is_red: bool, tmp_pa
     os.close(ours)
     assert done.returncode == 3
     assert said.startswith(b"\x1b[1;31merror:\x1b[0m " if is_red else b"error: ")
+
+
+@pytest.mark.parametrize("command", ["check out", "inspect out", "verify out --layers", "inspect digits.t7"])
+def test_tables_fit_a_terminal_of_80_columns(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DIGITS, tmp_path / "digits.t7")
+    assert main(["convert", "digits.t7", "-o", "out", "--no-verify"]) == 0
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
+    with subprocess.Popen(
+        [sys.executable, "-m", "retorch", *command.split()], stdout=theirs, env={**plain, "TERM": "dumb"}
+    ) as started:
+        os.close(theirs)
+        said = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+    assert started.returncode in {0, 1}
+    lines = said.decode().splitlines()
+    assert len(lines) > 4
+    assert max(map(len, lines)) <= 80
+
+
+def _read(terminal: int) -> bytes:
+    """What is said next; nothing once nobody holds the other end."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
 
 
 #: Each command with a file that is not there.

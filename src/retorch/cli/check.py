@@ -85,7 +85,7 @@ def _show(found: list[Lack], count: int, release: str) -> None:
     rows = table("blob", "operator", f"what Caffe2 {release} lacks", "instead")
     for lack in found:
         rows.add_row(lack.blob, lack.operator, lack.what, lack.instead.removeprefix("instead: "))
-    print_table(screen, rows)
+    print_table(screen, rows, spare=["instead"])
     screen.print(
         f"[red]{counted(len(found), 'thing')}[/red] that Caffe2 {release} lacks, in {counted(count, 'operator')}"
     )
