@@ -131,6 +131,16 @@ def test_hidden_folders_are_nobody_elses(tmp_path: Path) -> None:
         assert atomic.destination(part) == tmp_path / "f"
 
 
+def test_inside_a_hidden_folder_a_file_is_written_at_once_with_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "any").write_text("")
+    with atomic.staging(tmp_path) as hidden:
+        with atomic.replacing(hidden / "x" / "f") as part:
+            part.write_text("new")
+            part.chmod(0o600)  # as libraries make files for their owner alone
+            assert names(hidden / "x") == ["f"]
+        assert (hidden / "x" / "f").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_threads_that_write_one_file_leave_one_of_theirs_whole_and_its_mode_right(tmp_path: Path) -> None:
     target = tmp_path / "f"
     texts = [str(number) * 100_000 for number in range(8)]

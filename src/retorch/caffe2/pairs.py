@@ -42,12 +42,14 @@ def locate(path: Path) -> tuple[Path, Path]:
 def _in_folder(folder: Path) -> tuple[Path, Path]:
     found: dict[Path, Path] = {}  # by init net, as a predict net often lies there in two forms
     halves: dict[Path, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".pb", *messages.TEXT_FORMS)):
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".pb", *messages.TEXT_FORMS))
+    there = {path.name for path in paths if path.exists()}  # a link may lead nowhere
+    for path in paths:
         named = _named_half(path.stem)
         for predict, init in _pairs(path) if named else []:
-            if predict.exists() and init.exists():
+            if predict.name in there and init.name in there:
                 found.setdefault(init, predict)
-            halves.setdefault(predict if predict.exists() else init, init if predict.exists() else predict)
+            halves.setdefault(*((predict, init) if predict.name in there else (init, predict)))
     found.update({path: path for path in sorted(folder.glob("*.minidb")) if _is_container(path)})
     if not found:
         half, other = next(iter(halves.items()), (None, None))

@@ -37,12 +37,17 @@ def replacing(target: Path) -> Generator[Path]:
 
     It has the permissions of the file that it replaces, or those of any new file. A link is followed to its file. What
     is no file on a disk, a pipe or a terminal, stays what it is: the bytes are written into it. Folders are made where
-    they are missing.
+    they are missing. In a hidden folder, where nobody looks, it is ``target`` itself.
 
     Raises:
         UsageError: the file cannot be written.
     """
     try:
+        if is_hidden(target.parent):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield target
+            _share(target)
+            return
         with staging_for(target) as folder:
             part = folder / target.name
             yield part
@@ -98,9 +103,15 @@ def put(part: Path, target: Path) -> None:
         return
     if kind:
         part.chmod(stat.S_IMODE(target.stat().st_mode))
-    elif stat.S_IMODE(part.stat().st_mode) == _PRIVATE:
-        part.chmod(_mode_of_new_files(part.parent))
+    else:
+        _share(part)
     part.replace(resolved(target))
+
+
+def _share(part: Path) -> None:
+    """Let a file that its writer made for its owner alone be what a new file may be."""
+    if stat.S_IMODE(part.stat().st_mode) == _PRIVATE:
+        part.chmod(_mode_of_new_files(part.parent))
 
 
 def _mode_of_new_files(folder: Path) -> int:
@@ -148,7 +159,7 @@ def staging(folder: Path, meant: Path | None = None) -> Generator[Path]:
 
 def is_hidden(folder: Path) -> bool:
     """Whether a folder is a hidden one in use, or inside of one."""
-    return any(folder.is_relative_to(hidden) for hidden in list(_in_use))
+    return bool(_in_use) and not _in_use.keys().isdisjoint((folder, *folder.parents))
 
 
 def destination(path: Path) -> Path:
