@@ -7,14 +7,14 @@ own, which holds what is bound there from outside. A condition whose value is fi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.control import net_of, nets_of, written_by
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import Graph, RefusalError, constant_of, count, dims, dtype
+from retorch.caffe2.parse.graph import Graph, RefusalError, constant_of, count, dims
+from retorch.caffe2.parse.loop import Step, described, merged, repeat
 from retorch.caffe2.parse.nested import Blobs, run
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
 
@@ -67,7 +67,7 @@ def choose(call: Call) -> Results:
     return _each(call, dict(zip(shared, values, strict=True)))
 
 
-def repeat(call: Call) -> Results:
+def while_true(call: Call) -> Results:
     """The loop of a While: as long as its condition, which ``cond_net`` makes anew each time, is true.
 
     What is known beforehand is written out; the rest is a Loop of ONNX.
@@ -151,36 +151,9 @@ def _if(
     attributes = [ir.AttrGraph(name, body) for name, body in zip(("then_branch", "else_branch"), bodies, strict=True)]
     node = ir.Node("", "If", [condition], attributes, num_outputs=len(pairs))
     for value, (one, other) in zip(node.outputs, pairs, strict=True):
-        _set(value, graph.unique(f"{graph.prefix}_if"), _merged(one, other))
+        described(value, graph.unique(f"{graph.prefix}_if"), merged(one, other))
     graph.nodes.append(node)
     return node.outputs
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What is known of a value in whichever way it came about."""
-
-    dtype: ir.DataType
-    sizes: tuple[int | None, ...] | None
-
-
-def _kind(value: ir.Value) -> _Kind:
-    return _Kind(dtype(value), dims(value) if value.shape is not None else None)
-
-
-def _merged(one: ir.Value, other: ir.Value) -> _Kind:
-    first, second = _kind(one), _kind(other)
-    if first.dtype != second.dtype:
-        raise RefusalError(f"{first.dtype.name.lower()} in one case, {second.dtype.name.lower()} in the other")
-    if first.sizes is None or second.sizes is None or len(first.sizes) != len(second.sizes):
-        return _Kind(first.dtype, None)
-    sizes = (a if a == b else None for a, b in zip(first.sizes, second.sizes, strict=True))
-    return _Kind(first.dtype, tuple(sizes))
-
-
-def _set(value: ir.Value, name: str, kind: _Kind) -> None:
-    value.name, value.type = name, ir.TensorType(kind.dtype)
-    value.shape = None if kind.sizes is None else ir.Shape(kind.sizes)
 
 
 def _again(call: Call, graph: Graph, net: NetDef | None, blobs: Blobs) -> None:
@@ -194,45 +167,19 @@ def _condition(call: Call, blobs: Blobs) -> ir.Value:
 
 
 def _loop(call: Call, blobs: Blobs, before: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
-    """ONNX's Loop: the condition and what the nets change go round. Sizes that do not stay are not known in it."""
-    kinds = {name: _kind(value) for name, value in before.items()}
-    for _ in range(3):
-        body, inputs, outputs = _round(call, blobs, kinds)
-        ends = {name: _merged(one, two) for name, one, two in zip(before, inputs[2:], outputs[1:], strict=True)}
-        if ends == kinds:
-            break
-        kinds = ends
-    else:
-        raise RefusalError("a loop whose blobs change their shapes in every round")
-    g = call.graph
-    inner = ir.Graph(inputs, outputs, nodes=body.nodes, name=g.unique(f"{g.prefix}_round"))
-    start = g.reshape(_condition(call, blobs), ())
-    node = ir.Node("", "Loop", [None, start, *before.values()], [ir.AttrGraph("body", inner)], num_outputs=len(before))
-    for value, kind in zip(node.outputs, kinds.values(), strict=True):
-        _set(value, g.unique(f"{g.prefix}_loop"), kind)
-    g.nodes.append(node)
-    return dict(zip(before, node.outputs, strict=True))
+    """ONNX's Loop: what the nets change goes round."""
 
+    def once(body: Graph, _: ir.Value, states: Sequence[ir.Value]) -> Step:
+        inside = Blobs(dict(zip(before, states, strict=True)), blobs.find)
+        _again(call, body, _net(call, "loop_net"), inside)
+        _again(call, body, net_of(call.definition, "cond_net"), inside)
+        ends = [value for name in before if (value := inside.find(name)) is not None]
+        if len(ends) != len(before):
+            raise RefusalError("a blob of the loop loses its meaning in it")
+        return Step(body.reshape(_condition(call, inside), ()), ends)
 
-def _round(call: Call, blobs: Blobs, kinds: Mapping[str, _Kind]) -> tuple[Graph, list[ir.Value], list[ir.Value]]:
-    """Once through the loop: its nodes, what comes in (number, condition, blobs), what goes out (condition, blobs)."""
-    body = call.graph.child()
-    number, going = ir.Value(), ir.Value()
-    _set(number, body.unique("round"), _Kind(ir.DataType.INT64, ()))
-    _set(going, body.unique("going"), _Kind(ir.DataType.BOOL, ()))
-    carried: dict[str, ir.Value] = {}
-    for name, kind in kinds.items():
-        carried[name] = ir.Value()
-        _set(carried[name], body.unique(f"{name}_each"), kind)
-    inside = Blobs(carried, blobs.find)
-    _again(call, body, _net(call, "loop_net"), inside)
-    _again(call, body, net_of(call.definition, "cond_net"), inside)
-    ends = [inside.find(name) for name in kinds]
-    outputs = [body.reshape(_condition(call, inside), ())]
-    outputs += [body.op("Identity", value) for value in ends if value is not None]
-    if len(outputs) != len(kinds) + 1:
-        raise RefusalError("a blob of the loop loses its meaning in it")
-    return body, [number, going, *carried.values()], outputs
+    begins = call.graph.reshape(_condition(call, blobs), ())
+    return dict(zip(before, repeat(call.graph, [*before.values()], once, begins=begins), strict=True))
 
 
 def is_empty(call: Call) -> ir.Value:
@@ -261,7 +208,7 @@ RULES: Mapping[str, Rule] = {
     "CreateScope": create_scope,
     "Do": do,
     "If": choose,
-    "While": repeat,
+    "While": while_true,
     "IsEmpty": is_empty,
     "HasElements": has_elements,
 }

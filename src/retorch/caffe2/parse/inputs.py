@@ -38,6 +38,7 @@ Partition GatherByKey KeySplit Merge IndexHash Histogram SelfBinning Quantile Pe
 ScatterWeighted TT QuantDecode ByteWeight ConcatBatchMatMul BatchPermutation MultiClassAccuracy Perplexity HSoftmax
 HalfTo HalfFloatTo PadEmpty LambdaRank BooleanMaskLengths Summarize Scatter SumInt IsNaN SwapBest
 ReduceBack ReduceFront SumElementsInt SumReduceLike RecurrentNetwork GRUUnit LSTMUnit DiagonalFill Int8 NanCheck
+CTC PackRNN UnpackRNN ONNXWhile
 """
 _GENERAL = """
 Where BooleanMask Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit
@@ -68,6 +69,7 @@ _COUNTS = frozenset(
         ("LengthsPartition", (0, 1)),
         ("SwapBestPath FlexibleTopK MultiClassAccuracy Perplexity", (1,)),
         ("CopyRowsToTensor BatchPermutation BooleanMaskLengths", (1,)),
+        ("PackRNNSequence UnpackRNNSequence CTCGreedyDecoder CTCBeamSearchDecoder", (1,)),
         ("Percentile ScatterWeightedSum", (2,)),
     )
     for name in names.split()

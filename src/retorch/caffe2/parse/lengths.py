@@ -130,7 +130,7 @@ def packed(call: Call, rows: ir.Value, lengths: ir.Value, longest: ir.Value, pad
     base = filled(g, padding, rows, g.op("Mul", rows_of(g, lengths), longest))
     block = scattered(g, base, flat, rows, "none")
     sizes = g.op("Concat", g.shape_of(lengths), g.reshape(longest, (1,)), g.shape_of(rows, 1, rank(rows)), axis=0)
-    y = g.op("Reshape", block, sizes)
+    y = g.op("Reshape", block, sizes, allowzero=1)
     known = constant_of(longest)
     y.shape = ir.Shape([dims(lengths)[0], None if known is None else int(known), *dims(rows)[1:]])
     return y
@@ -138,9 +138,6 @@ def packed(call: Call, rows: ir.Value, lengths: ir.Value, longest: ir.Value, pad
 
 def _longest(call: Call, lengths: ir.Value) -> ir.Value:
     g = call.graph
-    given = call.int("max_length", -1)
-    if given >= 0:
-        return int64(g, given)
     return g.op("ReduceMax", g.op("Concat", lengths, g.constant([0]), axis=0), g.constant([0]), keepdims=0)
 
 
@@ -150,8 +147,9 @@ def pack_segments(call: Call) -> Results:
     Inputs: lengths, rows. ``max_length`` is how many rows there are for each, cutting what is longer.
     """
     g, lengths, rows = call.graph, lengths_of(call, 0), call.input(1)
-    longest = _longest(call, lengths)
-    if call.int("max_length", -1) >= 0:
+    given = call.int("max_length", -1)
+    longest = int64(g, given) if given >= 0 else _longest(call, lengths)
+    if given >= 0:
         lengths, rows = _cut(call, lengths, rows, longest)
     padding = -math.inf if call.int("pad_minf", 0) else 0.0
     if padding and not dtype(rows).is_floating_point():
@@ -181,6 +179,24 @@ def unpack_segments(call: Call) -> ir.Value:
     where = layout(g, lengths)
     pairs = g.op("Concat", g.unsqueeze(where.ids, 1), g.unsqueeze(where.offsets, 1), axis=1)
     return g.op("GatherND", block, pairs)
+
+
+def pack_sequences(call: Call) -> ir.Value:
+    """Sequences as the rows of a block (time, sequences, …), filled up with zeros. Inputs: rows, lengths."""
+    g, lengths = call.graph, integers(call, 1)
+    if rank(call.x) < 2:
+        raise RefusalError("rows without columns")
+    longest = _longest(call, lengths)
+    block = packed(call, call.x, lengths, longest, 0.0)
+    return g.transpose(block, (1, 0, *range(2, rank(block))))
+
+
+def unpack_sequences(call: Call) -> ir.Value:
+    """The rows of a block (time, sequences, …) that are within their lengths, sequence by sequence."""
+    g, where = call.graph, layout(call.graph, integers(call, 1))
+    if rank(call.x) < 3:
+        raise RefusalError("a block without columns")
+    return g.op("GatherND", call.x, g.op("Concat", g.unsqueeze(where.offsets, 1), g.unsqueeze(where.ids, 1), axis=1))
 
 
 def _widths(call: Call) -> tuple[int, int]:
@@ -310,6 +326,8 @@ RULES: Mapping[str, Rule] = {
     "LengthsPad": lengths_pad,
     "PackSegments": pack_segments,
     "UnpackSegments": unpack_segments,
+    "PackRNNSequence": pack_sequences,
+    "UnpackRNNSequence": unpack_sequences,
     "AddPadding": add_padding,
     "RemovePadding": remove_padding,
     "GatherPadding": gather_padding,

@@ -96,7 +96,7 @@ GROUPS: Sequence[Group] = (
     _group(
         "has no implementation on a CPU",
         "Only builds for graphics cards or accelerators run it, and nothing here can say what it gives.",
-        "MaxPoolWithIndex Onnxifi Recurrent RecurrentParamGet RecurrentParamSet SparseLengthsMax",
+        "DeformConv MaxPoolWithIndex Onnxifi Recurrent RecurrentParamGet RecurrentParamSet SparseLengthsMax",
     ),
     _group(
         "calls any operator of PyTorch by its name",
@@ -129,8 +129,7 @@ GROUPS: Sequence[Group] = (
         "not read yet",
         "They are rare, and could be read.",
         """
-        CTCBeamSearchDecoder CTCGreedyDecoder DeformConv Float16UniformFill InferenceLSTM Int8RoIAlign ONNXWhile
-        PackRNNSequence TTSparseLengthsSum UnpackRNNSequence
+        CTCBeamSearchDecoder Float16UniformFill Int8RoIAlign ONNXWhile TTSparseLengthsSum
         """,
     ),
 )

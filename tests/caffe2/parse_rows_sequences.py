@@ -1,0 +1,49 @@
+"""Rows for sequences: labels read from scores, packed and unpacked rows, stacks of LSTMs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe2.nets import Array, Row, row
+from caffe2.parse_rows_features import i64
+from caffe2.parse_rows_ragged import NEW
+
+#: Scores of few values, so that labels repeat and are equally likely.
+SCORES = np.random.default_rng(5).integers(0, 4, (7, 3, 4)).astype(np.float32)
+
+
+def lstm(sizes: tuple[int, int], layers: int, ways: int, biases: bool) -> dict[str, Array]:
+    """The weights of a stack of LSTMs, in order: of each layer and direction two matrices, then two vectors."""
+    random, (features, size) = np.random.default_rng(layers), sizes
+    made: list[Array] = []
+    for layer in range(layers):
+        across = features if layer == 0 else ways * size
+        for _ in range(ways):
+            made += [random.normal(size=(4 * size, inner)) for inner in (across, size)]
+            made += [random.normal(size=4 * size) for _ in range(2 * biases)]
+    return {f"w{at}": array.astype(np.float32) for at, array in enumerate(made)}
+
+
+def stack(layers: int, ways: int, more: str, *, biases: bool = True, x: tuple[int, ...] = (5, 2, 3)) -> Row:
+    """A stack of LSTMs over five steps of two examples."""
+    weights = lstm((3, 4), layers, ways, biases)
+    text = f"InferenceLSTM X H C {' '.join(weights)} -> Y A B | num_layers={layers} {more}"
+    states = (layers * ways, 2, 4)
+    return row(text, "Y", "A", "B", X=x, H=states, C=states, versions=NEW, **weights)
+
+
+SEQUENCES: list[Row] = [
+    row("CTCGreedyDecoder X L -> Y V", "Y", "V", X=SCORES, L=[7, 3, 0]),
+    row("CTCGreedyDecoder X -> Y V | merge_repeated=1", "Y", "V", X=SCORES),
+    row("CTCGreedyDecoder X L -> Y V | merge_repeated=0", "Y", "V", X=SCORES, L=[2, 7, 5]),
+    row("PackRNNSequence X L -> Y", X=(6, 2), L=[2, 0, 4]),
+    row("PackRNNSequence X L -> Y", X=i64(*range(18)).reshape(3, 3, 2), L=[1, 2]),
+    row("PackRNNSequence X L -> Y", X=(0, 2), L=[0, 0]),
+    row("PackSegments L X -> Y", X=(0, 2), L=[0, 0]),
+    row("UnpackRNNSequence X L -> Y", X=(4, 3, 2), L=[2, 0, 4]),
+    row("UnpackRNNSequence X L -> Y", X=i64(*range(24)).reshape(3, 2, 2, 2), L=[1, 2]),
+    stack(1, 1, ""),
+    stack(2, 1, "has_biases=0", biases=False),
+    stack(2, 2, "bidirectional=1"),
+    stack(1, 2, "bidirectional=1 batch_first=1", x=(2, 5, 3)),
+]
