@@ -259,3 +259,27 @@ def test_doubles_are_taken_by_operators_that_have_floats_alone(tmp_path: Path) -
     x = np.arange(16.0).reshape(1, 1, 4, 4)
     (y,) = retorch.Network.load(tmp_path / "out").run(x)
     np.testing.assert_array_equal(y, [[[[2.5, 4.5], [10.5, 12.5]]]])
+
+
+@pytest.mark.parametrize(
+    ("operators", "message"),
+    [
+        ("y = Transpose<perm=[1,0]>(x)", r"contradicts itself: Transpose .*\(3\) vs \(2\)"),
+        ("y = ReduceMean<keepdims=0>(x, axes)", r"contradicts itself: ReduceMean .*differ in rank: \(1\) vs \(2\)"),
+        ("h = Relu(x) y = Concat<axis=2>(h, h)", "contradicts itself: Concat .*axis must be in"),
+        ("y = ReduceL2<keepdims=1>(x, axes)", None),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused_for_caffe2(
+    operators: str, message: str | None, tmp_path: Path
+) -> None:
+    size = "2,1" if message is None else "2,3"
+    model = graph_of(f"g (float[2,3] x) => (float[{size}] y) {{ {operators} }}", axes=np.array([1]))
+    ir.save(model, tmp_path / "model.onnx")
+    network = Network.load(tmp_path / "model.onnx")
+    if message is None:
+        assert network.caffe2().predict.external_output == ["y"]
+        return
+    with pytest.raises(FormatError, match=message):
+        network.save(tmp_path / "out", "caffe2")
+    assert not (tmp_path / "out").exists()

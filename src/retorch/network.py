@@ -111,6 +111,7 @@ class Network:
         self._fed: dict[tuple[str, ...], Network] = {}
         self._emitted: dict[EmitOptions, Caffe2Net] = {}
         self._fixed = False
+        self._states_sizes = False  # read from a file that may state what is not so
 
     @classmethod
     @collector_paused()
@@ -125,7 +126,9 @@ class Network:
             raise MissingFileError(where)
         single = artifacts.onnx_file(where)
         if single is not None:
-            return cls(onnx_file.load(single))
+            network = cls(onnx_file.load(single))
+            network._states_sizes = True
+            return network
         net = files.read(where)
         return cls(first_model(net), source=net)
 
@@ -359,6 +362,8 @@ class Network:
             return self._source
         settings = EmitOptions() if options is None else options
         if settings not in self._emitted:
+            if self._states_sizes:
+                onnx_file.check_sizes(self.model)
             self._emitted[settings], fixed = emit_described(widened(self.model), settings)
             self._fixed = self._fixed or bool(fixed.keys() - {BATCH})
             self.notes += _said(fixed)

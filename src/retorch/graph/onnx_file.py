@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -167,6 +168,23 @@ def load(path: Path) -> ir.Model:
     except FormatError as error:
         raise FormatError(f"{path}: {error.detail}") from error
     return model
+
+
+def check_sizes(model: ir.Model) -> None:
+    """Raise FormatError where what a file states of its values contradicts its operators: readers believe it."""
+    weights = large_weights(model)
+    proto = skeleton(model, weights)
+    proto.graph.initializer.extend(placeholder(name, array, "", 0) for name, array in weights.items())
+    try:
+        onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        raise FormatError(f"the ONNX file contradicts itself: {_first(str(error))}") from None
+
+
+def _first(text: str) -> str:
+    """The first of ONNX's complaints: operator, node and what is wrong."""
+    found = re.search(r"\(op_type:(\w+)(?:, node name: ([^)]*))?\):? (?:\[\w+\] )?([^\n]*?)(?: \(op_type|\n|$)", text)
+    return text[:200] if found is None else f"{found[1]} ({found[2] or 'no name'}): {found[3][:200]}"
 
 
 def _check_values(model: ir.Model, path: Path) -> None:

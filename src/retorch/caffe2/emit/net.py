@@ -140,14 +140,15 @@ def _constant(draft: Draft, node: ir.Node) -> None:
 
 
 def _check(op: Op, value: ir.Value, blob: Blob) -> None:
-    """A rule that is wrong about a shape would be wrong later and elsewhere."""
+    """A rule, or a file, that is wrong about a shape would be wrong later and elsewhere."""
     wanted = value.shape
     if wanted is None:
         return
     pairs = zip(blob.dims, wanted, strict=False)
     wrong = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
     if wrong or len(blob.dims) != len(wanted):
-        raise RuntimeError(f"the rule for {op.kind} makes {blob.dims} of {value.name!r}, which is {wanted}")
+        made = ",".join(map(str, blob.dims))
+        raise RefusalError(f"{op.kind} gives [{made}] and {value.name!r} is said to be {wanted}")
 
 
 def _name(draft: Draft, op: Op, value: ir.Value, blob: Blob) -> None:
