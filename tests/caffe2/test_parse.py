@@ -64,7 +64,7 @@ def test_every_rule_has_a_row() -> None:
         "CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName", "DepthSplit",
         "GivenTensorDoubleFill", "GivenTensorBoolFill", "GivenTensorFp16Fill", "GivenTensorByteStringToUInt8Fill",
         "C10LayerNorm_DontUseThisOpYet", "RecurrentNetwork", "LC2D", "GenerateProposalsCPP",
-        "CreateScope", "Do", "If", "While", "IsEmpty",
+        "CreateScope", "Do", "If", "While", "ONNXWhile", "IsEmpty",
     }  # fmt: skip
     assert set(RULES) - used == same
 

@@ -167,3 +167,87 @@ def test_what_cannot_be_said_is_refused_by_its_reason(holder: str, nets: dict[st
     types = {"C": ir.DataType.BOOL, "A": ir.DataType.FLOAT}
     with pytest.raises(UnsupportedError, match=reason):
         parse(Caffe2Net(net.predict, {}, ("A", "C")), {"A": (1,), "C": (1,)}, types)
+
+
+COUNTED = "ConstantFill -> limit | shape=1, value=100.0; Add a b -> c; LT c limit -> going"
+
+
+def fibonacci(more: str, body: str = COUNTED, outs: str = "going b c c") -> Caffe2Net:
+    """A loop of ONNX over two numbers, the last two outputs of which are a state and what every round collects."""
+    predict = NetDef(name="loop", external_input=["Times", "C", "A", "B", "Limit"], external_output=["P", "Q", "R"])
+    operator = add_operator(predict, f"ONNXWhile Times C A B -> P Q R | {more}")
+    inner = operator.arg.add(name="body").n
+    inner.name = "body"
+    inner.external_input.extend(["i", "cond", "a", "b", "Limit"])
+    inner.external_output.extend(outs.split())
+    for line in body.split(";"):
+        add_operator(inner, line)
+    return Caffe2Net(predict, {}, ("Times", "C", "A", "B", "Limit"))
+
+
+def rounds(times: int, going: bool = True, shape: tuple[int, ...] = (1,)) -> dict[str, Array]:
+    one = np.ones(shape, np.float32)
+    limit = np.full(shape, 100, np.float32)
+    return {"Times": np.array(times), "C": np.array([going]), "A": one, "B": one, "Limit": limit}
+
+
+BOTH = "has_cond=1 has_trip_count=1"
+LOOPS = [
+    (fibonacci(BOTH), rounds(100), [[89], [144], [2, 3, 5, 8, 13, 21, 34, 55, 89, 144]]),
+    (fibonacci(BOTH), rounds(3), [[3], [5], [2, 3, 5]]),
+    (fibonacci(f"{BOTH} disable_scopes=1", "Add a b -> c; LT c Limit -> going"), rounds(4), [[5], [8], [2, 3, 5, 8]]),
+    (fibonacci("has_cond=1"), rounds(1), [[89], [144], [2, 3, 5, 8, 13, 21, 34, 55, 89, 144]]),
+    (fibonacci("has_trip_count=1 num_loop_carried_deps=2"), rounds(2, going=False), [[2], [3], [2, 3]]),
+    (fibonacci(BOTH), rounds(9, going=False), [[1], [1], []]),
+    (fibonacci(BOTH, "Add a b -> c; Copy cond -> going"), rounds(2, shape=(1, 2)),
+     [[[2, 2]], [[3, 3]], [[2, 2], [3, 3]]]),
+    (fibonacci("has_trip_count=1", "Add i i -> n; Cast n -> f | to=1; Reshape f -> c O | shape=1,; Copy cond -> going",
+               "going a b c"), rounds(4), [[1], [1], [0, 2, 4, 6]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("net", "feeds", "expected"), LOOPS)
+def test_loops_of_onnx_run_as_by_hand(
+    net: Caffe2Net, feeds: dict[str, Array], expected: list[Array], tmp_path: Path
+) -> None:
+    files.write(tmp_path, net)
+    network = Network.load(tmp_path)
+    for got, numbers in zip(network.run(dict(feeds)), expected, strict=True):
+        np.testing.assert_array_equal(got, np.array(numbers, np.float32))
+    onnx.checker.check_model(ir.to_proto(network.model_for(dict(feeds))), full_check=True)
+
+
+#: A state that is copied into the other before it changes, or after, as a round has a workspace of its own or not.
+STATES = [fibonacci(f"{BOTH} save_scopes={own}", f"{COUNTED}; Scale a -> d | scale=3.0",
+                    "going d a c") for own in (0, 1)]  # fmt: skip
+
+
+@pytest.mark.caffe2
+@pytest.mark.parametrize(
+    ("net", "feeds"), [*((net, feeds) for net, feeds, _ in LOOPS), *((net, rounds(5)) for net in STATES)]
+)
+def test_loops_of_onnx_run_as_in_caffe2(
+    net: Caffe2Net, feeds: dict[str, Array], caffe2: Runtime, tmp_path: Path
+) -> None:
+    files.write(tmp_path, net)
+    expected = caffe2.run((tmp_path / "predict_net.pb", tmp_path / "init_net.pb"), dict(feeds))
+    for mine, theirs in zip(Network.load(tmp_path).run(dict(feeds)), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (fibonacci(""), "nothing ends"),
+        (fibonacci(f"{BOTH} disable_scopes=1", f"{COUNTED}; Copy a -> A"), "writes A, a blob around it"),
+        (fibonacci(BOTH, outs="going b a q"), "gives q, which nothing makes"),
+        (fibonacci(BOTH, f"{COUNTED}; Concat c c -> d I | axis=0", "going b c d"), "not one row"),
+        (fibonacci(BOTH, "Add a b -> c; LT c Limit -> going"), "reads Limit, which nothing makes"),
+        (fibonacci(BOTH, outs="going b"), "too few"),
+    ],
+)
+def test_loops_of_onnx_that_cannot_be_said_are_refused(net: Caffe2Net, reason: str) -> None:
+    feeds = rounds(2)
+    types = {name: ir.DataType.from_numpy(array.dtype) for name, array in feeds.items()}
+    with pytest.raises(UnsupportedError, match=reason):
+        parse(net, {name: array.shape for name, array in feeds.items()}, types)

@@ -23,7 +23,21 @@ def nets_of(operator: OperatorDef) -> list[NetDef]:
 
 def read_by(operator: OperatorDef) -> list[str]:
     """The blobs that must be there before the operator runs, those that its nets need too."""
-    return [*operator.input, *(name for net in nets_of(operator) for name in read_first(net.op))]
+    body = net_of(operator, "body") if operator.type == "ONNXWhile" and _shares(operator) else None
+    around = [name for name in read_first(body.op) if name not in carried_by(operator)] if body else []
+    return [*operator.input, *(name for net in nets_of(operator) for name in read_first(net.op)), *around]
+
+
+def _shares(operator: OperatorDef) -> bool:
+    return any(argument.name == "disable_scopes" and argument.i for argument in operator.arg)
+
+
+def carried_by(operator: OperatorDef) -> Sequence[str]:
+    """What an ONNXWhile calls in its body the number of the round, the condition and the blobs that go round."""
+    given = next((arg.i for arg in operator.arg if arg.name == "num_loop_carried_deps"), -1)
+    count = len(operator.input) - 2 if given == -1 else given
+    body = net_of(operator, "body")
+    return body.external_input[: 2 + count] if body is not None and count >= 0 else ()
 
 
 def read_first(operators: Sequence[OperatorDef]) -> dict[str, None]:

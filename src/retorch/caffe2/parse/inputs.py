@@ -24,8 +24,10 @@ _IMAGES = """
 LRN MaxPool AveragePool LpPool PadImage ResizeNearest UpsampleBilinear ConvTranspose InstanceNorm LC SpatialBN NCHW2NHWC
 NHWC2NCHW
 """
-_INDICES = frozenset({("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1)})
-_CHOICES = frozenset({("If", 0), ("While", 0), ("Where", 0), ("BooleanMask", 1)})
+_INDICES = frozenset(
+    {("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1), ("ONNXWhile", 0)}
+)
+_CHOICES = frozenset({("If", 0), ("While", 0), ("Where", 0), ("BooleanMask", 1), ("ONNXWhile", 1)})
 #: Operators of several types of input: numbers of rows and segments beside numbers.
 _MIXED = """
 Lengths SparseLengths SortedSegment UnsortedSegment SparseSortedSegment SparseUnsortedSegment SegmentIds SegmentOneHot

@@ -129,7 +129,7 @@ GROUPS: Sequence[Group] = (
         "not read yet",
         "They are rare, and could be read.",
         """
-        CTCBeamSearchDecoder Float16UniformFill Int8RoIAlign ONNXWhile TTSparseLengthsSum
+        CTCBeamSearchDecoder Float16UniformFill Int8RoIAlign TTSparseLengthsSum
         """,
     ),
 )
