@@ -18,7 +18,6 @@ from retorch.graph.input_shape.tensors import with_samples
 from retorch.graph.lowering import Example, lower
 from retorch.graph.passes import simplify
 from retorch.layers.base.likeness import remedy
-from retorch.layers.recurrent.stateful import Stateful, hands_on_states, sizes_of
 from retorch.module import Module
 from retorch.network import Format, Network, Origin
 
@@ -122,14 +121,15 @@ def origin(net: Module) -> str:
 
 
 def _with_states(net: Module, example: Example, to: Format, *, fold: bool, vary: bool = False) -> Network:
+    from retorch.layers.recurrent.stateful import hands_on_states, sizes_of
+
     sizes = sizes_of(example)
     if hands_on_states(net.layer, sizes):
         made = _converted(net, example, to, fold=fold)
         made.notes += ("it is one step: its states are among its inputs and outputs already",)
         return made
     stateful = net.with_states(sizes)
-    states = stateful.layer.state_sizes if isinstance(stateful.layer, Stateful) else ()
-    made = _converted(stateful, [example, *states], to, fold=fold, vary=vary)
+    made = _converted(stateful, [example, *stateful.layer.state_sizes], to, fold=fold, vary=vary)
     made.model.metadata_props[STATE] = json.dumps(sizes)
     return made
 
@@ -151,7 +151,11 @@ def _with_states_for_any(net: Module, assumed: Assumption, to: Format, *, fold: 
 def as_converted(net: Module, network: Network) -> Module:
     """The Torch network as this one was made of it: with its states as inputs and outputs, where it has them there."""
     text = network.model.metadata_props.get(STATE)
-    return net if text is None else net.with_states(sizes_of(json.loads(text)))
+    if text is None:
+        return net
+    from retorch.layers.recurrent.stateful import sizes_of
+
+    return net.with_states(sizes_of(json.loads(text)))
 
 
 def _for_any_batch(net: Module, assumed: Assumption, to: Format, *, fold: bool) -> Network:

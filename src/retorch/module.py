@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from retorch.graph.input_shape import Assumption, assume
 from retorch.graph.input_shape.options import Settings, settings
 from retorch.graph.input_shape.tensors import Nested as Tensors
 from retorch.graph.input_shape.tensors import Tensor
-from retorch.layers import state
 from retorch.layers.base.binding import ObjectBinder, Unknown
 from retorch.layers.base.layer import Array, Layer, Nested, Sizes, calls
 from retorch.layers.base.layer_tree import tree
@@ -30,9 +29,11 @@ from retorch.layers.base.likeness import remedy
 from retorch.layers.base.memory import current, forward_pass, tensors
 from retorch.layers.base.networks import networks
 from retorch.layers.base.random_source import GivenNoise, RandomLayer, has_noise, never_run, random_layers
-from retorch.layers.recurrent.stateful import SizesOf, Stateful
 from retorch.torch7 import LuaTable, TorchObject, open_file
 from retorch.torch7.paths import child, follow, steps
+
+if TYPE_CHECKING:
+    from retorch.layers.recurrent.stateful import SizesOf
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 #: The sizes of a tensor, or of the tensors of a table.
@@ -132,6 +133,8 @@ class Module:
         Raises:
             UsageError: it keeps no states from one step to the next, or they cannot be handed on.
         """
+        from retorch.layers.recurrent.stateful import Stateful
+
         try:
             return replace(self, layer=Stateful(self.layer, sizes))
         except Refusal as refusal:
@@ -154,6 +157,8 @@ class Module:
 
     def state_dict(self) -> dict[str, Array]:
         """Parameters and running statistics as PyTorch names and lays them out: ``0.weight``, ``3.1.running_var``."""
+        from retorch.layers import state
+
         return state.state_dict(self.layer)
 
     def load_state_dict(self, weights: Mapping[str, Array]) -> None:
@@ -167,6 +172,8 @@ class Module:
         Raises:
             UsageError: a tensor is missing or of another shape, or the arrays are read-only.
         """
+        from retorch.layers import state
+
         state.load_state_dict(self.layer, weights)
 
     def __repr__(self) -> str:

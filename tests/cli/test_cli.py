@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -249,6 +250,15 @@ def test_inspect_and_help_import_neither_onnx_nor_onnxruntime() -> None:
     for arguments in (["--help"], ["inspect", str(DIGITS)]):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted as Linux lists them")
+def test_inspect_starts_no_threads() -> None:
+    script = "import os, sys; from retorch.cli import main; main(sys.argv[1:]); print(*os.listdir('/proc/self/task'))"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", script, "inspect", str(DIGITS)]
+    done = subprocess.run(command, capture_output=True, env=environment, text=True, check=True)
+    assert len(done.stdout.splitlines()[-1].split()) == 1
 
 
 def test_a_view_that_drops_a_batch_of_one_leaves_the_batch_open(

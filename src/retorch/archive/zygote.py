@@ -30,6 +30,7 @@ import numpy as np
 from retorch.archive.options import Limits, Options, shape_from_json
 from retorch.archive.process import die_with_parent, limit
 from retorch.archive.steps import Request, Update, run
+from retorch.layers.base.layer import import_families
 from retorch.layers.plugins import load_plugins
 from retorch.torch7 import TorchObject, write
 
@@ -200,7 +201,8 @@ def _empty(folder: Path) -> None:
 
 
 def _warm_up(options: Options) -> None:
-    """Convert a small network, so that what is made at the first use is there in every child."""
+    """Convert a small network, so that what is made at the first use is there in every child, and all layers."""
+    import_families()
     fields = {"weight": np.ones((1, 2)), "bias": np.zeros(1)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.t7"

@@ -7,6 +7,8 @@ and ``EXAMPLES``, which end its help.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,20 +20,21 @@ from typer.main import get_command
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row: the file in this folder, the summary, and what the examples are called there."""
+    """One row: the file in this folder, the summary, what the examples are called there, and whether it calculates."""
 
     file: str
     summary: str
     examples: str = "EXAMPLES"
+    calculates: bool = True
 
 
 COMMANDS = {
-    "inspect": Command("inspect", "Show what is in a file: layers, settings, parameters, sizes."),
+    "inspect": Command("inspect", "Show what is in a file: layers, settings, parameters, sizes.", calculates=False),
     "convert": Command("convert", "Convert a network to Caffe2, ONNX or PyTorch and verify what was written."),
     "verify": Command("verify", "Compare written files with the network they were made from."),
-    "check": Command("check", "List what an older Caffe2 lacks of a written network."),
-    "clean": Command("clean", "Write a .t7 without GPU types, gradients and buffers."),
-    "export": Command("export", "Write a file's tensors as npz, safetensors, json or hdf5."),
+    "check": Command("check", "List what an older Caffe2 lacks of a written network.", calculates=False),
+    "clean": Command("clean", "Write a .t7 without GPU types, gradients and buffers.", calculates=False),
+    "export": Command("export", "Write a file's tensors as npz, safetensors, json or hdf5.", calculates=False),
     "run": Command("run", "Run a network on an input."),
     "sample": Command("sample", "Write text with a language model of torch-rnn or char-rnn."),
     "view": Command("view", "Look at a network in Netron, in the browser."),
@@ -63,6 +66,8 @@ class _Imported(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         row = COMMANDS[name]
         if name not in self._made:
+            if not row.calculates:
+                _one_thread()
             module = importlib.import_module(f"retorch.cli.{row.file}")
             alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
             alone.command(name, help=row.summary, epilog=getattr(module, row.examples))(getattr(module, name))
@@ -74,3 +79,9 @@ class _Imported(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def _one_thread() -> None:
+    """Keep NumPy from starting a thread for each processor when it is imported: an eighth of a short command's CPU."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -24,7 +24,6 @@ from retorch.graph.free_sizes import Names, Shapes, Varied, free_batch, free_siz
 from retorch.graph.nodes import OPSET
 from retorch.layers.base.layer import Array, Layer, calls
 from retorch.layers.base.random_source import has_noise, never_run, random_layers
-from retorch.layers.recurrent.stateful import Stateful
 
 IR_VERSION = 10
 
@@ -159,7 +158,7 @@ def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = 
     def again(sizes: Shapes) -> _Lowered | None:
         return _at_sizes(root, wanted, nesting, sizes, lowered)
 
-    states = len(root.state_sizes) if isinstance(root, Stateful) else 0
+    states = len(root.state_sizes)
     batch = free_batch(lowered, given, again, _batch_axes(root), states)
     sizes = free_sizes(lowered, given, again, _size_names(wanted, batch, states)) if vary else None
     name_sizes(lowered, batch, sizes)

@@ -4,56 +4,6 @@ Comes in: objects as ``torch7`` read them. Goes out: layers that run in NumPy an
 ``activation.py`` for what a rule looks like, then ``base/layer.py``.
 """
 
-from retorch.layers import (
-    activation,
-    arithmetic,
-    container,
-    convolution,
-    linear,
-    lookup,
-    loss,
-    nngraph,
-    noise,
-    normalization,
-    padding,
-    pooling,
-    product,
-    projects,
-    recurrent,
-    reduction,
-    shape,
-    softmax,
-    spatial_transformer,
-    table,
-    upsampling,
-    wrapper,
-)
 from retorch.layers.base.layer import Layer, layer, registered
 
-__all__ = [
-    "Layer",
-    "activation",
-    "arithmetic",
-    "container",
-    "convolution",
-    "layer",
-    "linear",
-    "lookup",
-    "loss",
-    "nngraph",
-    "noise",
-    "normalization",
-    "padding",
-    "pooling",
-    "product",
-    "projects",
-    "recurrent",
-    "reduction",
-    "registered",
-    "shape",
-    "softmax",
-    "spatial_transformer",
-    "table",
-    "upsampling",
-    "wrapper",
-]
+__all__ = ["Layer", "layer", "registered"]

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from retorch.layers import registered
 from retorch.layers.base.bookkeeping import BOOKKEEPING
+from retorch.layers.base.layer import rule
 from retorch.layers.base.networks import is_module
 from retorch.torch7 import LuaFunction, LuaTable, TensorFacts, TorchObject, TorchTensor
 from retorch.torch7.objects import StorageFacts, TorchStorage
@@ -113,7 +113,7 @@ class _Cleaner:
             return value.typename
         twin = "nn." + value.typename.removeprefix("cudnn.")
         groups = value.get("groups")
-        if twin not in registered() or (isinstance(groups, int) and groups > 1):
+        if rule(twin) is None or (isinstance(groups, int) and groups > 1):
             self.done.kept = (*self.done.kept, f"{linked(path) or '(root)'} {value.typename}")
             return value.typename
         self.done.renamed += 1

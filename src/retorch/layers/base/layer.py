@@ -6,7 +6,9 @@ formula, ``forward`` is the formula in NumPy, ``lower`` the same in ONNX operato
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +20,7 @@ import numpy as np
 from retorch import limits
 from retorch.errors import MAKES_NO_SENSE, Problem, Refusal, UnsupportedError, UsageError, said
 from retorch.layers.base.depth import deeper
+from retorch.layers.base.index import MODULES
 from retorch.layers.base.memory import (
     OVERLAP,
     READ_BEFORE_WRITTEN,
@@ -110,6 +113,8 @@ class Layer:
     container: ClassVar[bool] = False
     #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
     owns_no_output: bool = False
+    #: The sizes of the states that its input and output end in, of a network that hands on its states.
+    state_sizes: tuple[Sizes, ...] = ()
     #: The declared fields and their types, of the registered class.
     fields = _Fields()
 
@@ -245,6 +250,7 @@ class Layer:
 
 _OWN_NAMES = frozenset(Layer.__annotations__)
 L = TypeVar("L", bound=type[Layer])
+_LAYERS = "retorch.layers"
 _registry: dict[str, type[Layer]] = {}
 _aliases: dict[str, str] = {}
 _described: set[type] = set()
@@ -262,7 +268,10 @@ def layer(*names: str, kind: str = "") -> Callable[[L], L]:
     """
 
     def register(cls: L) -> L:
+        own = cls.__module__.startswith("retorch.")
         for name in names:
+            if not own:
+                _import_family(name)
             if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
                 raise ValueError(f"{name} is already {_registry[name].__qualname__}")
             _registry[name] = cls
@@ -270,7 +279,7 @@ def layer(*names: str, kind: str = "") -> Callable[[L], L]:
         cls.kind = kind or names[0].rpartition(".")[2].lower()
         cls.takes_table = _takes_table(cls)
         _described.add(cls)
-        if not cls.__module__.startswith("retorch."):
+        if not own:
             _declared(cls)  # a plugin's own names are gone once it has run
         return cls
 
@@ -286,8 +295,25 @@ def _takes_table(cls: type[Layer]) -> bool | None:
 def rule(name: str) -> type[Layer] | None:
     """What a Torch class means, where anybody knows it: retorch, a plugin, or another installed package."""
     if name not in _registry:
+        _import_family(name)
+    if name not in _registry:
         _load_entry_points()
+        import_families()
     return _registry.get(name)
+
+
+def _import_family(name: str) -> None:
+    """Import the file whose rules know a Torch class: a network holds few of all the families that there are."""
+    module = MODULES.get(name)
+    if module is not None:
+        importlib.import_module(f"{_LAYERS}.{module}")
+
+
+@cache
+def import_families() -> None:
+    """Import every family of layers, for what asks after all classes."""
+    for found in pkgutil.walk_packages(importlib.import_module(_LAYERS).__path__, f"{_LAYERS}."):
+        importlib.import_module(found.name)
 
 
 @cache
@@ -301,6 +327,7 @@ def _load_entry_points() -> None:
 
 def registered() -> Mapping[str, type[Layer]]:
     """Every Torch class that has a rule, by name."""
+    import_families()
     return types.MappingProxyType(_registry)
 
 

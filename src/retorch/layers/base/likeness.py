@@ -6,7 +6,7 @@ import numpy as np
 
 from retorch.layers.base.binding import ObjectBinder, Unknown
 from retorch.layers.base.bookkeeping import BOOKKEEPING
-from retorch.layers.base.layer import Layer, registered
+from retorch.layers.base.layer import Layer, registered, rule
 from retorch.torch7 import LuaFunction, TorchObject
 
 #: How many fields must agree where the names do not.
@@ -55,6 +55,6 @@ def remedy(root: Layer) -> str:
     offers = [
         f"{name} has the fields of {like}: if it computes the same, `--alias {name}={like}`"
         for name, raw in unknown.items()
-        if name not in registered() and (like := likeness(raw))
+        if rule(name) is None and (like := likeness(raw))
     ]
     return "; ".join([*offers, "`--plugin my_layers.py` registers classes of your own"])

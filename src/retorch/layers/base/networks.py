@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
-from retorch.layers.base.layer import rule
+from retorch.layers.base.layer import import_families, rule
 from retorch.torch7 import LuaTable, TorchObject
 from retorch.torch7.paths import Way, child
 
@@ -44,6 +44,7 @@ def networks(root: object) -> dict[str, TorchObject]:
             continue
         made = None
         if isinstance(value, LuaTable) and "modules" in value:
+            import_families()
             made = next((made for read in _readers if (made := read(value)) is not None), None)
         if made is not None:
             found[reduce(child, _keys(path), "")] = made

@@ -3,7 +3,3 @@
 Comes in: a stored module with its weight and bias. Goes out: a layer whose lowering is one ``Conv`` or
 ``ConvTranspose`` where ONNX has it. Open first: ``spatial.py``, whose helpers the others use.
 """
-
-from retorch.layers.convolution import full, spatial, temporal, volumetric
-
-__all__ = ["full", "spatial", "temporal", "volumetric"]

@@ -3,7 +3,3 @@
 Comes in: a stored module with its statistics or the size of its neighbourhood. Goes out: a layer that normalizes as at
 evaluation. Open first: ``batch.py``.
 """
-
-from retorch.layers.normalization import batch, local
-
-__all__ = ["batch", "local"]

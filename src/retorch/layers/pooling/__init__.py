@@ -3,7 +3,3 @@
 Comes in: a stored module with the sizes of its window. Goes out: a layer that takes the maximum, the mean or a norm of
 each window. Open first: ``window.py``; where windows lie is in ``layers/base/window.py``.
 """
-
-from retorch.layers.pooling import adaptive, temporal, unpooling, window
-
-__all__ = ["adaptive", "temporal", "unpooling", "window"]

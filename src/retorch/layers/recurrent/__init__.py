@@ -3,33 +3,3 @@
 Comes in: a stored module, often with the steps that it was unrolled to. Goes out: a layer that runs one step or a
 whole sequence, and keeps its state as Torch does. Open first: ``state.py``, then ``recursor.py``.
 """
-
-from retorch.layers.recurrent import (
-    attention,
-    cell,
-    cudnn,
-    masking,
-    recursor,
-    reinforce,
-    reversal,
-    sequence,
-    sequencer,
-    state,
-    step,
-    torch_rnn,
-)
-
-__all__ = [
-    "attention",
-    "cell",
-    "cudnn",
-    "masking",
-    "recursor",
-    "reinforce",
-    "reversal",
-    "sequence",
-    "sequencer",
-    "state",
-    "step",
-    "torch_rnn",
-]

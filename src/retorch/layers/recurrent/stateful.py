@@ -60,8 +60,8 @@ class Stateful(Layer):
             raise Refusal("keeps no states from one step to the next")
         self._trees = [_tree(after[id(made)]) for made in self._keepers]
         leaves = [leaf for made in self._keepers for leaf in _leaves(after[id(made)])]
-        #: The sizes of each state, in the order of the layers.
-        self.state_sizes: tuple[Sizes, ...] = tuple(cast("Array", leaf).shape for leaf in leaves)
+        # in the order of the layers
+        self.state_sizes = tuple(cast("Array", leaf).shape for leaf in leaves)
 
     def _check(self) -> None:
         for made in self.inner.every():

@@ -3,7 +3,3 @@
 Comes in: a stored module that names sizes or dimensions, counted from 1. Goes out: a layer that gives a view where
 Torch does, so that writes into it are seen. Open first: ``view.py``.
 """
-
-from retorch.layers.shape import replicate, selection, transpose, view
-
-__all__ = ["replicate", "selection", "transpose", "view"]

@@ -3,7 +3,3 @@
 Comes in: a stored module that takes or gives a table. Goes out: a layer that joins, splits, picks or calculates with
 its entries. Open first: ``arithmetic.py``.
 """
-
-from retorch.layers.table import arithmetic, selection
-
-__all__ = ["arithmetic", "selection"]

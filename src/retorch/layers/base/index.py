@@ -1,0 +1,244 @@
+"""Which file under ``layers/`` has the rule for a Torch class: ``tools/layer_index.py`` writes it."""
+
+_NAMES = {
+    "activation": """
+        cudnn.ClippedReLU cudnn.ReLU cudnn.ReLUInPlace cudnn.Sigmoid cudnn.Tanh nn.CReLU nn.Clamp nn.Clip nn.ELU
+        nn.GatedLinearUnit nn.HardShrink nn.HardTanh nn.LeakyReLU nn.LogSigmoid nn.PReLU nn.RReLU nn.ReLU nn.ReLU6
+        nn.Sigmoid nn.SoftPlus nn.SoftShrink nn.SoftSign nn.Tanh nn.TanhShrink nn.Threshold w2nn.LeakyReLU
+    """,
+    "arithmetic": """
+        nn.Abs nn.Add nn.AddConstant nn.CAdd nn.CMul nn.Constant nn.Exp nn.Log nn.Minus nn.Mul nn.MulConstant nn.Power
+        nn.SAdd nn.Sqrt nn.Square
+    """,
+    "container": """
+        nn.Bottle nn.Concat nn.ConcatTable nn.DepthConcat nn.MapTable nn.Maxout nn.Parallel nn.ParallelTable
+        nn.Sequential
+    """,
+    "convolution.full": """
+        cudnn.SpatialFullConvolution cudnn.VolumetricFullConvolution nn.SpatialFullConvolution
+        nn.SpatialFullConvolutionMap nn.SpatialFullDilatedConvolution nn.VolumetricFullConvolution
+    """,
+    "convolution.spatial": """
+        cudnn.SpatialConvolution cudnn.SpatialDilatedConvolution nn.SpatialClassifier nn.SpatialConvolution
+        nn.SpatialConvolutionLocal nn.SpatialConvolutionMM nn.SpatialConvolutionMap nn.SpatialDepthWiseConvolution
+        nn.SpatialDilatedConvolution nn.SpatialSubSampling
+    """,
+    "convolution.temporal": """
+        cudnn.TemporalConvolution nn.TemporalConvolution nn.TemporalRowConvolution nn.TemporalSubSampling
+    """,
+    "convolution.volumetric": """
+        cudnn.VolumetricConvolution cudnn.VolumetricDilatedConvolution nn.VolumetricConvolution
+        nn.VolumetricDilatedConvolution
+    """,
+    "linear": """
+        nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBias nn.LinearWeightNorm nn.PartialLinear
+        nn.WeightedEuclidean
+    """,
+    "lookup": """
+        OneHot fbnn.SparseLinear nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
+    """,
+    "loss": """
+        nn.ModuleFromCriterion
+    """,
+    "nngraph": """
+        nn.gModule nngraph.JustElement nngraph.JustTable
+    """,
+    "noise": """
+        nn.Contiguous nn.Copy nn.Dropout nn.GradientReversal nn.Identity nn.L1Penalty nn.LowMemDropout
+        nn.PCAColorTransform nn.PrintSize nn.SeqDropout nn.SimpleColorTransform nn.SpatialDropout
+        nn.SpatialRegionDropout nn.TotalDropout nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad
+    """,
+    "normalization.batch": """
+        cudnn.BatchNormalization cudnn.SpatialBatchNormalization cudnn.SpatialCrossMapLRN
+        cudnn.VolumetricBatchNormalization fbnn.BatchNormalization fbnn.SpatialBatchNormalization
+        inn.SpatialCrossResponseNormalization inn.SpatialSameResponseNormalization nn.BatchNormalization
+        nn.InstanceNormalization nn.L2Normalize nn.LayerNormalization nn.Normalize nn.SpatialBatchNormalization
+        nn.SpatialCrossMapLRN nn.SpatialFeatNormalization nn.VolumetricBatchNormalization onmt.LayerNormalization
+    """,
+    "normalization.local": """
+        nn.SpatialContrastiveNormalization nn.SpatialDivisiveNormalization nn.SpatialNormalization
+        nn.SpatialSubtractiveNormalization
+    """,
+    "padding": """
+        nn.Padding nn.ShaveImage nn.SpatialCircularPadding nn.SpatialPadding nn.SpatialReflectionPadding
+        nn.SpatialReplicationPadding nn.SpatialSymmetricPadding nn.SpatialZeroPadding nn.VolumetricReplicationPadding
+    """,
+    "pooling.adaptive": """
+        nn.SpatialAdaptiveAveragePooling nn.SpatialAdaptiveMaxPooling nn.SpatialFractionalMaxPooling
+        nn.VolumetricFractionalMaxPooling
+    """,
+    "pooling.temporal": """
+        nn.FeatureLPPooling nn.TemporalDynamicKMaxPooling nn.TemporalMaxPooling
+    """,
+    "pooling.unpooling": """
+        nn.SpatialMaxUnpooling nn.VolumetricMaxUnpooling
+    """,
+    "pooling.window": """
+        cudnn.SpatialAveragePooling cudnn.SpatialMaxPooling cudnn.VolumetricAveragePooling cudnn.VolumetricMaxPooling
+        inn.SpatialAveragePooling inn.SpatialMaxPooling nn.SpatialAveragePooling nn.SpatialDilatedMaxPooling
+        nn.SpatialLPPooling nn.SpatialMaxPooling nn.VolumetricAveragePooling nn.VolumetricDilatedMaxPooling
+        nn.VolumetricMaxPooling
+    """,
+    "product": """
+        nn.CosineDistance nn.DotProduct nn.MM nn.MV nn.PairwiseDistance
+    """,
+    "projects.atari": """
+        nn.BatchTopK nn.Rectifier nn.Scale
+    """,
+    "projects.attention": """
+        nn.NCEModule nn.SpatialGlimpse
+    """,
+    "projects.binarynet": """
+        BatchNormalizationShiftPow2 BinarizedNeurons BinaryLinear BinarySpatialConvolution
+        SpatialBatchNormalizationShiftPow2 cudnnBinarySpatialConvolution
+    """,
+    "projects.char_rnn": """
+        nn.GRIDGRU nn.GRIDGRULR nn.GRIDGRUM nn.Grid2DLSTM nn.History nn.StatefulConvolution
+    """,
+    "projects.co_attention": """
+        nn.cnnModel nn.phrase_level nn.ques_level nn.recursive_atten nn.word_level
+    """,
+    "projects.cuda_convnet2": """
+        ccn2.SpatialAvgPooling ccn2.SpatialConvolution ccn2.SpatialCrossResponseNormalization ccn2.SpatialMaxPooling
+    """,
+    "projects.dcign": """
+        nn.LinearCR nn.Reparametrize nn.SelectiveGradientFilter nn.SelectiveOutputClamp nn.UnPooling
+    """,
+    "projects.densenet": """
+        nn.DenseConnectLayerCustom
+    """,
+    "projects.detection": """
+        nn.BBoxNorm nn.ContextRegion nn.ConvertFrom nn.DeepMask nn.Foveal nn.ModeSwitch nn.ModelParallelTable
+        nn.SelectBoxes nn.SequentialSplitBatch nn.SharpMask
+    """,
+    "projects.dpnn": """
+        nn.CategoricalEntropy nn.Kmeans nn.SpatialUniformCrop nn.VariableLength
+    """,
+    "projects.edsr": """
+        nn.MultiSkipAdd
+    """,
+    "projects.fairseq": """
+        nn.AppendBias nn.BeamableMM nn.CAddTableMulConstant nn.ConvBlockTrainTestLayer nn.GradMultiply
+        nn.LinearizedConvolution nn.SeqMultiply nn.TemporalConvolutionTBC nn.TrainTestLayer nn.ZipAlong
+    """,
+    "projects.imagine_nn": """
+        inn.ConstAffine inn.MeanSubtraction inn.SpatialConstAffine inn.SpatialPyramidPooling
+        inn.SpatialStochasticPooling nn.SpatialConstDiagonal
+    """,
+    "projects.memory_networks": """
+        nn.Normalization nn.maskSoftMax
+    """,
+    "projects.neuraltalk2": """
+        nn.FeatExpander
+    """,
+    "projects.ntm": """
+        nn.CircularConvolution nn.OuterProd nn.PowTable nn.Print nn.ScalarDivTable nn.ScalarMulTable
+        nn.SmoothCosineSimilarity ntm.NTM
+    """,
+    "projects.opennmt": """
+        onmt.Attention onmt.Bridge onmt.FeaturesEmbedding onmt.FeaturesGenerator onmt.GRU onmt.Generator
+        onmt.GlobalAttention onmt.JoinReplicateTable onmt.LSTM onmt.MaskedSoftmax onmt.Network onmt.NoAttention
+        onmt.PositionEmbedding onmt.VariationalDropout onmt.WordEmbedding
+    """,
+    "projects.opennmt_sequences": """
+        onmt.BiEncoder onmt.CNNEncoder onmt.DBiEncoder onmt.Decoder onmt.Encoder onmt.GoogleEncoder onmt.PDBiEncoder
+    """,
+    "projects.recurrent": """
+        cudnn.BatchBRNN cudnn.BatchBRNNReLU nn.BiRnnJoin nn.LanguageModel nn.LstmLayer nn.SharedParallelTable
+        nn.TemporalAdapter
+    """,
+    "projects.roi_pooling": """
+        inn.ROIPooling
+    """,
+    "projects.shake_shake": """
+        nn.MulConstantSlices nn.ShakeShakeBlock nn.ShakeShakeTable
+    """,
+    "projects.stereo": """
+        jzt.SpatialConvolution1_fw nn.BCECriterion2 nn.Margin2 nn.Normalize2 nn.SpatialConvolution1_fw nn.StereoJoin
+        nn.StereoJoin1
+    """,
+    "projects.style_transfer": """
+        nn.AdaptiveInstanceNormalization nn.ContentLoss nn.DummyGradOutput nn.GenNoise nn.GradNormalization
+        nn.GramMatrix nn.MaxCoord nn.NoiseFill nn.StyleLoss nn.TVLoss nn.TotalVariation
+    """,
+    "projects.waifu2x": """
+        w2nn.AuxiliaryLossTable w2nn.DepthExpand2x w2nn.EdgeFilter w2nn.GradWeight w2nn.InplaceClip01 w2nn.Print
+        w2nn.ScaleTable w2nn.ShakeShakeTable
+    """,
+    "projects.xnor_net": """
+        nn.BinActiveZ nn.SpatialBinaryConvolution
+    """,
+    "recurrent.attention": """
+        nn.RecurrentAttention
+    """,
+    "recurrent.cudnn": """
+        cudnn.BGRU cudnn.BLSTM cudnn.GRU cudnn.LSTM cudnn.RNN cudnn.RNNReLU cudnn.RNNTanh
+    """,
+    "recurrent.masking": """
+        nn.MaskZero nn.TrimZero
+    """,
+    "recurrent.recursor": """
+        nn.BNFastLSTM nn.CopyGrad nn.FastLSTM nn.LinearRNN nn.LookupRNN nn.MuFuRu nn.NormStabilizer nn.RecGRU nn.RecLSTM
+        nn.Recurrence nn.Recurrent nn.Recursor
+    """,
+    "recurrent.reinforce": """
+        nn.ReinforceBernoulli nn.ReinforceCategorical nn.ReinforceGamma nn.ReinforceNormal
+    """,
+    "recurrent.reversal": """
+        nn.ReverseSequence nn.SeqReverseSequence
+    """,
+    "recurrent.sequence": """
+        nn.SeqGRU nn.SeqGRU_WN nn.SeqLSTM nn.SeqLSTMP nn.SeqLSTMP_WN nn.SeqLSTM_WN
+    """,
+    "recurrent.sequencer": """
+        nn.BRNN nn.BiSequencer nn.BiSequencerLM nn.Repeater nn.ReverseUnreverse nn.SeqBGRU nn.SeqBLSTM nn.SeqBRNN
+        nn.Sequencer
+    """,
+    "recurrent.step": """
+        nn.StepGRU nn.StepLSTM
+    """,
+    "recurrent.torch_rnn": """
+        nn.GRU nn.LSTM nn.VanillaRNN
+    """,
+    "reduction": """
+        nn.ArgMax nn.Max nn.Mean nn.Min nn.Sum
+    """,
+    "shape.replicate": """
+        nn.ExpandAs nn.Replicate
+    """,
+    "shape.selection": """
+        nn.Index nn.MaskedSelect nn.Narrow nn.Select
+    """,
+    "shape.transpose": """
+        nn.Transpose
+    """,
+    "shape.view": """
+        nn.BatchReshape nn.Collapse nn.Reshape nn.Squeeze nn.Unsqueeze nn.View
+    """,
+    "softmax": """
+        cudnn.LogSoftMax cudnn.SoftMax cudnn.SpatialLogSoftMax cudnn.SpatialSoftMax cudnn.VolumetricLogSoftMax
+        cudnn.VolumetricSoftMax nn.LogSoftMax nn.MultiSoftMax nn.SoftMax nn.SoftMin nn.SpatialLogSoftMax
+        nn.SpatialSoftMax
+    """,
+    "spatial_transformer": """
+        nn.AffineGridGeneratorBHWD nn.AffineTransformMatrixGenerator nn.BilinearSamplerBHWD nn.ScaleBHWD
+    """,
+    "table.arithmetic": """
+        nn.CAddTable nn.CAddTensorTable nn.CDivTable nn.CMaxTable nn.CMinTable nn.CMulTable nn.CSubTable nn.JoinTable
+        nn.MixtureTable nn.SplitTable
+    """,
+    "table.selection": """
+        nn.ElementTable nn.FlattenTable nn.NarrowTable nn.ReverseTable nn.SelectTable nn.ZipTable nn.ZipTableOneToMany
+    """,
+    "upsampling": """
+        nn.PixelShuffle nn.SpatialConvolutionUpsample nn.SpatialReSampling nn.SpatialReSamplingEx
+        nn.SpatialUpSamplingBilinear nn.SpatialUpSamplingNearest nn.UpSampling
+    """,
+    "wrapper": """
+        nn.Convert nn.Criterion nn.DataParallel nn.DataParallelTable nn.Decorator nn.DontCast nn.FireModule nn.GPU
+        nn.Inception nn.NaN nn.NoBackprop nn.Profile nn.Serial nn.WeightNorm
+    """,
+}
+
+#: The module of a class, by Torch's name, as it is called below ``retorch.layers``.
+MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
