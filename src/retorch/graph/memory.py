@@ -52,7 +52,8 @@ class Memory(Recorder):
             last.write(self.Reshape(y, [-1, *last.shape[1:]]))
             return self.reshape(last, [-1, *y.shape[1:]])
         else:
-            # views of what it gave before now see part of this
+            # views of what it gave before now see part of this; another module may have lost the same memory before
+            last.read()
             reason = "is used again at another size while a view of its first output is still read"
             last.root.gone = Problem(owner.path, owner.typename, reason)
             self._buffers[id(owner)] = y

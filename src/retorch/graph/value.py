@@ -84,10 +84,13 @@ class Value:
         """How far apart the elements stand in memory, along each dimension."""
         return in_order(self.shape) if self.strides is None else tuple(self.strides)
 
-    def read(self) -> ir.Value:
-        """The content as of now."""
+    def _check_known(self) -> None:
         if (gone := self.root.gone) is not None:
             raise UnsupportedError([gone])
+
+    def read(self) -> ir.Value:
+        """The content as of now."""
+        self._check_known()
         if self.parent is not None and self._seen != self.root.version and self._get is not None:
             self._current = self._get(self.parent).read()
             self._seen = self.root.version
@@ -95,6 +98,7 @@ class Value:
 
     def write(self, new: Value) -> None:
         """Overwrite the content; everyone who shares the storage sees it."""
+        self._check_known()
         content = new.read()
         if self.parent is None:
             self._current = content

@@ -221,6 +221,8 @@ class Layer:
                     raise Refusal(OVERLAP)
             else:
                 y = cast("Nested", self.forward(x))
+            if not self.container and isinstance(y, np.ndarray):
+                y = set_output(run, self, x, y)
         except Refusal as refusal:
             problem = Problem(self.path, self.typename, str(refusal))
             raise UnsupportedError([problem], what="run on this input") from refusal
@@ -231,8 +233,6 @@ class Layer:
             # NumPy's own word on shapes and indices that do not fit
             what = " and ".join(str(t.shape) for t in tensors(x))
             raise UsageError(f"{self.path or '(root)'} {self.typename}: does not take {what}: {said(error)}") from error
-        if not self.container and isinstance(y, np.ndarray):
-            y = set_output(run, self, x, y)
         if run.listen is not None:
             run.listen(self, x, y)
         return y

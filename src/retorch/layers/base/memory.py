@@ -24,8 +24,8 @@ c runs, gives A        a new array: c's buffer and c's output
 View runs, gives V     a view of A: it shares memory with its input, so it is nobody's buffer; View's output
 ReLU(true) runs        writes into V; it is A's memory, so who holds A sees it
 c runs again, gives B  as large as A: B is copied into A, and A is given; A and V now hold B
-…or at another size    smaller: A's beginning is overwritten. Larger: B becomes the buffer, and A gets B's beginning,
-                       for those who look at it through V; who holds A itself has B from now on
+…or at another size    smaller: A's beginning is overwritten. Larger: A's storage grows, and V shows B's beginning; who
+                       holds A itself has B from now on
 =====================  ================================================================================
 """
 
@@ -38,9 +38,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
+from retorch.errors import Refusal
+from retorch.layers.base.storage import Array, Grown, from_start_of, holds_other_tensors, moved, storage
+
 #: What Torch passes between modules: a tensor, or a table of such.
 Nested: TypeAlias = "Array | list[Nested]"
 Sizes: TypeAlias = tuple[int, ...]
@@ -72,6 +73,8 @@ class Run:
     outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
     #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
     replaced: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
+    #: Storages that have grown.
+    grown: Grown = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     #: The tables that modules fill anew each time they run.
     tables: dict[object, list[Nested]] = field(default_factory=lambda: dict[object, list[Nested]]())
     #: What the clones of a module own, by whose clones they are: buffers, outputs, tables.
@@ -121,20 +124,31 @@ def in_buffer(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
         # Torch's buffers are: a view of one must share its memory
         y = y.copy()
     if last is None or last.dtype != y.dtype:
-        run.buffers[id(owner)] = y
-    elif last.shape == y.shape:
-        last[...] = y
-        return last
-    elif y.size <= last.size:
-        # the same memory under other sizes
-        flat = last.reshape(-1)[: y.size]
-        flat[...] = y.reshape(-1)
-        return flat.reshape(y.shape)
-    else:
-        # what still looks at the smaller buffer sees the beginning of the larger one
-        last.reshape(-1)[...] = y.reshape(-1)[: last.size]
-        run.buffers[id(owner)] = y
-    return y
+        run.buffers[id(owner)] = y = y.copy() if holds_other_tensors(y) else y
+        return y
+    if last.shape != y.shape:
+        last = run.buffers[id(owner)] = _resized(run, last, y.shape)
+    last[...] = y
+    return last
+
+
+def _resized(run: Run, last: Array, sizes: Sizes) -> Array:
+    """The same memory under other sizes: it grows where it is too small, for all that look at it."""
+    owner = storage(last)
+    made = from_start_of(run.grown, last, sizes)
+    if made is None:
+        raise Refusal("is used again at another size, and would write over memory that is not the network's own")
+    if storage(made) is not owner:
+        for own in (run.buffers, run.outputs, *(each for clone in run.clones.values() for each in clone[:2])):
+            own.update({key: _moved(run, array) for key, array in own.items() if storage(array) is owner})
+    return made
+
+
+def _moved(run: Run, x: Array) -> Array:
+    """``x`` in the storage that has taken the place of its own, one array for all that hold ``x``."""
+    if (found := moved(run.grown, x)) is not x:
+        run.replaced[id(x)] = x, found
+    return found
 
 
 def _is_stored(owner: Owner, y: Array) -> bool:
@@ -163,14 +177,17 @@ def set_output(run: Run, owner: Owner, x: Nested, y: Array) -> Array:
 def current(x: Nested) -> Nested:
     """What tensors are by now: a module that runs again makes its last output point at the new one."""
     run = current_run.get()
-    if run is None or not run.replaced:
+    if run is None or not (run.replaced or run.grown):
         return x
     if isinstance(x, list):
         x[:] = [current(item) for item in x]
         return x
-    while id(x) in run.replaced:
-        x = run.replaced[id(x)][1]
-    return x
+    while True:
+        while id(x) in run.replaced:
+            x = run.replaced[id(x)][1]
+        if not run.grown or (found := _moved(run, x)) is x:
+            return x
+        x = found
 
 
 def last_output(layer: object) -> Array | None:
@@ -190,7 +207,7 @@ def write_into_last_output(layer: object, x: Array) -> None:
     run, last = current_run.get(), last_output(layer)
     if run is None or last is None:
         return
-    if np.may_share_memory(last, x):
+    if storage(last) is storage(x):
         run.buffers.pop(id(layer), None)
     else:
         run.buffers.setdefault(id(layer), last)
