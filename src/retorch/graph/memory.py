@@ -42,22 +42,40 @@ class Memory(Recorder):
         if y.parent is not None or y.version or producer is None or producer not in self.nodes[first:]:
             return y
         last = self._buffers.get(id(owner))
-        if last is None:
+        if last is None or last.is_float != y.is_float:
             self._buffers[id(owner)] = y
-        elif last.shape == y.shape:
-            last.write(y)
-            return last
-        elif math.prod(last.shape) == math.prod(y.shape):
-            # the same memory under other sizes
-            last.write(self.Reshape(y, [-1, *last.shape[1:]]))
-            return self.reshape(last, [-1, *y.shape[1:]])
-        else:
-            # views of what it gave before now see part of this; another module may have lost the same memory before
-            last.read()
-            reason = "is used again at another size while a view of its first output is still read"
-            last.root.gone = Problem(owner.path, owner.typename, reason)
-            self._buffers[id(owner)] = y
-        return y
+            return y
+        if last.shape != y.shape:
+            resized = self._resized(last, y)
+            if resized is None:
+                # views of what it gave before now see part of this; another module may have lost the same memory before
+                last.read()
+                reason = "is used again at another size while a view of its first output is still read"
+                last.root.gone = Problem(owner.path, owner.typename, reason)
+            self._buffers[id(owner)] = resized or y
+            return resized or y
+        last.write(y)
+        return last
+
+    def _resized(self, last: Value, y: Value) -> Value | None:
+        """``y`` in the memory of ``last`` under its own sizes, which may grow; nothing where it cannot be followed."""
+        root, first, count = last.root, last.offset, math.prod(y.shape)
+        if first is None or not last.is_contiguous or 0 in (count, math.prod(root.shape)):
+            return None
+        root.read()  # it may be lost
+        if first + count <= math.prod(root.shape):
+            made = self._part(root, first, y)
+            made.write(y)
+            return made
+        old = _Part(self, 0, root.shape)
+        before = [self.Slice(old.flat(root), [0], [first], [0])] if first else []
+        grown = self.Concat(*before, self.Reshape(y, [-1]), axis=0) if first else y
+        root.become_view(grown, old.get, old.put)
+        return self._part(grown, first, y) if first else grown
+
+    def _part(self, root: Value, first: int, y: Value) -> Value:
+        part = _Part(self, first, y.shape)
+        return Value(y.read(), root, part.get, part.put, offset=first)
 
     # -- 2. outputs
     def set_output(self, owner: Layer, x: Nested, y: Value, first: int) -> Value:
@@ -69,7 +87,7 @@ class Memory(Recorder):
         if owner.owns_no_output:
             return y
         if any(y is v for v in flatten(x)):
-            y = Value(y.read(), y, lambda p: p, lambda _, new: new, strides=y.strides)
+            y = Value(y.read(), y, lambda p: p, lambda _, new: new, strides=y.strides, offset=y.offset)
         last = self._outputs.get(id(owner))
         # what is given now is not replaced, whatever was before
         self._replaced.pop(id(y), None)
@@ -119,6 +137,7 @@ class Memory(Recorder):
         *,
         now: Value | None = None,
         strides: Sequence[int] | None = None,
+        offset: int | None = None,
     ) -> Value:
         """A tensor on the storage of ``x``: ``get(x)`` is its content, ``put(x, new)`` that of ``x`` after a write.
 
@@ -128,8 +147,9 @@ class Memory(Recorder):
             put: the content of ``x`` after a write into the view; without one, such a write is refused.
             now: what ``get(x)`` would give, where a node has already been made of it.
             strides: how far apart the elements stand in memory, along each dimension; in order by default.
+            offset: how many elements of the storage stand before the first, where that is known.
         """
-        return Value((get(x) if now is None else now).read(), x, get, put, strides=strides)
+        return Value((get(x) if now is None else now).read(), x, get, put, strides=strides, offset=offset)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """A view of other sizes (0 keeps the input's, one may be -1)."""
@@ -138,7 +158,7 @@ class Memory(Recorder):
             # -1 in front keeps the node free of the batch size
             return self.Reshape(new, [-1, *p.shape[1:]] if p.rank and 0 not in p.shape else list(p.shape))
 
-        return self.view(x, lambda p: self.Reshape(p, list(shape)), put)
+        return self.view(x, lambda p: self.Reshape(p, list(shape)), put, offset=x.offset)
 
     def unsqueeze(self, x: Value, axis: int) -> Value:
         """A view with a dimension of one more, at ``axis`` of the result."""
@@ -147,7 +167,7 @@ class Memory(Recorder):
             return self.Squeeze(new, [axis])
 
         at = None if x.strides is None else (*x.strides[:axis], 1, *x.strides[axis:])
-        return self.view(x, lambda p: self.Unsqueeze(p, [axis]), back, strides=at)
+        return self.view(x, lambda p: self.Unsqueeze(p, [axis]), back, strides=at, offset=x.offset)
 
     def squeeze(self, x: Value, axis: int) -> Value:
         """A view without dimension ``axis``, whose size is one."""
@@ -160,7 +180,7 @@ class Memory(Recorder):
             return self.Unsqueeze(new, list(axes))
 
         at = None if x.strides is None else [s for axis, s in enumerate(x.strides) if axis not in axes]
-        return self.view(x, lambda p: self.Squeeze(p, list(axes)), back, strides=at)
+        return self.view(x, lambda p: self.Squeeze(p, list(axes)), back, strides=at, offset=x.offset)
 
     def transpose(self, x: Value, perm: Sequence[int]) -> Value:
         """A view with its dimensions in another order."""
@@ -171,7 +191,7 @@ class Memory(Recorder):
             return self.Transpose(new, perm=back)
 
         at = [stands[axis] for axis in perm]
-        return self.view(x, lambda p: self.Transpose(p, perm=list(perm)), undone, strides=at)
+        return self.view(x, lambda p: self.Transpose(p, perm=list(perm)), undone, strides=at, offset=x.offset)
 
     def narrow(self, x: Value, axis: int, start: int, length: int) -> Value:
         """A view of ``length`` entries of dimension ``axis``, from ``start`` (from 0)."""
@@ -186,7 +206,9 @@ class Memory(Recorder):
             parts = [*before, new, *after]
             return self.Concat(*parts, axis=axis) if len(parts) > 1 else new
 
-        return self.view(x, get, put, strides=x.stands())
+        stands = x.stands()
+        offset = None if x.offset is None else x.offset + start * stands[axis]
+        return self.view(x, get, put, strides=stands, offset=offset)
 
     def select(self, x: Value, axis: int, index: int) -> Value:
         """A view of entry ``index`` (from 0) of dimension ``axis``, without that dimension."""
@@ -223,3 +245,32 @@ class Memory(Recorder):
             yield
         finally:
             self._buffers, self._outputs, self._tables, self.memory = outer
+
+
+class _Part:
+    """The elements of a storage from ``first`` on, as a tensor of these sizes: how to look at them and write them."""
+
+    def __init__(self, op: Recorder, first: int, sizes: Sequence[int]) -> None:
+        self._op, self._first, self._sizes = op, first, list(sizes)
+        self._end = first + math.prod(sizes)
+
+    def flat(self, whole: Value) -> Value:
+        """All elements of a storage, one after the other."""
+        return self._op.Reshape(whole, [-1])
+
+    def get(self, whole: Value) -> Value:
+        """The part's content."""
+        if self._end - self._first == math.prod(whole.shape):
+            return self._op.Reshape(whole, [-1, *self._sizes[1:]])
+        return self._op.Reshape(self._op.Slice(self.flat(whole), [self._first], [self._end], [0]), self._sizes)
+
+    def put(self, whole: Value, new: Value) -> Value:
+        """The storage's content after a write into the part."""
+        size = math.prod(whole.shape)
+        if self._end - self._first == size:
+            # -1 in front keeps the node free of the batch size
+            return self._op.Reshape(new, [-1, *whole.shape[1:]])
+        flat = self.flat(whole)
+        before = [self._op.Slice(flat, [0], [self._first], [0])] if self._first else []
+        after = [self._op.Slice(flat, [self._end], [size], [0])] if self._end < size else []
+        return self._op.Reshape(self._op.Concat(*before, self.flat(new), *after, axis=0), list(whole.shape))

@@ -22,7 +22,7 @@ class Value:
     A root holds its content; a view derives it from its parent with ``get`` and writes into it with ``put``.
     """
 
-    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "parent", "strides", "version")
+    __slots__ = ("_current", "_get", "_put", "_seen", "gone", "offset", "parent", "strides", "version")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Value:
         put: Callable[[Value, Value], Value] | None = None,
         *,
         strides: Sequence[int] | None = None,
+        offset: int | None = 0,
     ) -> None:
         self._current = current
         self.parent = parent
@@ -39,10 +40,17 @@ class Value:
         self._put = put
         #: how far apart the elements stand in memory, along each dimension; None where they stand in order
         self.strides = strides
+        #: how many elements of the storage stand before the first; None where nobody knows
+        self.offset = offset
         self.version = 0
         self._seen = self.root.version
         #: why the storage no longer holds what it did, where that cannot be followed
         self.gone: Problem | None = None
+
+    def become_view(self, of: Value, get: Callable[[Value], Value], put: Callable[[Value, Value], Value]) -> None:
+        """The storage has grown: what owned it looks at the beginning of one that is larger."""
+        of.version = self.version + 1  # all that look at it have to look again
+        self.parent, self._get, self._put = of, get, put
 
     @property
     def root(self) -> Value:

@@ -93,7 +93,7 @@ class Tracer(Builder):
             return y
         if getattr(module, "inplace", False):
             return self.write(y, self.Identity(y))
-        return self.view(y, lambda p: self.Identity(p), lambda _, new: new)
+        return self.view(y, lambda p: self.Identity(p), lambda _, new: new, strides=y.strides, offset=y.offset)
 
 
 class Trace:

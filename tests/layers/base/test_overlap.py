@@ -196,17 +196,83 @@ def test_a_module_used_at_another_size_gives_its_last_output_twice() -> None:
     check(expected, through_onnx(net, x), 1e-5)
 
 
-def test_a_view_of_a_resized_output_is_refused() -> None:
+def in_turn(*modules: Any) -> Any:
+    return torch_object("nn.Sequential", modules=list(modules))
+
+
+def everywhere(expected: list[np.ndarray], *modules: Any, x: np.ndarray) -> None:
+    """What these modules give as the entries of a table."""
+    net = sequential(torch_object("nn.ConcatTable", modules=list(modules)))
+    check(expected, reference(net, x), 1e-6)
+    check(expected, through_onnx(net, x), 1e-5)
+
+
+def test_a_view_of_an_output_that_grows_shows_the_beginning_of_the_larger() -> None:
+    """TH's resizeNd: the storage grows where it is, for all tensors that lie in it."""
     x = noise(np.random.default_rng(4), 2, 3, 4)
     shared = torch_object("nn.Tanh")
-    viewed = torch_object("nn.Sequential", modules=[shared, torch_object("nn.View", size=(12,))])
-    longer = torch_object("nn.Sequential", modules=[torch_object("nn.Padding", dim=3, pad=2), shared])
-    net = sequential(torch_object("nn.ConcatTable", modules=[viewed, longer]))
-    with pytest.raises(UnsupportedError, match="used again at another size"):
-        retorch.convert(net, x, fold=False)
+    viewed = in_turn(shared, torch_object("nn.View", size=(12,)))
+    longer = in_turn(torch_object("nn.Padding", dim=3, pad=2), shared)
     wide = np.tanh(np.pad(x.astype(np.float64), [(0, 0), (0, 0), (0, 2)]))
-    # the view looks at the beginning of the memory, which the longer output has taken
-    check([wide.reshape(-1)[:24].reshape(2, 12), wide], reference(net, x), 1e-6)
+    everywhere([wide.reshape(-1)[:24].reshape(2, 12), wide], viewed, longer, x=x)
+
+
+def test_a_view_follows_a_memory_that_grows_and_shrinks() -> None:
+    x = noise(np.random.default_rng(5), 2, 3, 4)
+    shared = torch_object("nn.Tanh")
+    viewed = in_turn(shared, torch_object("nn.View", size=(12,)))
+    longer = in_turn(torch_object("nn.Padding", dim=3, pad=2), shared, torch_object("nn.View", size=(18,)))
+    shorter = in_turn(torch_object("nn.Narrow", dimension=3, index=1, length=1), shared)
+    memory = np.tanh(np.pad(x.astype(np.float64), [(0, 0), (0, 0), (0, 2)])).reshape(-1)
+    last = np.tanh(x.astype(np.float64)[:, :, :1])
+    memory[:6] = last.reshape(-1)
+    everywhere([memory[:24].reshape(2, 12), memory.reshape(2, 18), last], viewed, longer, shorter, x=x)
+
+
+def test_a_write_into_the_first_view_shows_in_what_grew() -> None:
+    x = noise(np.random.default_rng(6), 2, 3, 4)
+    shared, view = torch_object("nn.Tanh"), torch_object("nn.View", size=(12,))
+    longer = in_turn(torch_object("nn.Padding", dim=3, pad=2), shared, torch_object("nn.View", size=(18,)))
+    scaled = in_turn(
+        torch_object("nn.SelectTable", index=1), torch_object("nn.MulConstant", constant_scalar=3.0, inplace=True)
+    )
+    both = torch_object("nn.ConcatTable", modules=[in_turn(shared, view), longer])
+    net = sequential(both, torch_object("nn.ConcatTable", modules=[torch_object("nn.SelectTable", index=2), scaled]))
+    memory = np.tanh(np.pad(x.astype(np.float64), [(0, 0), (0, 0), (0, 2)])).reshape(-1)
+    memory[:24] *= 3
+    expected = [memory.reshape(2, 18), memory[:24].reshape(2, 12)]
+    check(expected, reference(net, x), 1e-6)
+    check(expected, through_onnx(net, x), 1e-5)
+
+
+def test_contiguous_writes_where_it_looked_before() -> None:
+    """Contiguous.lua: ``self.output:set(input)``, and at other sizes ``self.output:resizeAs(input):copy(input)``."""
+    x = noise(np.random.default_rng(7), 4, 3)
+    shared, other = torch_object("nn.Contiguous"), torch_object("nn.Contiguous")
+
+    def column(at: int, by: float) -> list[Any]:
+        """A view of a column of the scaled input, which does not stand in order."""
+        scaled = torch_object("nn.MulConstant", constant_scalar=by)
+        return [scaled, torch_object("nn.SplitTable", dimension=2), torch_object("nn.SelectTable", index=at)]
+
+    view = torch_object("nn.View", size=(4, 1))
+    first = in_turn(*column(1, 0.5), shared, view)
+    second = in_turn(*column(3, 2.0), other, torch_object("nn.View", size=(4, 1)))
+    # both have looked at the network's input, so both write over its first four numbers
+    memory = x.copy().reshape(-1)
+    memory[:4] = 0.5 * x[:, 0]
+    after = memory.copy()
+    after[:4] = 2 * memory.reshape(4, 3)[:, 2]
+    net_input = torch_object("nn.Identity")
+    everywhere(
+        [after.reshape(4, 3)] + [after[:4]] * 2 + [after[:4].reshape(4, 1)] * 2,
+        net_input,
+        shared,
+        other,
+        first,
+        second,
+        x=x,
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])

@@ -222,3 +222,9 @@ def test_contiguous_does_not_copy_over_what_it_reads() -> None:
     for got in reference(net, x), through_onnx(net, x):
         # the first branch was given the module's tensor, which holds the copies by now
         check([copies, copies, x], got, 1e-6)
+
+
+@pytest.mark.parametrize("seed", [1286, 1747, 2048, 2236, 1312, 1934, 2608, 2790, 2997])
+def test_memory_that_grows_under_a_view(seed: int) -> None:
+    """A module used again at another size, over memory that others look at or write to."""
+    assert agrees(seed)

@@ -46,7 +46,7 @@ class Replicate(Layer):
 
         # without a way back: writing into memory that many entries share is left to nobody
         stands = x.stands()
-        return op.view(x, get, strides=(*stands[:axis], 0, *stands[axis:]))
+        return op.view(x, get, strides=(*stands[:axis], 0, *stands[axis:]), offset=x.offset)
 
 
 @layer("nn.ExpandAs", kind="expand")

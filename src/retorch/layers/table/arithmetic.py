@@ -263,7 +263,8 @@ def entries(op: Builder, x: Value, axis: int) -> list[Value]:
 
         return replace
 
-    return [op.view(x, get(i), put(i), now=part, strides=strides) for i, part in enumerate(made)]
+    starts = [None if x.offset is None else x.offset + i * stands[axis] for i in range(size)]
+    return [op.view(x, get(i), put(i), now=part, strides=strides, offset=starts[i]) for i, part in enumerate(made)]
 
 
 @layer("nn.SplitTable", kind="split")
