@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model, out, theirs = (Path(folder) / name for name in ("vgg16.t7", "ours", "theirs"))
         retorch.write(model, networks.vgg16())
-        command = [sys.executable, "-m", "retorch.cli", "convert", model, "-o", out, "--input", SHAPE, "--no-fold"]
+        command = [sys.executable, "-m", "retorch", "convert", model, "-o", out, "--input", SHAPE, "--no-fold"]
         python = old_python()
         recipe = best([python, HERE / "recipe.py", torchfile_folder(python), model, theirs], 1)
         copy = Path(folder) / "copy"

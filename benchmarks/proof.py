@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model, out, page = Path(folder) / "vgg16.t7", Path(folder) / "out", Path(folder) / "report.html"
         retorch.write(model, networks.vgg16())
-        start = [sys.executable, "-m", "retorch.cli"]
+        start = [sys.executable, "-m", "retorch"]
         commands = {
             "convert, with proof": [*start, "convert", model, "-o", out, "--input", "x".join(map(str, SHAPE))],
             "verify --layers --report": [*start, "verify", model, out, "--layers", "--report", page],

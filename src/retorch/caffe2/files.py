@@ -16,9 +16,18 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from google.protobuf import text_format
 
-from retorch.caffe2 import container, fill_decoding, fill_encoding, messages, minidb, pairs, value_info, widening
+from retorch.caffe2 import (
+    container,
+    fill_decoding,
+    fill_encoding,
+    messages,
+    minidb,
+    pairs,
+    text_form,
+    value_info,
+    widening,
+)
 from retorch.caffe2.control import read_first
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.narrow_fill import FLOATS, Encoder, Narrow
@@ -201,8 +210,7 @@ def _write_each(staging: Path, net: Caffe2Net, names: Names, chunks: Chunks, *, 
         digests.write(staging / names.minidb, itertools.chain.from_iterable(blobs))
     digests.write(staging / names.predict, [net.predict.SerializeToString(deterministic=True)])
     if names.text:
-        text = text_format.MessageToString(net.predict)
-        digests.write(staging / names.text, [text.encode()])
+        digests.write(staging / names.text, [text_form.text(net.predict).encode()])
 
 
 @contextmanager

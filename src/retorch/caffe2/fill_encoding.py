@@ -41,6 +41,8 @@ FILLS: tuple[tuple[str, np.dtype[np.generic], int], ...] = (
 _BY_DTYPE: dict[np.dtype[np.generic], tuple[str, int]] = {dtype: (kind, field) for kind, dtype, field in FILLS}
 UNPACKED_FLOAT = np.dtype([("tag", "u1"), ("value", "<f4")])
 _STEP = 1 << 16
+_SHAPE = protobuf.delimited(ARG_NAME, "shape")
+_VALUES = protobuf.delimited(ARG_NAME, "values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,10 @@ def _filling(
     name: str, kind: str, sizes: tuple[int, ...], payload: Fill, *, unnamed: bool = False, ideep: bool = False
 ) -> Fill:
     """The operator around its values."""
-    shape = protobuf.delimited(ARG_NAME, "shape") + b"".join(protobuf.integer(ARG_INTS, size) for size in sizes)
-    values_name = protobuf.delimited(ARG_NAME, "values")
+    shape = _SHAPE + b"".join(protobuf.integer(ARG_INTS, size) for size in sizes)
     before = protobuf.delimited(OP_OUTPUT, name) + (protobuf.delimited(OP_NAME, "") if unnamed else b"")
     before += protobuf.delimited(OP_TYPE, kind) + protobuf.delimited(OP_ARG, shape)
-    before += protobuf.head(OP_ARG, len(values_name) + payload.size) + values_name
+    before += protobuf.head(OP_ARG, len(_VALUES) + payload.size) + _VALUES
     after = protobuf.delimited(OP_DEVICE, protobuf.integer(_DEVICE_TYPE, IDEEP)) if ideep else b""
     start = protobuf.head(NET_OP, len(before) + payload.size + len(after)) + before
 

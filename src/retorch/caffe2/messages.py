@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
@@ -47,12 +47,14 @@ def load(message: AnyMessage, path: Path, what: str) -> AnyMessage:
 def _is_text(message: Message) -> bool:
     """Whether every string is one: some implementations of protobuf hand out bytes where it is no UTF-8."""
     for field, value in message.ListFields():
-        repeated = isinstance(value, Iterable) and not isinstance(value, str | bytes)
-        values = list(cast("Iterable[object]", value)) if repeated else [cast("object", value)]
-        if field.type == FieldDescriptor.TYPE_STRING and not all(isinstance(item, str) for item in values):
-            return False
-        if not all(_is_text(item) for item in values if isinstance(item, Message)):
-            return False
+        if field.type == FieldDescriptor.TYPE_STRING:
+            values: Iterable[object] = [value] if isinstance(value, (str, bytes)) else value
+            if not all(isinstance(item, str) for item in values):
+                return False
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+            messages: Iterable[Message] = [value] if isinstance(value, Message) else value
+            if not all(_is_text(item) for item in messages):
+                return False
     return True
 
 

@@ -17,6 +17,7 @@ from retorch.errors import FormatError
 Array = NDArray[np.generic]
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_VARINT = 10  # bytes: a negative int64 takes that many
+_SHORT = [bytes([value]) for value in range(0x80)]
 _STEP = 1 << 16  # elements that are in hand at a time where numbers change their form
 
 
@@ -36,6 +37,8 @@ class Field:
 
 def varint(value: int) -> bytes:
     """A non-negative integer, seven bits a byte, lowest first."""
+    if value <= 0x7F:
+        return _SHORT[value]
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -33,6 +33,9 @@ class LayerRecord:
     typename: str
     operators: tuple[str, ...]
     blobs: tuple[str, ...]
+
+
+_LAYER_FIELDS = tuple(item.name for item in fields(LayerRecord))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,13 @@ class Record:
         """Write beside what stands at ``target``, a folder or a file."""
         path = path_for(target)
         with replacing(path) as part:
-            part.write_text(json_text.dumps(asdict(self)) + "\n", encoding="utf-8")
+            part.write_text(json_text.dumps(self._stored()) + "\n", encoding="utf-8")
         return path
+
+    def _stored(self) -> dict[str, Any]:
+        """The fields by name; unlike ``asdict`` without a copy of all that is in them."""
+        layers = [{name: getattr(layer, name) for name in _LAYER_FIELDS} for layer in self.layers]
+        return {item.name: getattr(self, item.name) for item in fields(self)} | {"layers": layers}
 
     @classmethod
     def read(cls, target: Path) -> Self | None:
@@ -178,7 +186,7 @@ _ADDED: dict[str, Callable[[], object]] = {
 
 
 def _layer(entry: dict[str, Any]) -> LayerRecord:
-    path, typename, operators, blobs = (entry[name] for name in ("path", "typename", "operators", "blobs"))
+    path, typename, operators, blobs = (entry[name] for name in _LAYER_FIELDS)
     if not (_is_text(path) and _is_text(typename) and _all_text(operators) and _all_text(blobs)):
         raise ValueError("layers")
     return LayerRecord(path, typename, tuple(operators), tuple(blobs))

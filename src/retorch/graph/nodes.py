@@ -16,6 +16,14 @@ OPSET = 21
 
 #: Constants up to this many elements are shown to shape inference (shapes, axes, pads, scales).
 _SMALL = 64
+#: Operators whose outputs' sizes do not depend on what their inputs hold: networks are full of them, each with other
+#: weights.
+_BY_SHAPES = frozenset(
+    (
+        *("Add", "BatchNormalization", "Conv", "ConvTranspose", "Div", "Gemm", "InstanceNormalization", "MatMul"),
+        *("Mul", "PRelu", "Sub"),
+    )
+)
 
 
 class DoesNotFitError(Exception):
@@ -75,7 +83,8 @@ def infer(node: ir.Node) -> None:
         DoesNotFitError: the inputs do not fit.
     """
     attributes = tuple(_attribute_key(a) for a in node.attributes.values())
-    inputs = tuple(None if value is None else _known(value) for value in node.inputs)
+    known = _type_of if node.op_type in _BY_SHAPES else _known
+    inputs = tuple(None if value is None else known(value) for value in node.inputs)
     for out, found in zip(node.outputs, _inferred(node.op_type, attributes, inputs, len(node.outputs)), strict=True):
         if found is not None:
             out.type = ir.TensorType(ir.DataType(found[0]))
@@ -126,13 +135,17 @@ def _attribute_key(attr: ir.Attr) -> _Attribute:
 
 
 def _known(value: ir.Value) -> _Known:
+    """What shape inference may use of a value: of a small constant, its content too."""
+    found = value.const_value
+    if found is None or found.size > _SMALL:
+        return _type_of(value)
+    array = found.numpy()
+    return int(value.dtype or ir.DataType.FLOAT), array.shape, (array.dtype.str, array.tobytes())
+
+
+def _type_of(value: ir.Value) -> _Known:
     sizes = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    constant = None
-    if value.const_value is not None and value.const_value.size <= _SMALL:
-        array = value.const_value.numpy()
-        constant = array.dtype.str, array.tobytes()
-        sizes = array.shape
-    return int(value.dtype or ir.DataType.FLOAT), sizes, constant
+    return int(value.dtype or ir.DataType.FLOAT), sizes, None
 
 
 def _attribute_proto(name: str, kind: int, value: Any) -> onnx.AttributeProto:
