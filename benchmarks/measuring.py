@@ -98,6 +98,13 @@ def _text(cell: object) -> str:
     return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}" if abs(cell) < 0.01 else f"{cell:.2f}"
 
 
+def against(value: float, most: float | None = None, *, least: float | None = None) -> str:
+    """The figure with what it may be at most, or must be at least, and whether it is."""
+    bound = f"at most {most:,g}" if most is not None else f"at least {least:,g}"
+    met = (most is None or value <= most) and (least is None or value >= least)
+    return f"{_text(float(value))} ({bound}: {'met' if met else 'missed'})"
+
+
 def machine() -> str:
     """One line about where this was measured."""
     model = next(
