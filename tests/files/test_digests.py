@@ -44,6 +44,14 @@ def test_a_digest_that_was_begun_is_that_of_the_file(tmp_path: Path) -> None:
     assert digests.digest(tmp_path / "x") == hashlib.sha256(LARGE).hexdigest()
 
 
+def test_a_digest_that_was_begun_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_bytes(LARGE)
+    digests.begin(tmp_path / "x")
+    monkeypatch.setattr(digests, "_of_file", lambda path: pytest.fail(f"{path} is hashed twice"))
+    digests.begin(tmp_path / "x")
+    assert digests.digest(tmp_path / "x") == hashlib.sha256(LARGE).hexdigest()
+
+
 def test_writing_that_stops_leaves_no_thread_waiting(tmp_path: Path) -> None:
     def stopping():
         yield LARGE

@@ -79,8 +79,9 @@ def begin(path: Path) -> None:
     """Work out the digest of a file in a thread, since it will be asked for; nothing for small files and for others."""
     with suppress(OSError, ValueError):  # whoever reads the file says what is wrong with it
         facts = path.stat()
-        if stat.S_ISREG(facts.st_mode) and facts.st_size > MAPPED and _identity(facts) not in _known:
-            _keep(_identity(facts), _in_thread(lambda: _of_file(path)))
+        identity = _identity(facts)
+        if stat.S_ISREG(facts.st_mode) and facts.st_size > MAPPED and identity not in _known and identity not in _begun:
+            _keep(identity, _in_thread(lambda: _of_file(path)))
 
 
 def write(path: Path, chunks: Iterable[Chunk]) -> None:
