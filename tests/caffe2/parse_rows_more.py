@@ -216,6 +216,7 @@ DRAWN: list[Row] = [
         versions=NEW,
     ),
     row("UniformIntFill -> Y | shape=9, min=2 max=9 random_seed=5", X=(1,), versions=NEW),
+    row("Float16UniformFill -> Y | shape=3,5 min=-2.0 max=3.0 random_seed=5", X=(1,), versions=NEW),
     row("XavierFill -> Y | shape=4,3,2 random_seed=5", X=(1,), versions=NEW),
     row("MSRAFill -> Y | shape=4,3,2 random_seed=5", X=(1,), versions=NEW),
 ]

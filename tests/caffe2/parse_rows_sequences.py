@@ -42,6 +42,22 @@ SEQUENCES: list[Row] = [
     row("PackSegments L X -> Y", X=(0, 2), L=[0, 0]),
     row("UnpackRNNSequence X L -> Y", X=(4, 3, 2), L=[2, 0, 4]),
     row("UnpackRNNSequence X L -> Y", X=i64(*range(24)).reshape(3, 2, 2, 2), L=[1, 2]),
+    *(
+        row(
+            "TTSparseLengthsSum A B C I L -> Y P Q S | factor_i=2,3,4 factor_j=2,1,3 ranks=1,2,3,1 emb_size=6",
+            "Y",
+            "P",
+            "Q",
+            "S",
+            A=(2, 1, 2, 2),
+            B=(3, 2, 1, 3),
+            C=(4, 3, 3, 1),
+            I=i64(*numbers),
+            L=lengths,
+            versions=NEW,
+        )
+        for numbers, lengths in (((0, 23, 5, 5, 12), [2, 0, 3, 0]), ((7,), [1]))
+    ),
     stack(1, 1, ""),
     stack(2, 1, "has_biases=0", biases=False),
     stack(2, 2, "bidirectional=1"),

@@ -58,6 +58,7 @@ from retorch.caffe2.parse import (
     sparse,
     stylizer,
     suppression,
+    tensor_train,
 )
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
@@ -113,6 +114,7 @@ RULES: Mapping[str, Rule] = {
     **sparse.RULES,
     **stylizer.RULES,
     **suppression.RULES,
+    **tensor_train.RULES,
 }
 
 

@@ -89,6 +89,12 @@ def _uniform(call: Call, shape: tuple[int, ...], seed: int) -> Array:
     return (uniform(seed, math.prod(shape)) * (high - low) + low).astype(np.float32)
 
 
+def _uniform_half(call: Call, shape: tuple[int, ...], seed: int) -> Array:
+    if not shape or call.inputs:
+        raise RefusalError("draws rows: needs the argument shape, and no inputs")
+    return _uniform(call, shape, seed).astype(np.float16)
+
+
 def _uniform_int(call: Call, shape: tuple[int, ...], seed: int) -> Array:
     low, high = call.int("min", 0), call.int("max", 1)
     if not low <= high < low + (1 << 31):
@@ -111,6 +117,7 @@ def _msra(call: Call, shape: tuple[int, ...], seed: int) -> Array:
 RULES: Mapping[str, Rule] = {
     "GaussianFill": random_fill(_gaussian),
     "UniformFill": random_fill(_uniform),
+    "Float16UniformFill": random_fill(_uniform_half),
     "UniformIntFill": random_fill(_uniform_int),
     "XavierFill": random_fill(_xavier),
     "MSRAFill": random_fill(_msra),

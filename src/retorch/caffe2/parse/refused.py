@@ -128,9 +128,7 @@ GROUPS: Sequence[Group] = (
     _group(
         "not read yet",
         "They are rare, and could be read.",
-        """
-        CTCBeamSearchDecoder Float16UniformFill Int8RoIAlign TTSparseLengthsSum
-        """,
+        "CTCBeamSearchDecoder Int8RoIAlign",
     ),
 )
 _REASONS = {operator: group.reason for group in GROUPS for operator in group.operators}
