@@ -16,10 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measuring import environment, machine, show
+from benchmarks.measuring import against, environment, machine, show
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits" / "digits.t7"
+#: Seconds that a command may take.
+GOALS = {"retorch --help": 0.12, "retorch inspect digits.t7": 0.25, "retorch convert digits.t7": 0.7}
 
 
 def measure(command: list[str], runs: int) -> tuple[float, float]:
@@ -52,7 +54,10 @@ def main() -> None:
             "retorch inspect digits.t7": [*retorch, "inspect", str(DIGITS)],
             "retorch convert digits.t7": [*retorch, "convert", str(DIGITS), "-o", f"{folder}/out"],
         }
-        rows = [(name, *measure(command, arguments.runs)) for name, command in commands.items()]
+        rows: list[tuple[object, ...]] = []
+        for name, command in commands.items():
+            seconds, cpu = measure(command, arguments.runs)
+            rows.append((name, against(seconds, GOALS[name]) if name in GOALS else seconds, cpu))
     show(("command", "seconds", "CPU seconds"), rows)
 
 
