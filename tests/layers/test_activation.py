@@ -214,6 +214,12 @@ def test_what_becomes_of_nan(typename: str, fields: dict[str, Any], nan: float) 
     assert np.array_equal(net.forward(x), expected, equal_nan=True)
 
 
+def test_a_threshold_in_place_leaves_nan_among_the_inputs_as_it_is() -> None:
+    x = np.array([[math.nan, 0.25, 4.0]], np.float32)
+    net = sequential(torch_object("nn.Threshold", threshold=0.5, val=7, inplace=True))
+    Row("threshold", net, x, np.array([[math.nan, 7.0, 4.0]])).agrees_converted()
+
+
 @pytest.mark.parametrize("inplace", [False, True])
 def test_of_a_vector_hardtanh_makes_the_maximum_of_nan_in_place_too(inplace: bool) -> None:
     """THNN's HardTanh for one dimension: after the loop in place comes the one that is not."""

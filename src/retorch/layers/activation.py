@@ -29,7 +29,7 @@ def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool
     """The same in as few operators as say it: Relu and Clip hand NaN on, the others compare."""
     if threshold == value and (keeps_nan or not op.may_be_nan(x)):
         return op.Relu(x) if value == 0 else op.Clip(x, threshold)
-    if keeps_nan and op.may_be_nan(x):
+    if keeps_nan and (value != 0 or op.may_be_nan(x)):
         return op.Where(op.LessOrEqual(x, threshold), value, x)
     if value == 0:
         return op.ThresholdedRelu(x, alpha=threshold)

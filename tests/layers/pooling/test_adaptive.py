@@ -134,3 +134,11 @@ def test_windows_drawn_at_random_are_said_to_be() -> None:
     drawn = module("nn.SpatialFractionalMaxPooling", randomSamples=np.zeros((1, 1, 2)), newRandomPool=False, **fields)
     assert "at random" in drawn.notes[0]
     assert "holds no draw" in module("nn.SpatialFractionalMaxPooling", **fields).problems[0].reason
+
+
+def test_maxima_pass_nan_over_as_thnn_does() -> None:
+    """``val > maxval`` in SpatialAdaptiveMaxPooling.c, from -FLT_MAX on: NaN is never the larger one."""
+    x = np.array([[[1, math.nan, math.nan], [3, 2, math.nan]]], np.float32)
+    pool = torch_object("nn.SpatialAdaptiveMaxPooling", H=1, W=3)
+    lowest = np.finfo(np.float32).min
+    np.testing.assert_array_equal(module("nn.Sequential", modules=[pool]).forward(x), [[[3, 2, lowest]]])

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
+from retorch.layers.base.window import LOWEST
 from retorch.layers.container import Joined, tensor, value
 from retorch.layers.convolution.spatial import check_rank
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
+
+
+def _largest(x: Array, axis: int) -> Array:
+    """The maxima as THNN finds them: from the lowest number on, by a comparison that NaN never wins."""
+    return np.fmax.reduce(x, axis=axis, initial=LOWEST)
 
 
 def bins(size: int, out: int) -> list[tuple[int, int]]:
@@ -71,9 +77,8 @@ class SpatialAdaptiveMaxPooling(AdaptivePooling):
 
     def forward(self, x: Array) -> Array:
         (height, _), (width, _) = self.outs(x)
-        rows = [x[..., a:b, :].max(axis=-2) for a, b in bins(height, self.H)]
-        y = np.stack(rows, axis=-2)
-        return np.stack([y[..., a:b].max(axis=-1) for a, b in bins(width, self.W)], axis=-1)
+        y = np.stack([_largest(x[..., a:b, :], -2) for a, b in bins(height, self.H)], axis=-2)
+        return np.stack([_largest(y[..., a:b], -1) for a, b in bins(width, self.W)], axis=-1)
 
     def lower_even(self, op: Builder, x: Value, kernel: Sequence[int]) -> Value:
         return op.MaxPool(x, kernel_shape=kernel, strides=kernel)
