@@ -71,7 +71,44 @@ def classes(rng: np.random.Generator) -> Rows:
                     yield f"one-{average}", net, [x[0], t[:1]], one
 
 
-ROWS = named(by_elements, binary, classes)
+def margins(rng: np.random.Generator) -> Rows:
+    terms = {
+        "DistKLDiv": lambda x, t: t * (math.log(t) - x) if t > 0 else 0.0,
+        "SoftMargin": lambda x, t: math.log(1 + math.exp(-x * t)),
+        "Margin": lambda x, t: max(0.7 - x * t, 0.0),
+        "HingeEmbedding": lambda x, t: {1: x, -1: max(0.7 - x, 0.0)}.get(t, x + max(0.7 - x, 0.0)),
+        "MultiLabelSoftMargin": lambda x, t: (
+            -t * math.log(1 / (1 + math.exp(-x))) - (1 - t) * math.log(1 / (1 + math.exp(x)))
+        ),
+    }
+    targets = {"DistKLDiv": [0, 0.3, 0.7], "MultiLabelSoftMargin": [0, 1]}
+    for name, term in terms.items():
+        for average in (True, False):
+            x, t = noise(rng, 3, 4), rng.choice(targets.get(name, [-1, 0, 1]), (3, 4)).astype(np.float32)
+            total = sum(term(float(a), float(b)) for a, b in zip(x.ravel(), t.ravel(), strict=True))
+            fields = {"sizeAverage": average, "margin": 0.7}
+            yield (
+                f"{name}-{average}",
+                loss(f"{name}Criterion", **fields),
+                [x, t],
+                np.array([total / (12 if average else 1)]),
+            )
+
+
+def several_classes(rng: np.random.Generator) -> Rows:
+    for power in (1, 2):
+        for weights in (None, np.abs(noise(rng, 4)) + np.float32(0.1)):
+            for average in (True, False):
+                x, t, total = noise(rng, 3, 4), np.array([4, 1, 2]), 0.0
+                for row, at in zip(x.astype(float), t, strict=True):
+                    off = sum(max(0.7 - row[at - 1] + v, 0.0) ** power for i, v in enumerate(row, 1) if i != at)
+                    total += off / 4 * (1.0 if weights is None else float(weights[at - 1]))
+                fields: dict[str, Any] = {"sizeAverage": average, "margin": 0.7, "p": power}
+                net = loss("MultiMarginCriterion", **fields | ({} if weights is None else {"weights": weights}))
+                yield f"{power}-{average}", net, [x, t], np.array([total / (3 if average else 1)])
+
+
+ROWS = named(by_elements, binary, classes, margins, several_classes)
 
 
 @every(ROWS)
@@ -91,5 +128,5 @@ def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_known_is_refused_by_name() -> None:
-    net = loss("MultiMarginCriterion")
-    assert ["nn.MultiMarginCriterion" in problem.reason for problem in net.problems] == [True]
+    net = loss("CosineEmbeddingCriterion")
+    assert ["nn.CosineEmbeddingCriterion" in problem.reason for problem in net.problems] == [True]

@@ -50,12 +50,12 @@ def lower_clipped(op: Builder, x: Value, least: float, most: float, inplace: boo
     return op.Where(op.LessOrEqual(x, most), y, most)
 
 
-@layer("nn.ReLU", "cudnn.ReLU", kind="relu")
+@layer("nn.ReLU", "cudnn.ReLU", "nn.GuidedReLU", "nn.DeconvnetReLU", kind="relu")
 class ReLU(Layer):
     """max(x, 0); of NaN 0, but NaN in place and in cuDNN"""
 
     inplace: bool = False
-    ignored = frozenset({"threshold", "val"})
+    ignored = frozenset({"threshold", "val", "guide", "deconv"})
 
     def setup(self, bind: Binder) -> None:
         self._keeps_nan = self.inplace or self.typename.startswith("cudnn.")
@@ -157,7 +157,7 @@ class RReLU(Layer):
         return op.result(x, op.LeakyRelu(x, alpha=self.slope), self.inplace)
 
 
-@layer("nn.PReLU", kind="prelu")
+@layer("nn.PReLU", "fbnn.LeakyReLU", kind="prelu")
 class PReLU(Layer):
     """max(x, 0) + weight · min(x, 0); one weight, or one for each channel
 

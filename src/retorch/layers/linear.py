@@ -57,7 +57,14 @@ class Affine(Layer):
         return op.Squeeze(y, [0]) if x.rank == 1 else y
 
 
-@layer("nn.Linear", "nn.LinearNoBias", kind="fc")
+@layer(
+    "nn.Linear",
+    "nn.LinearNoBias",
+    "nn.LinearNoBackprop",
+    "nn.LinearNoBackpropInput",
+    "fbnn.NormalizedLinearNoBias",
+    kind="fc",
+)
 class Linear(Affine):
     """x · weightᵀ + bias; x is (N, in) or (in), weight (out, in)"""
 

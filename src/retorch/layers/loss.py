@@ -26,6 +26,9 @@ class Loss:
 
     average: bool
     weight: Array | None
+    #: Of margins: from which distance on nothing is lost, and to which power the rest counts.
+    margin: float = 1.0
+    power: int = 1
 
     def terms(self, x: Array, t: Array) -> Array:
         """What is summed."""
@@ -102,6 +105,60 @@ class BinaryCrossEntropy(Loss):
         return y if self.weight is None else op.Mul(y, op.weight(self.weight, "w"))
 
 
+class Divergence(Loss):
+    """t · (log t − x) where t > 0, elsewhere 0"""
+
+    def terms(self, x: Array, t: Array) -> Array:
+        return np.where(t > 0, t * (np.log(np.where(t > 0, t, 1)) - x), 0)
+
+    def lower_terms(self, op: Builder, x: Value, t: Value) -> Value:
+        held = op.Greater(t, 0.0)
+        return op.Where(held, op.Mul(t, op.Sub(op.Log(op.Where(held, t, 1.0)), x)), 0.0)
+
+
+class SoftMargin(Loss):
+    """log(1 + exp(−x · t))"""
+
+    def terms(self, x: Array, t: Array) -> Array:
+        return np.logaddexp(0, -x * t)
+
+    def lower_terms(self, op: Builder, x: Value, t: Value) -> Value:
+        return op.Softplus(op.Neg(op.Mul(x, t)))
+
+
+class Margin(Loss):
+    """max(margin − x · t, 0)"""
+
+    def terms(self, x: Array, t: Array) -> Array:
+        return np.maximum(self.margin - x * t, 0)
+
+    def lower_terms(self, op: Builder, x: Value, t: Value) -> Value:
+        return op.Relu(op.Sub(self.margin, op.Mul(x, t)))
+
+
+class HingeEmbedding(Loss):
+    """x where t = 1, max(margin − x, 0) where t = −1; both at any other t"""
+
+    def terms(self, x: Array, t: Array) -> Array:
+        return np.where(t == -1, 0, x) + np.where(t == 1, 0, np.maximum(self.margin - x, 0))
+
+    def lower_terms(self, op: Builder, x: Value, t: Value) -> Value:
+        far = op.Relu(op.Sub(self.margin, x))
+        return op.Add(op.Where(op.Equal(t, -1.0), 0.0, x), op.Where(op.Equal(t, 1.0), 0.0, far))
+
+
+class MultiLabelSoftMargin(Loss):
+    """−t · log sigmoid(x) − (1 − t) · log sigmoid(−x), times ``weight``"""
+
+    def terms(self, x: Array, t: Array) -> Array:
+        y = np.logaddexp(0, x) - x * t
+        return y if self.weight is None else y * self.weight
+
+    def lower_terms(self, op: Builder, x: Value, t: Value) -> Value:
+        y = op.Sub(op.Softplus(x), op.Mul(x, t))
+        return y if self.weight is None else op.Mul(y, op.weight(self.weight, "w"))
+
+
 class ClassNLL(Loss):
     """−x[t] for the class t (from 1) of each row, times the weight of the class; the mean is by weight"""
 
@@ -146,6 +203,31 @@ class CrossEntropy(ClassNLL):
         return op.LogSoftmax(x, axis=x.rank - 1)
 
 
+class MultiMargin(ClassNLL):
+    """Σ max(margin − x[t] + x[i], 0)^p / n over the n − 1 classes i other than t, times the weight of t"""
+
+    def forward(self, x: Array, t: Array) -> Array:
+        self.check(x, t)
+        rows, at = x.reshape(-1, x.shape[-1]), indices(t.reshape(-1))
+        off = np.maximum(self.margin - rows[np.arange(len(at)), at][:, None] + rows, 0) ** self.power
+        off[np.arange(len(at)), at] = 0
+        loss = off.sum(axis=1) * (1 if self.weight is None else self.weight[at]) / x.shape[-1]
+        return np.asarray(loss.mean() if self.average else loss.sum()).reshape(1).astype(x.dtype)
+
+    def lower(self, op: Builder, x: Value, t: Value) -> Value:
+        self.check(x, t)
+        rows = op.Reshape(x, [-1, x.shape[-1]])
+        classes = op.constant(np.arange(x.shape[-1], dtype=np.int64)[None])
+        chosen = op.Cast(op.Equal(op.Reshape(from_zero(op, t), [-1, 1]), classes), to=1)
+        own = op.ReduceSum(op.Mul(rows, chosen), [1], keepdims=1)
+        off = op.Relu(op.Add(op.Sub(self.margin, own), rows))
+        off = op.Mul(op.Mul(off, off) if self.power == 2 else off, op.Sub(1.0, chosen))
+        if self.weight is not None:
+            off = op.Mul(off, op.ReduceSum(op.Mul(chosen, op.weight(self.weight, "w")), [1], keepdims=1))
+        loss = op.Mul(op.ReduceSum(off, [1], keepdims=0), 1 / x.shape[-1])
+        return op.ReduceMean(loss, [0], keepdims=1) if self.average else op.ReduceSum(loss, [0], keepdims=1)
+
+
 #: The criteria by their classes.
 LOSSES: dict[str, type[Loss]] = {
     "nn.MSECriterion": SquaredError,
@@ -154,12 +236,21 @@ LOSSES: dict[str, type[Loss]] = {
     "nn.BCECriterion": BinaryCrossEntropy,
     "nn.ClassNLLCriterion": ClassNLL,
     "nn.CrossEntropyCriterion": CrossEntropy,
+    "nn.DistKLDivCriterion": Divergence,
+    "nn.SoftMarginCriterion": SoftMargin,
+    "nn.MarginCriterion": Margin,
+    "nn.HingeEmbeddingCriterion": HingeEmbedding,
+    "nn.MultiLabelSoftMarginCriterion": MultiLabelSoftMargin,
+    "nn.MultiMarginCriterion": MultiMargin,
 }
 
 
 @layer("nn.ModuleFromCriterion", kind="loss")
 class ModuleFromCriterion(Layer):
-    """{x, t} ↦ the criterion's loss, a tensor of one; MSE, Abs, SmoothL1, BCE, ClassNLL and CrossEntropy"""
+    """{x, t} ↦ the criterion's loss, a tensor of one
+
+    MSE, Abs, SmoothL1, BCE, ClassNLL, CrossEntropy, DistKLDiv, and the margins: Soft, Multi, MultiLabelSoft, hinges.
+    """
 
     criterion: object
 
@@ -173,7 +264,11 @@ class ModuleFromCriterion(Layer):
         inner = criterion.get("nll")
         stored = inner if isinstance(inner, TorchObject) else criterion
         weight = cast("Array | None", stored.get("weights"))
-        self._loss = made(bool(stored.get("sizeAverage", True)), weight if weight is not None and weight.size else None)
+        margin, power = cast("float", stored.get("margin", 1)), cast("int", stored.get("p", 1))
+        if power not in (1, 2):
+            raise Refusal(f"takes the power {power} of what a margin lacks")
+        weighs = weight if weight is not None and weight.size else None
+        self._loss = made(bool(stored.get("sizeAverage", True)), weighs, float(margin), power)
 
     def forward(self, x: list[Array]) -> Array:
         if len(x) != 2:

@@ -24,6 +24,10 @@ _INT64 = 7
     "nn.ZeroGrad",
     "nn.L1Penalty",
     "nn.PrintSize",
+    "nn.Probe",
+    "nn.GradientRescale",
+    "nn.RegularizeLayer",
+    "nn.KLDPenalty",
     kind="identity",
 )
 class Identity(Layer):
@@ -31,7 +35,10 @@ class Identity(Layer):
 
     owns_no_output = True
 
-    ignored = frozenset({"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"})
+    ignored = frozenset(
+        {"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"}
+        | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul"}
+    )
 
     def forward(self, x: Nested) -> Nested:
         return x

@@ -231,16 +231,16 @@ class SpatialConvolutionUpsample(Layer):
 class SpatialReSampling(Layer):
     """x brought to oheight x owidth, or rheight and rwidth times its size; corners on corners, linear between pixels"""
 
-    owidth: int | None = None
-    oheight: int | None = None
+    owidth: float | None = None
+    oheight: float | None = None
     rwidth: float | None = None
     rheight: float | None = None
 
     def sizes(self, x: Array | Value) -> tuple[int, int]:
         """The output's height and width."""
         check_rank(x, 3, 4)
-        height = self.oheight or int((self.rheight or 0) * x.shape[-2])
-        width = self.owidth or int((self.rwidth or 0) * x.shape[-1])
+        height = int(self.oheight or (self.rheight or 0) * x.shape[-2])
+        width = int(self.owidth or (self.rwidth or 0) * x.shape[-1])
         if height < 2 or width < 2:
             # a ratio of 1 / (out - 1) has no value there
             raise Refusal(f"cannot bring an image to {height}x{width}")

@@ -82,7 +82,8 @@ def reparametrized(rng: np.random.Generator) -> Rows:
     mean, log_variance, eps = (noise(rng, 2, 3) for _ in range(3))
     y = [[float(mean[i, j]) + math.exp(float(log_variance[i, j]) / 2) * float(eps[i, j]) for j in range(3)]
          for i in range(2)]  # fmt: skip
-    yield "drawn", module("nn.Reparametrize", dimension=3), [[mean, log_variance], eps], np.array(y)
+    for name in ("nn.Reparametrize", "nn.Sampler"):
+        yield f"drawn-{name}", module(name), [[mean, log_variance], eps], np.array(y)
 
 
 def branch(factor: float, scale: TorchObject) -> TorchObject:

@@ -2,9 +2,10 @@
 
 _NAMES = {
     "activation": """
-        cudnn.ClippedReLU cudnn.ReLU cudnn.ReLUInPlace cudnn.Sigmoid cudnn.Tanh nn.CReLU nn.Clamp nn.Clip nn.ELU
-        nn.GatedLinearUnit nn.HardShrink nn.HardTanh nn.LeakyReLU nn.LogSigmoid nn.PReLU nn.RReLU nn.ReLU nn.ReLU6
-        nn.Sigmoid nn.SoftPlus nn.SoftShrink nn.SoftSign nn.Tanh nn.TanhShrink nn.Threshold w2nn.LeakyReLU
+        cudnn.ClippedReLU cudnn.ReLU cudnn.ReLUInPlace cudnn.Sigmoid cudnn.Tanh fbnn.LeakyReLU nn.CReLU nn.Clamp nn.Clip
+        nn.DeconvnetReLU nn.ELU nn.GatedLinearUnit nn.GuidedReLU nn.HardShrink nn.HardTanh nn.LeakyReLU nn.LogSigmoid
+        nn.PReLU nn.RReLU nn.ReLU nn.ReLU6 nn.Sigmoid nn.SoftPlus nn.SoftShrink nn.SoftSign nn.Tanh nn.TanhShrink
+        nn.Threshold w2nn.LeakyReLU
     """,
     "arithmetic": """
         nn.Abs nn.Add nn.AddConstant nn.CAdd nn.CMul nn.Constant nn.Exp nn.Log nn.Minus nn.Mul nn.MulConstant nn.Power
@@ -31,8 +32,8 @@ _NAMES = {
         nn.VolumetricDilatedConvolution
     """,
     "linear": """
-        nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBias nn.LinearWeightNorm nn.PartialLinear
-        nn.WeightedEuclidean
+        fbnn.NormalizedLinearNoBias nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBackprop
+        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearWeightNorm nn.PartialLinear nn.WeightedEuclidean
     """,
     "lookup": """
         OneHot fbnn.SparseLinear nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
@@ -44,9 +45,10 @@ _NAMES = {
         nn.gModule nngraph.JustElement nngraph.JustTable
     """,
     "noise": """
-        nn.Contiguous nn.Copy nn.Dropout nn.GradientReversal nn.Identity nn.L1Penalty nn.LowMemDropout
-        nn.PCAColorTransform nn.PrintSize nn.SeqDropout nn.SimpleColorTransform nn.SpatialDropout
-        nn.SpatialRegionDropout nn.TotalDropout nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad
+        nn.Contiguous nn.Copy nn.Dropout nn.GradientRescale nn.GradientReversal nn.Identity nn.KLDPenalty nn.L1Penalty
+        nn.LowMemDropout nn.PCAColorTransform nn.PrintSize nn.Probe nn.RegularizeLayer nn.SeqDropout
+        nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.TotalDropout nn.VolumetricDropout
+        nn.WhiteNoise nn.ZeroGrad
     """,
     "normalization.batch": """
         cudnn.BatchNormalization cudnn.SpatialBatchNormalization cudnn.SpatialCrossMapLRN
@@ -102,7 +104,7 @@ _NAMES = {
         ccn2.SpatialAvgPooling ccn2.SpatialConvolution ccn2.SpatialCrossResponseNormalization ccn2.SpatialMaxPooling
     """,
     "projects.dcign": """
-        nn.LinearCR nn.Reparametrize nn.SelectiveGradientFilter nn.SelectiveOutputClamp nn.UnPooling
+        nn.LinearCR nn.Reparametrize nn.Sampler nn.SelectiveGradientFilter nn.SelectiveOutputClamp nn.UnPooling
     """,
     "projects.densenet": """
         nn.DenseConnectLayerCustom
@@ -121,6 +123,9 @@ _NAMES = {
         nn.AppendBias nn.BeamableMM nn.CAddTableMulConstant nn.ConvBlockTrainTestLayer nn.GradMultiply
         nn.LinearizedConvolution nn.SeqMultiply nn.TemporalConvolutionTBC nn.TrainTestLayer nn.ZipAlong
     """,
+    "projects.global_pooling": """
+        nn.GlobalAveragePooling nn.GlobalMaxPooling nn.GlobalkMaxPooling nn.LogSumExpPooling nn.WeldonPooling
+    """,
     "projects.imagine_nn": """
         inn.ConstAffine inn.MeanSubtraction inn.SpatialConstAffine inn.SpatialPyramidPooling
         inn.SpatialStochasticPooling nn.SpatialConstDiagonal
@@ -130,6 +135,10 @@ _NAMES = {
     """,
     "projects.neuraltalk2": """
         nn.FeatExpander
+    """,
+    "projects.nnx": """
+        nn.Balance nn.SpatialColorTransform nn.SpatialDownSampling nn.SpatialLinear nn.SpatialMaxSampling
+        nn.SpatialUpSampling
     """,
     "projects.ntm": """
         nn.CircularConvolution nn.OuterProd nn.PowTable nn.Print nn.ScalarDivTable nn.ScalarMulTable
@@ -142,6 +151,9 @@ _NAMES = {
     """,
     "projects.opennmt_sequences": """
         onmt.BiEncoder onmt.CNNEncoder onmt.DBiEncoder onmt.Decoder onmt.Encoder onmt.GoogleEncoder onmt.PDBiEncoder
+    """,
+    "projects.rectifiers": """
+        nn.ConstrainedDiv nn.ConstrainedMul nn.MyAdd nn.PELU nn.SReLU nn.SaturatedLU
     """,
     "projects.recurrent": """
         cudnn.BatchBRNN cudnn.BatchBRNNReLU nn.BiRnnJoin nn.LanguageModel nn.LstmLayer nn.SharedParallelTable

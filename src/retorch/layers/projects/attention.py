@@ -27,13 +27,19 @@ class SpatialGlimpse(Layer):
     taken, else (and in old files) it is linear between pixels, corners on corners.
     """
 
-    size: int
+    # height and width in files of the last dpnn
+    size: int = 0
+    height: int | None = None
+    width: int | None = None
     depth: int = 3
     scale: float = 2.0
     module: object = None
     ignored = frozenset({"modules", "_crop", "_pad"})
 
     def setup(self, bind: Binder) -> None:
+        self.size = self.size or self.height or 0
+        if self.size < 1 or (self.height or self.size) != (self.width or self.size):
+            raise Refusal(f"takes patches of {self.height or self.size}x{self.width or self.size} pixels")
         inside = self.module.typename if isinstance(self.module, TorchObject) else ""
         if inside not in ("nn.SpatialAveragePooling", "nn.SpatialReSampling"):
             raise Refusal(f"brings its patches to one size by {inside or 'no module'}")

@@ -87,14 +87,14 @@ class SelectiveOutputClamp(Layer):
         return op.Concat(*parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-@layer("nn.Reparametrize", kind="sample")
+@layer("nn.Reparametrize", "nn.Sampler", kind="sample")
 class Reparametrize(RandomLayer):
     """{mean, log σ²} ↦ mean + exp(log σ² / 2) · ε, ε drawn from a normal distribution
 
     ε is an input of the network.
     """
 
-    ignored = frozenset({"size", "dimension", "eps"})
+    ignored = frozenset({"size", "dimension", "eps", "ouput"})
 
     def setup(self, bind: Binder) -> None:
         if "mu" in self.raw:
