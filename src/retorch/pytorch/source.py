@@ -83,7 +83,8 @@ def number(value: float) -> str:
     short = repr(float(str(np.float32(value))))
     with np.errstate(over="ignore"):
         same = float(np.float32(value)) == value or math.isclose(float(short), value, rel_tol=1e-12)
-    text = short if same else repr(value)
+    # the lowest float32 in few digits is lower than any
+    text = short if same and abs(float(short)) <= float(np.finfo(np.float32).max) else repr(value)
     return text.replace("e-0", "e-").replace("e+0", "e+") if "e" in text else text
 
 

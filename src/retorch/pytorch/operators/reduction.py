@@ -42,13 +42,19 @@ def _norm(order: int) -> Said:
     return said
 
 
-def _arg_max(n: Node) -> str:
-    keep = ", keepdim=True" if n.attribute("keepdims", 1) else ""
-    return f"{receiver(n)}.argmax({n.attribute('axis', 0)}{keep})"
+def place(name: str) -> Said:
+    """Where an extreme is, the first of equals."""
+
+    def said(n: Node) -> str:
+        keep = ", keepdim=True" if n.attribute("keepdims", 1) else ""
+        return f"{receiver(n)}.{name}({n.attribute('axis', 0)}{keep})"
+
+    return said
 
 
 OPERATORS: Mapping[str, Said] = {
-    "ArgMax": _arg_max,
+    "ArgMax": place("argmax"),
+    "ArgMin": place("argmin"),
     "ReduceL1": _norm(1),
     "ReduceL2": _norm(2),
     "ReduceMax": extreme("max"),

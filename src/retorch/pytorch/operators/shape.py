@@ -61,9 +61,11 @@ def _slice(n: Node) -> str:
 def _pad(n: Node) -> str:
     pads, rank = n.ints(1), n.rank()
     pairs = [p for axis in reversed(range(rank)) for p in (pads[axis], pads[axis + rank])]
-    while len(pairs) > 2 and pairs[-2:] == [0, 0]:
-        pairs = pairs[:-2]
     mode = n.attribute("mode", "constant")
+    # PyTorch repeats what is at the edges of all dimensions of an image or a volume, and of no fewer
+    fewest = 2 if mode == "constant" else 2 * max(1, rank - 2)
+    while len(pairs) > fewest and pairs[-2:] == [0, 0]:
+        pairs = pairs[:-2]
     value = float(n.array(2).ravel()[0]) if n.has(2) else 0.0
     if mode != "constant":
         return f'F.pad({n[0]}, {tuple(pairs)}, mode="{"replicate" if mode == "edge" else mode}")'

@@ -9,6 +9,7 @@ import numpy as np
 from retorch.layers.base.layer import Array
 from retorch.layers.convolution import full, spatial, temporal, volumetric
 from retorch.layers.convolution.spatial import Convolution
+from retorch.layers.projects.xnor_net import SpatialBinaryConvolution
 from retorch.pytorch.part import Part, State
 from retorch.pytorch.rule import Run, kept, rule, trained
 
@@ -31,6 +32,9 @@ def parameters(weight: Array, bias: Array | None) -> dict[str, State]:
 
 @rule(spatial.SpatialConvolution, volumetric.VolumetricConvolution, says="nn.Conv2d, nn.Conv3d")
 def convolution(layer: spatial.SpatialConvolution | volumetric.VolumetricConvolution, at: Run) -> Part | None:
+    if isinstance(layer, SpatialBinaryConvolution):
+        # it does not convolve with the weights that it stores
+        return None
     return _convolution(layer, at, parameters(layer.weight, layer.offsets()))
 
 
@@ -55,6 +59,8 @@ def _convolution(layer: Convolution, at: Run, states: dict[str, State], name: st
 
 @rule(spatial.SpatialConvolutionMap, says="MaskedConv2d")
 def convolution_map(layer: spatial.SpatialConvolutionMap, at: Run) -> Part | None:
+    if at.rank == 4 and at.shape()[1] != layer.nInputPlane:
+        return None
     dense, _ = layer.dense()
     pairs = layer.connTable.astype(np.int64) - 1
     if len({tuple(pair) for pair in pairs.tolist()}) != len(pairs):
