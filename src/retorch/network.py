@@ -172,6 +172,11 @@ class Network:
         return any(port.shape and not isinstance(port.shape[0], int) for port in self.inputs)
 
     @property
+    def has_drawn_weights(self) -> bool:
+        """Whether weights were drawn when the files were read, so that who reads them again has others."""
+        return self._source is not None and bool(self._source.drawn)
+
+    @property
     def sizes_are_free(self) -> bool:
         """Whether other sizes than the batch may vary, in what was written too."""
         varying = {size for port in self.inputs for size in port.shape or () if not isinstance(size, int)}

@@ -162,12 +162,6 @@ def test_an_init_net_may_compute(tmp_path: Path) -> None:
     np.testing.assert_array_equal(network.run(np.array([1, 2, 3], np.float32))[0], [3.5, 4.5, 5.5])
 
 
-def test_random_weights_are_nobodys(tmp_path: Path) -> None:
-    init = "op { output: 'w' type: 'XavierFill' arg { name: 'shape' ints: 3 } }"
-    with pytest.raises(UnsupportedError, match="draws other numbers in every run"):
-        Network.load(stored(tmp_path, ADDED, init))
-
-
 def test_statistics_that_an_exporter_left_out_are_missed(tmp_path: Path) -> None:
     case = row("SpatialBN X s b m v -> Y | is_test=1", X=(1, 3, 2, 2), s=(3,), b=(3,), m=(3,), v=(3,))
     with pytest.raises(UnsupportedError, match="m and v have no value: Caffe2's mobile_exporter left it out"):

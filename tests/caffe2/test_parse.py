@@ -83,6 +83,7 @@ REFUSED = [
     (row("LRN X -> Y S | size=4 alpha=0.1 beta=0.5", X=(2, 6, 3, 3)), "odd"),
     (row("Dropout X -> Y M | is_test=1; Relu M -> Z", X=(2, 3)), "no meaning"),
     (row("GaussianFill X -> Y", X=(2, 3)), "random_seed"),
+    (row("GaussianFill -> Z | shape=2,3; Relu Z -> Y"), "random_seed"),
     (row("MaxPool X -> Y | kernel=3 dilation=2", X=(2, 3, 9, 9)), "dilation"),
     (row("MaxPool X -> Y | kernel=2 pad=2", X=(2, 3, 9, 9)), "without input"),
     (row("MaxPool X -> Y | kernel=1 stride=2 legacy_pad=3", X=(2, 3, 6, 6)), "without input"),

@@ -19,6 +19,16 @@ def runs_on_ideep(op: OperatorDef, net: NetDef) -> bool:
     return option.device_type == IDEEP
 
 
+def placed(op: OperatorDef, net: NetDef) -> OperatorDef:
+    """The operator with the device and seed that it runs with: its net's, where it names none."""
+    if op.HasField("device_option") or not net.HasField("device_option"):
+        return op
+    made = OperatorDef()
+    made.CopyFrom(op)
+    made.device_option.CopyFrom(net.device_option)
+    return made
+
+
 def ideep_params(net: NetDef, params: Mapping[str, Array]) -> frozenset[str]:
     """The parameters that have to be tensors of the device, which are floats: its operators read them."""
     readers = (op for op in net.op if runs_on_ideep(op, net) and op.type != TO_IDEEP)

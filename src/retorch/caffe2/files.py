@@ -24,6 +24,7 @@ from retorch.caffe2 import (
     messages,
     minidb,
     pairs,
+    random_laws,
     text_form,
     value_info,
     widening,
@@ -68,6 +69,16 @@ class Caffe2Net:
     precisions: Mapping[str, Precision] = field(default_factory=dict[str, Precision])
     #: What a ``value_info.json`` beside the files says that the data blobs are.
     declared: Mapping[str, value_info.Declared] = field(default_factory=dict[str, value_info.Declared])
+    #: The parameters that were drawn when the files were read: the init net gives them no seed.
+    drawn: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the files were read."""
+        if not self.drawn:
+            return ()
+        names = ", ".join(self.drawn[:3]) + (", …" if len(self.drawn) > 3 else "")
+        return (f"drawn at random ({names}): the init net has no seed, and every load draws other weights",)
 
     def fed(self, count: int) -> tuple[str, ...]:
         """The blobs that ``count`` arrays are for: the data blobs, or, where there are more, Caffe2's own order.
@@ -245,24 +256,40 @@ def read(path: str | Path) -> Caffe2Net:
     if predict_path == init_path:
         return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
-    serialised = _map(init_path)
-    blobs: dict[str, fill_decoding.Filled] = {}
-    computed: list[OperatorDef] = []
-    try:
-        for item in fill_decoding.decode(serialised):
-            if isinstance(item, OperatorDef):
-                computed += [] if not computed and widening.widen(item, blobs) else [item]
-            else:
-                blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
-    except FormatError as error:
-        raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
+    blobs, computed, drawn = _filled(init_path)
     predict = _with_computed(predict, computed)
     said = value_info.beside(predict_path)
     inputs = data_blobs(predict, blobs, value_info.named(said, _external(predict)))
     params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
     small: dict[str, Precision] = {name: kind for name in params if (kind := blobs[name].precision) != "float"}
     declared = {name: said[name] for name in inputs if name in said}
-    return Caffe2Net(predict, params, inputs, small, declared)
+    return Caffe2Net(predict, params, inputs, small, declared, tuple(name for name in drawn if name in params))
+
+
+def _filled(init_path: Path) -> tuple[dict[str, fill_decoding.Filled], list[OperatorDef], list[str]]:
+    """What the init net fills, what it computes, and which of the blobs that it fills are drawn at random."""
+    serialised = _map(init_path)
+    blobs: dict[str, fill_decoding.Filled] = {}
+    computed: list[OperatorDef] = []
+    drawn: list[str] = []
+    try:
+        for item in fill_decoding.decode(serialised):
+            if not isinstance(item, OperatorDef):
+                blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
+            elif computed or not widening.widen(item, blobs):
+                numbers = _drawn(item)
+                drawn += [] if numbers is None else item.output
+                blobs.update({} if numbers is None else {item.output[0]: numbers})
+                computed += [item] if numbers is None else []
+    except FormatError as error:
+        raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
+    return blobs, computed, drawn
+
+
+def _drawn(operator: OperatorDef) -> fill_decoding.Filled | None:
+    """What the operator draws, where it does that, and has no seed."""
+    numbers = random_laws.drawn_at_load(operator) if len(operator.output) == 1 else None
+    return None if numbers is None else fill_decoding.Filled(operator.output[0], numbers, False)
 
 
 def _with_computed(predict: NetDef, computed: Sequence[OperatorDef]) -> NetDef:

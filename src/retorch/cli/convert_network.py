@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from retorch.verification import Report
 
 _UNKNOWN = "not verified: nothing says which sizes the input has (--input 1x3x227x227)"
+_DRAWS = "not verified: the network draws random numbers in every run, and no two runs agree"
 
 
 def convert_again(file: Path, style: Style, given: Given, *, check: bool, as_json: bool, error: bool) -> int:
@@ -34,18 +35,23 @@ def convert_again(file: Path, style: Style, given: Given, *, check: bool, as_jso
         raise UsageError(f"--input {given.file}: of a network that was written, only the shape can be said")
     sizes = [shape(text) for text in given.shapes]
     with about(file):
-        network = Network.load(file)
-        network = network.sized(*sizes) if sizes else network
+        read = Network.load(file)
+        network = read.sized(*sizes) if sizes else read
     with about(target), style.replacing() as place:
         style.save(network, place)
-        report = _compared(file, place, network, sizes) if check else None
-    notes = [*network.notes, *(report.notes if report else [_UNKNOWN] if check else [])]
+        compared = _compared(file, place, network, sizes, drawn=read.has_drawn_weights) if check else None
+    report = None if isinstance(compared, str) else compared
+    notes = [*network.notes, *(report.notes if report else [compared] if isinstance(compared, str) else [])]
     return conclude(target, notes, report, as_json=as_json, error=error)
 
 
-def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int, ...]]) -> Report | None:
-    """The comparison, where the inputs' sizes are known."""
-    from retorch.verification.round_trip import known_shapes, verify_copy
+def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int, ...]], *, drawn: bool) -> Report | str:
+    """The comparison, or why there is none."""
+    from retorch.verification.round_trip import draws_in_every_run, known_shapes, verify_copy
 
     known = sizes or known_shapes(network)
-    return None if known is None else verify_copy(file, target, known)
+    if known is None:
+        return _UNKNOWN
+    if draws_in_every_run(network):
+        return _DRAWS
+    return verify_copy(file, target, known, drawn=network if drawn else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,18 +75,18 @@ def run(
     given = Given.of(input)
     with about(network):
         if written and which != "reference":
-            results = _from_files(network, _tensors(network, given, seed), which)
+            results, notes = _from_files(network, _tensors(network, given, seed), which)
         else:
             source, place = _source(network) if written else (network, None)
-            results = _from_torch(load(source, at or place), given, seed, which)
+            results, notes = _from_torch(load(source, at or place), given, seed, which), ()
     if output:
         with about(output):
             _save(output, results)
     if as_json and output != "-":
         outputs = {f"output_{i}": {"shape": list(y.shape), "dtype": y.dtype.name} for i, y in enumerate(results)}
-        print_json({"output": output or None, "engine": which, "outputs": outputs})
+        print_json({"output": output or None, "engine": which, "outputs": outputs, "notes": list(notes)})
     else:
-        _show(output, which, results, given)
+        _show(output, which, results, given, notes)
 
 
 def _chosen(network: Path, engine: str, *, for_torch: bool) -> tuple[bool, str]:
@@ -140,7 +141,7 @@ def _check_engine(engine: str) -> None:
         raise UsageError(f"--engine {engine}: there are {', '.join(known)}")
 
 
-def _show(output: str, which: str, results: list[Array], given: Given) -> None:
+def _show(output: str, which: str, results: list[Array], given: Given, notes: Sequence[str]) -> None:
     rows = table("output", "shape", ">min", ">mean", ">max")
     for i, y in enumerate(results):
         numbers = (f"{y.min():.4g}", f"{y.mean():.4g}", f"{y.max():.4g}") if y.size else ("-",) * 3
@@ -148,6 +149,8 @@ def _show(output: str, which: str, results: list[Array], given: Given) -> None:
     screen = console(error=output == "-")
     if given.file is None:
         screen.print("[yellow]note:[/yellow] the input is random; --input x.npz or cat.png gives one")
+    for note in notes:
+        screen.print(f"[yellow]note:[/yellow] {plain(note)}")
     print_table(screen, rows)
     screen.print(f"wrote {plain(output)} ({which})" if output not in {"", "-"} else f"by {which}")
 
@@ -161,7 +164,7 @@ def _from_torch(net: Module, given: Given, seed: int, which: str) -> list[Array]
         return list(tensors(net.forward(x)))
     with tempfile.TemporaryDirectory() as folder:
         convert(net, x, fold=False).save(folder)
-        return _from_files(Path(folder), list(tensors(x)), which)
+        return _from_files(Path(folder), list(tensors(x)), which)[0]
 
 
 def _source(written: Path) -> tuple[Path, str | None]:
@@ -170,11 +173,14 @@ def _source(written: Path) -> tuple[Path, str | None]:
     return record.source_of(written)
 
 
-def _from_files(path: Path, given: list[Array], which: str) -> list[Array]:
+def _from_files(path: Path, given: list[Array], which: str) -> tuple[list[Array], tuple[str, ...]]:
+    """The outputs, and what there is to say of how the files were read."""
     from retorch.engines.choice import engine
+    from retorch.engines.embedded import Embedded
 
     one = engine(which, path)
     try:
-        return one.run(given)
+        results = one.run(given)
+        return results, one.network.notes if isinstance(one, Embedded) else ()
     finally:
         one.close()

@@ -22,8 +22,19 @@ from retorch.verification.metrics import TOLERANCE, measure
 from retorch.verification.report import Report, Witness
 from retorch.verification.rounding import by_copy, rounded
 
+_DRAWING = frozenset(
+    ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+)
 
-def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *, seed: int = 0) -> Report:
+
+def draws_in_every_run(network: Network) -> bool:
+    """Whether the network draws random numbers when it runs, so that no two runs agree."""
+    return any(node.op_type in _DRAWING for node in network.model.graph.all_nodes())
+
+
+def verify_copy(
+    source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *, drawn: Network | None = None, seed: int = 0
+) -> Report:
     """Run both on the same random input.
 
     The reference is the real Caffe2 on the source where that is a Caffe2 network and one is installed, else the source
@@ -31,6 +42,8 @@ def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *
 
     Args:
         source, target: what was read and what was written.
+        drawn: what was read, where its weights were drawn then: the embedded engine runs it, since who reads the source
+            again draws others.
         shapes: of the inputs' tensors.
         seed: of the random input.
 
@@ -39,7 +52,7 @@ def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *
     """
     written = Network.load(target)
     small = rounded(target, written, by_copy(source, shapes, target))
-    first, second = _reference(source), Embedded(target, small.restored if small else written)
+    first, second = _reference(source, drawn), Embedded(target, small.restored if small else written)
     with closing(first), closing(second):
         given = _random(second.network.inputs, shapes, seed)
         label = f"random, seed {seed}"
@@ -57,9 +70,9 @@ def verify_copy(source: Path, target: Path, shapes: Sequence[tuple[int, ...]], *
     return Report(TOLERANCE, (*small.witnesses(), witness), told, tuple(shapes), moved)
 
 
-def _reference(source: Path) -> Engine:
-    runtime = Runtime.find() if onnx_file(source) is None else None
-    return Embedded(source) if runtime is None else RealCaffe2(source, runtime)
+def _reference(source: Path, drawn: Network | None) -> Engine:
+    runtime = Runtime.find() if onnx_file(source) is None and drawn is None else None
+    return Embedded(source, drawn) if runtime is None else RealCaffe2(source, runtime)
 
 
 def _random(ports: Sequence[Port], shapes: Sequence[tuple[int, ...]], seed: int) -> list[Array]:

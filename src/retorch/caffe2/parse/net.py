@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from retorch.caffe2.control import read_by
+from retorch.caffe2.device import placed
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import (
     activation,
@@ -181,7 +182,7 @@ class _Walk:
         self.bound = Counter[int]()
         self.missing: dict[str, str] = {}
         self.problems: list[Problem] = []
-        self.notes: list[str] = []
+        self.notes = list(net.notes)
         self.waiting: list[NeedsShapeError] = []
         self.inputs = [self._input(name, shapes.get(name)) for name in net.inputs]
 
@@ -217,6 +218,7 @@ class _Walk:
     def _operator(self, index: int, operator: OperatorDef) -> None:
         if not operator.output:
             return  # it leaves nothing behind: a gradient stopped, a check
+        operator = placed(operator, self.net.predict)
         unset = self._unset(operator)
         if unset:
             reason = f"{unset}: Caffe2's mobile_exporter left it out of the init net"
@@ -318,6 +320,7 @@ class _Walk:
         if not there:
             raise UnsupportedError([Problem(blob, "output", "nothing makes this output") for blob in names])
         self.notes += [f"output {blob} is left out: nothing makes it" for blob in names if blob not in there]
+        self._check_drawn(there)
         outputs: list[ir.Value] = []
         for blob in there:
             value = self._value(blob)
@@ -332,6 +335,12 @@ class _Walk:
                 value.name = self.graph.unique(blob)
             outputs.append(value)
         return outputs
+
+    def _check_drawn(self, names: Sequence[str]) -> None:
+        """A network that draws numbers and does nothing with them has no result that a second run, or program, has."""
+        if random_fill.only_draws([self._value(blob) for blob in names], self.net.params):
+            why = "nothing but numbers that every run draws anew: only a random_seed in its device_option fixes them"
+            raise UnsupportedError([Problem(blob, "output", why) for blob in names])
 
     def _is_there(self, blob: str) -> bool:
         return blob not in self.missing and (blob in self.values or blob in self.net.params)

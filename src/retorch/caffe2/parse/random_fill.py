@@ -1,124 +1,92 @@
-"""Constants that a net draws: the same numbers as the real Caffe2's where the operator has a seed, else none.
-
-The Caffe2 in torch 1.10 draws from a Mersenne twister: uniform numbers from 24 bits of each word, normal ones in pairs
-by Box and Muller. That of torch 1.0 draws otherwise. Without a seed no two runs agree, so nothing can be said to be the
-network's numbers.
-"""
+"""Numbers that a net draws: those of the real Caffe2 where the operator has a seed, else others in every run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from retorch.caffe2.parse.call import Call, Rule
-from retorch.caffe2.parse.graph import Array, NeedsShapeError, RefusalError, constant_of, dims
+from retorch.caffe2.parse.graph import NeedsShapeError, RefusalError, constant_of
+from retorch.caffe2.random_laws import LAWS, OF_SHAPE, Law, Shape, from_seed, law_of, seed_of
 
-Floats = NDArray[np.float64]
-#: Draws this many numbers at most while a net is read.
+#: Draws this many numbers at most from a seed while a net is read.
 LARGEST = 1 << 26
+_DRAWING = ("RandomNormalLike", "RandomUniformLike")
 
 
-def seed_of(call: Call) -> int | None:
-    """The seed that the operator was given."""
-    option = call.definition.device_option
-    return option.random_seed if option.HasField("random_seed") else None
+def random_fill(call: Call) -> ir.Value:
+    """Numbers in the shape of an argument, of the input, or that the input spells out."""
+    sizes, seed = _sizes(call), seed_of(call.definition)
+    known = constant_of(sizes)
+    shape = None if known is None else tuple(int(size) for size in known.ravel())
+    if seed is None:
+        return _in_every_run(call, _law(call, shape), sizes)
+    if shape is None:
+        raise NeedsShapeError(f"{call.type} draws as many numbers as its input says, which is not known")
+    if min(shape, default=0) < 0 or math.prod(shape) > LARGEST:
+        raise RefusalError(f"draws numbers for shape {shape}")
+    call.graph.notes.append(f"{call.type}: drawn as Caffe2 1.10 does from the seed {seed}; 1.0 draws other numbers")
+    return call.graph.constant(from_seed(_law(call, shape), math.prod(shape), seed).reshape(shape))
 
 
-def _words(seed: int, count: int) -> NDArray[np.uint64]:
-    generator = np.random.RandomState(seed)  # the seeding of 1998, which MT19937(seed) is not
-    return generator.randint(0, 1 << 32, count, np.uint32).astype(np.uint64)
+def _law(call: Call, shape: Shape | None) -> Law:
+    if shape is None and call.type in OF_SHAPE:
+        raise NeedsShapeError(f"{call.type} draws weights in the shape of its input, which is not known")
+    try:
+        return law_of(call.definition, shape or ())
+    except ValueError as error:
+        raise RefusalError(str(error)) from error
 
 
-def uniform(seed: int, count: int) -> Floats:
-    """Numbers of [0, 1)."""
-    return (_words(seed, count) & np.uint64((1 << 24) - 1)).astype(np.float64) * 2.0**-24
-
-
-def normal(seed: int, count: int) -> Floats:
-    """Normally distributed numbers, of mean 0 and deviation 1."""
-    pairs = uniform(seed, count + count % 2).reshape(-1, 2)
-    radius, angle = np.sqrt(-2 * np.log1p(-pairs[:, 1])), 2 * np.pi * pairs[:, 0]
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:count]
-
-
-def random_fill(distribution: Callable[[Call, tuple[int, ...], int], Array]) -> Rule:
-    """A rule for numbers in the shape of an argument, of the input, or that the input spells out."""
-
-    def rule(call: Call) -> ir.Value:
-        seed = seed_of(call)
-        if seed is None:
-            raise RefusalError(
-                "draws other numbers in every run, which nothing reproduces: only with a random_seed in its"
-                " device_option do two runs agree"
-            )
-        shape = _shape(call)
-        if min(shape, default=0) < 0 or math.prod(shape) > LARGEST:
-            raise RefusalError(f"draws numbers for shape {shape}")
-        call.graph.notes.append(f"{call.type}: drawn as Caffe2 1.10 does from the seed {seed}; 1.0 draws other numbers")
-        return call.graph.constant(distribution(call, shape, seed).reshape(shape))
-
-    return rule
-
-
-def _shape(call: Call) -> tuple[int, ...]:
-    extra = call.ints("extra_shape")
+def _sizes(call: Call) -> ir.Value:
+    g, extra = call.graph, call.ints("extra_shape")
     if not call.inputs:
-        return (*call.ints("shape"), *extra)
-    if not call.int("input_as_shape", 0):
-        known = [size for size in dims(call.x) if size is not None]
-        if len(known) < len(dims(call.x)):
-            raise NeedsShapeError(f"{call.type} draws as many numbers as its input has, which is not known")
-        return (*known, *extra)
-    numbers = constant_of(call.x)
-    if numbers is None:
-        raise RefusalError("its shape comes from a blob that the network calculates")
-    return (*(int(number) for number in numbers.ravel()), *extra)
+        return g.constant([*call.ints("shape"), *extra])
+    sizes = g.cast(call.x, ir.DataType.INT64) if call.int("input_as_shape", 0) else g.shape_of(call.x)
+    known = constant_of(call.x if call.int("input_as_shape", 0) else sizes)
+    if known is not None:
+        return g.constant([*(int(size) for size in known.ravel()), *extra])
+    return g.op("Concat", sizes, g.constant(extra), axis=0) if extra else sizes
 
 
-def _gaussian(call: Call, shape: tuple[int, ...], seed: int) -> Array:
-    numbers = normal(seed, math.prod(shape))
-    return (numbers * call.float("std", 1.0) + call.float("mean", 0.0)).astype(np.float32)
+def _in_every_run(call: Call, law: Law, sizes: ir.Value) -> ir.Value:
+    """Nodes that draw whenever the network runs."""
+    g = call.graph
+    g.notes.append(f"{call.type}: draws other numbers in every run, as it does in Caffe2: no two runs agree")
+    kind = ir.DataType.DOUBLE if law.whole else ir.DataType.FLOAT  # floats do not hold every integer
+    like = g.op("Expand", g.constant(np.zeros((), kind.numpy())), sizes)
+    drawn = g.op("RandomNormalLike" if law.normal else "RandomUniformLike", like, dtype=int(kind))
+    scaled = g.op("Mul", drawn, g.scalar(law.scale, drawn))
+    if law.whole:
+        scaled = g.cast(g.op("Floor", scaled), ir.DataType.INT32)
+    y = g.op("Add", scaled, g.scalar(law.offset, scaled))
+    return g.cast(y, ir.DataType.FLOAT16) if law.half else y
 
 
-def _uniform(call: Call, shape: tuple[int, ...], seed: int) -> Array:
-    low, high = call.float("min", 0.0), call.float("max", 1.0)
-    return (uniform(seed, math.prod(shape)) * (high - low) + low).astype(np.float32)
+def only_draws(values: Sequence[ir.Value], weights: Collection[str]) -> bool:
+    """Whether all of these come from numbers that every run draws, and from no input and no weight."""
+    return bool(values) and all(_sources(value, weights) == {"draw"} for value in values)
 
 
-def _uniform_half(call: Call, shape: tuple[int, ...], seed: int) -> Array:
-    if not shape or call.inputs:
-        raise RefusalError("draws rows: needs the argument shape, and no inputs")
-    return _uniform(call, shape, seed).astype(np.float16)
+def _sources(value: ir.Value, weights: Collection[str]) -> set[str]:
+    """What the numbers of a value come from: ``draw``, or ``data`` for inputs and weights; constants are neither."""
+    found, seen, waiting = set[str](), set[int](), [value]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        node = one.producer()
+        if node is None:
+            found |= {"data"} if one.const_value is None or one.name in weights else set()
+        elif node.op_type in _DRAWING:
+            found.add("draw")
+        elif node.op_type not in ("Shape", "Size"):
+            waiting += [given for given in node.inputs if given is not None]
+    return found
 
 
-def _uniform_int(call: Call, shape: tuple[int, ...], seed: int) -> Array:
-    low, high = call.int("min", 0), call.int("max", 1)
-    if not low <= high < low + (1 << 31):
-        raise RefusalError(f"draws between {low} and {high}")
-    return (_words(seed, math.prod(shape)) % np.uint64(high - low + 1)).astype(np.int32) + np.int32(low)
-
-
-def _xavier(call: Call, shape: tuple[int, ...], seed: int) -> Array:
-    scale = math.sqrt(3 / (math.prod(shape[1:]) or 1))
-    return (uniform(seed, math.prod(shape)) * (2 * scale) - scale).astype(np.float32)
-
-
-def _msra(call: Call, shape: tuple[int, ...], seed: int) -> Array:
-    if len(shape) < 2 or not math.prod(shape):
-        raise RefusalError(f"draws weights for shape {shape}")
-    scale = math.sqrt(2 / (math.prod(shape) // shape[1]))
-    return (normal(seed, math.prod(shape)) * scale).astype(np.float32)
-
-
-RULES: Mapping[str, Rule] = {
-    "GaussianFill": random_fill(_gaussian),
-    "UniformFill": random_fill(_uniform),
-    "Float16UniformFill": random_fill(_uniform_half),
-    "UniformIntFill": random_fill(_uniform_int),
-    "XavierFill": random_fill(_xavier),
-    "MSRAFill": random_fill(_msra),
-}
+RULES: Mapping[str, Rule] = dict.fromkeys(LAWS, random_fill)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import RefusalError, dims, rank
-from retorch.caffe2.parse.random_fill import normal, seed_of
+from retorch.caffe2.random_laws import normal, seed_of
 
 
 def preprocess(call: Call) -> ir.Value:
@@ -22,7 +22,7 @@ def preprocess(call: Call) -> ir.Value:
     if rank(x) != 4 or dims(x)[3] not in (4, None):
         raise RefusalError("pictures of four channels, which come last")
     shifted = g.op("Sub", g.cast(g.slice(x, 3, 0, 3), ir.DataType.FLOAT), g.reshape(call.input(1), (3,)))
-    deviation, seed = call.float("noise_std", 10.0), seed_of(call)
+    deviation, seed = call.float("noise_std", 10.0), seed_of(call.definition)
     if seed is None:
         g.notes.append(f"{call.type}: the noise of deviation {deviation:g} that every process draws anew is left out")
     else:
