@@ -64,6 +64,25 @@ def every(rows: Sequence[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", rows, ids=[row.name for row in rows])
 
 
+def row_tests(rows: Sequence[Row], converted: Sequence[Row] | None = None) -> tuple[Callable[..., None], ...]:
+    """The tests of a table of rows: by the formula, converted (all, or those given), and in the real Caffe2."""
+
+    @every(rows)
+    def test_formula(row: Row) -> None:
+        row.agrees_by_formula()
+
+    @every(rows if converted is None else converted)
+    def test_conversion(row: Row) -> None:
+        row.agrees_converted()
+
+    @pytest.mark.caffe2
+    @every(rows)
+    def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
+        row.agrees_in_caffe2(caffe2, tmp_path)
+
+    return test_formula, test_conversion, test_in_caffe2
+
+
 def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Numbers like a layer's, float32."""
     return rng.standard_normal(shape).astype(np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 
 from building import module, reference, through_caffe2, through_onnx, torch_object
 from golden_cases import check
-from layers.rows import Row, every, named, noise, random_shape
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, random_shape, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import LuaFunction
@@ -184,20 +182,7 @@ def far_apart(_: np.random.Generator) -> Rows:
 ROWS = named(pointwise, not_a_number, trained, vectors, constants, softmaxes, far_apart)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 #: What others see of a module's input afterwards: the module's own output, or still the input.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from building import module, sequential, torch_object
-from layers.rows import Row, every, named, noise, random_shape, times
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, named, noise, random_shape, row_tests, times
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
@@ -152,20 +150,7 @@ def losses(rng: np.random.Generator) -> Rows:
 ROWS = named(rows_and_tables, concats, centred, parallels, bottles, wrappers, conversions, losses)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def test_a_loss_is_left_out_and_said_so() -> None:

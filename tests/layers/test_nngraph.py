@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 from benchmarks.nngraph import Node, graph
 
 from building import module, torch_object
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module, bind
 from retorch.torch7 import LuaTable, TorchObject
@@ -136,20 +134,7 @@ def shared_module(rng: np.random.Generator) -> Rows:
 ROWS = named(random_graphs, nested_cells, tables, shared_module)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def _two() -> Module:

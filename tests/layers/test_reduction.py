@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from building import module, reference, through_caffe2, through_onnx
-from layers.rows import Row, every, named, noise, random_shape
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, random_shape, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
@@ -76,20 +74,7 @@ def argmax(rng: np.random.Generator) -> Rows:
 ROWS = named(reductions, argmax)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS[::2])
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS, converted=ROWS[::2])
 
 
 def test_indices_are_whole_numbers_unless_told_otherwise() -> None:

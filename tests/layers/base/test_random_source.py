@@ -11,9 +11,8 @@ import pytest
 
 import retorch
 from building import module, sequential, torch_object
-from layers.rows import Row, every, named, noise, random_shape
+from layers.rows import named, noise, random_shape, row_tests
 from retorch.cli import main
-from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError, UsageError
 from retorch.graph.input_shape import assume
 from retorch.graph.input_shape.tensors import flat
@@ -105,20 +104,7 @@ def dropouts(rng: np.random.Generator) -> Rows:
 ROWS = named(new_planes, first_planes, last_planes, appended_planes, masked_planes, dropouts)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def noisy_network() -> Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ import retorch
 from building import module, through_onnx, torch_object
 from golden_cases import check
 from layers.loops import convolved, named_fields, pick, scattered
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, every, named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
@@ -365,14 +363,7 @@ ROWS = named(
 )
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def any_batch(row: Row) -> bool:
@@ -385,12 +376,6 @@ def any_batch(row: Row) -> bool:
 def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
     network = retorch.convert(row.net, row.x[:1], fold=False)
     check(row.flat, network.run(row.x), 1e-5)
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
 
 
 def test_a_large_image_is_convolved_in_blocks() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 
 import retorch
 from building import module, sequential, torch_object
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, named, noise, row_tests
 from retorch.errors import UnsupportedError, UsageError
 from retorch.module import Module
 from retorch.torch7 import TorchObject
@@ -278,20 +276,7 @@ def same_response(rng: np.random.Generator) -> Rows:
 ROWS = named(batch, beside, instance, local_response, rows_of, of_fbnn, planes_given, spelt_out, same_response)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (5,), (2, 3), (2, 4, 3, 3)])

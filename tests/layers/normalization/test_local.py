@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from building import module, torch_object
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import TorchObject
@@ -126,20 +124,7 @@ def of_nnx(rng: np.random.Generator) -> Rows:
 ROWS = named(local, without_estimator, of_nnx)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS[::3])
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS, converted=ROWS[::3])
 
 
 def test_other_planes_are_refused() -> None:

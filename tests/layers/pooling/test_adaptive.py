@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 import retorch
 from building import module, torch_object
 from golden_cases import check
 from layers.loops import pick
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, every, named, noise, row_tests
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
@@ -107,26 +104,13 @@ def fractional(rng: np.random.Generator) -> Rows:
 ROWS = named(adaptive, adaptive_in_floats, pyramids, fractional)
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @every([row for row in ROWS if row.x.ndim == 4 and not row.name.startswith("fractional")][::2])
 def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
     network = retorch.convert(row.net, row.x[:1], fold=False)
     check(row.flat, network.run(row.x), 1e-5)
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
 
 
 def test_windows_drawn_at_random_are_said_to_be() -> None:

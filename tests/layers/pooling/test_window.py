@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ import retorch
 from building import module, reference, sequential, through_caffe2, through_onnx, torch_object
 from golden_cases import check
 from layers.loops import named_fields, pick, pooled_sizes, windowed
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, every, named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
@@ -277,26 +275,13 @@ ROWS = named(
 )
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @every([row for row in ROWS if row.x.ndim == 4 and not row.name.startswith(("volumes", "unpooled", "features"))][::2])
 def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
     network = retorch.convert(row.net, row.x[:1], fold=False)
     check(row.flat, network.run(row.x), 1e-5)
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_real_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
 
 
 def test_a_mean_over_nothing_is_what_thnn_divides() -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from building import module
-from layers.rows import Row, every, named, noise, random_shape
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, random_shape, row_tests
 from retorch.module import Module
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
@@ -95,20 +93,7 @@ def norms(rng: np.random.Generator) -> Rows:
 ROWS = named(linear, convolutions, neurons, norms)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def test_the_weights_that_are_shown_and_exported_are_those_of_the_file() -> None:

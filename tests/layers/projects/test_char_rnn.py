@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 
 from building import module, torch_object
 from layers.rnn_modules import concat, plain, select, seq, sigmoid
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import LuaTable, TorchObject
@@ -145,20 +143,7 @@ def batch_normed(rng: np.random.Generator) -> Rows:
 ROWS = named(grids, low_rank, histories, convolutions, grid_lstms, batch_normed)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def test_states_that_do_not_fit() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ import retorch
 from building import module, reference, torch_object
 from golden_cases import check
 from layers.rnn_modules import concat, para, seq
-from layers.rows import Row, every, named, noise, random_shape
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, random_shape, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import LuaTable, TorchObject
@@ -167,20 +165,7 @@ def sharp(rng: np.random.Generator) -> Rows:
 ROWS = named(regions, norms, selections, moves, containers, sharp)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @pytest.mark.parametrize(

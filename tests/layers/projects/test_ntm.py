@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import pytest
 from benchmarks.nngraph import Node, graph
 
 from building import module, torch_object
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
@@ -102,20 +100,7 @@ def graph_of_states(rng: np.random.Generator, weight: np.ndarray) -> Any:
 ROWS = named(machines, circular, outer, by_numbers, cosines, printers)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from building import module, sequential, torch_object
-from layers.rows import Row, every, named, noise, random_shape
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, named, noise, random_shape, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import LuaTable, TorchObject
@@ -198,20 +196,7 @@ ROWS = named(
 )
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from building import module, torch_object
 from layers.recurrent.test_cudnn import make
 from layers.recurrent.test_sequence import lstm, vanilla
 from layers.rnn_modules import concat, linear, plain, sigmoid
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module, bind
 from retorch.torch7 import LuaTable, TorchObject
@@ -149,20 +148,7 @@ def crnn(rng: np.random.Generator) -> Rows:
 ROWS = named(language_models, adapters, batch_brnns, crnn)
 
 
-@every(ROWS)
-def test_formula_is_the_projects(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def test_the_language_model_of_neuraltalk2_says_where_its_network_is() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from building import module, torch_object
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import TorchObject
@@ -91,20 +89,7 @@ def train_and_test(rng: np.random.Generator) -> Rows:
 ROWS = named(dropouts, joined, positions, wrapped, linearized, train_and_test)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def test_a_layer_of_two_modules_whose_evaluation_is_a_function_is_refused() -> None:

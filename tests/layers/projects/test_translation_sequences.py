@@ -12,8 +12,7 @@ from benchmarks.nngraph import Node, graph
 
 import retorch
 from building import module, torch_object
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 from retorch.torch7 import LuaTable, TorchObject
@@ -171,20 +170,7 @@ def module_of(made: TorchObject) -> Module:
 ROWS = named(one_way, with_features, two_ways, stacked, side_by_side, convolutions, decoders)
 
 
-@every(ROWS)
-def test_formula(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_converted(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_in_caffe2(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def checkpoint(rng: np.random.Generator, rows: np.ndarray) -> LuaTable:

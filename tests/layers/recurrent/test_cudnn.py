@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ import pytest
 import retorch
 from building import module
 from layers.rnn_modules import sigmoid
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
 
@@ -145,20 +143,7 @@ def networks(rng: np.random.Generator) -> Rows:
 ROWS = named(networks)
 
 
-@every(ROWS)
-def test_formula_is_cudnns(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 NET = make(np.random.default_rng(3), "CUDNN_LSTM", 1, 1, 2, 3, False)

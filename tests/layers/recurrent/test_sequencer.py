@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,7 @@ from layers.rnn_modules import (
     sigmoid,
     steps,
 )
-from layers.rows import Row, every, named, noise
-from retorch.engines.caffe2_runtime import Runtime
+from layers.rows import Row, named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module, bind
 from retorch.torch7 import TorchObject
@@ -270,20 +268,7 @@ ROWS = named(
 )
 
 
-@every(ROWS)
-def test_formula_is_torchs(row: Row) -> None:
-    row.agrees_by_formula()
-
-
-@every(ROWS)
-def test_conversion_agrees(row: Row) -> None:
-    row.agrees_converted()
-
-
-@pytest.mark.caffe2
-@every(ROWS)
-def test_caffe2_agrees(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
-    row.agrees_in_caffe2(caffe2, tmp_path)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 def test_every_pass_starts_from_forgotten_states() -> None:
