@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2 import files, narrow_fill, ownership
-from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, notes_of, parse_described
+from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, needs_sizes, notes_of, parse_described
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net, Init
 from retorch.caffe2.parse.graph import NeedsShapeError
@@ -371,7 +371,7 @@ class Network:
                 onnx_file.check_sizes(self.model)
             self._emitted[settings], fixed = emit_described(widened(self.model), settings)
             self._fixed = self._fixed or bool(fixed.keys() - {BATCH})
-            self.notes += _said(fixed)
+            self.notes += needs_sizes(fixed)
         return self._emitted[settings]
 
     def layer_records(self, options: EmitOptions | None = None) -> tuple[LayerRecord, ...]:
@@ -382,14 +382,6 @@ class Network:
             return ownership.layer_records(self.model)
         plain = self.caffe2(replace(options, in_place=False))
         return ownership.layer_records(self.model, (plain, self.caffe2(options)))
-
-
-def _said(fixed: Mapping[str, int]) -> tuple[str, ...]:
-    """Which sizes Caffe2 could not leave open."""
-    batch = [f"a batch of {size}" for name, size in fixed.items() if name == BATCH]
-    sizes = [f"{name} = {size}" for name, size in fixed.items() if name != BATCH]
-    told = ", ".join(batch + sizes)
-    return (f"Caffe2 can express this network for {told} only",) if told else ()
 
 
 def described(target: Path) -> Network:

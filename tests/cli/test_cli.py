@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,7 @@ import pytest
 
 import retorch
 from golden_cases import GOLDEN, check
-from retorch import __main__ as program
 from retorch.cli import main
-from retorch.files import digests
 
 DIGITS = GOLDEN / "digits" / "digits.t7"
 
@@ -290,34 +287,3 @@ def test_an_input_that_does_not_fit_is_one_clear_error(
     assert message.startswith("error: ")
     assert "nn." in message
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "begins"),
-    [
-        (["convert", "model.t7", "-o", "out"], True),
-        (["convert", "-o", "model.t7", "x.t7"], False),
-        (["convert", "missing.t7"], False),
-        (["convert", "written.onnx"], False),
-        (["inspect", "model.t7"], False),
-        (["convert"], False),
-        ([], False),
-    ],
-)
-def test_the_digest_of_a_model_to_be_converted_begins_before_all_else(
-    words: list[str], begins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("model.t7", "written.onnx"):
-        (tmp_path / name).write_bytes(bytes(9 << 20))
-    monkeypatch.chdir(tmp_path)
-    begun: list[Path] = []
-    monkeypatch.setattr(digests, "begin", begun.append)
-    monkeypatch.setattr("sys.argv", ["retorch", *words])
-    monkeypatch.setattr("retorch.cli.main", lambda: 0)
-    interrupts = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(SystemExit):
-            program.run()
-    finally:
-        signal.signal(signal.SIGINT, interrupts)
-    assert begun == ([Path("model.t7")] if begins else [])

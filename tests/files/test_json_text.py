@@ -1,4 +1,4 @@
-"""JSON with an indent: Python's own ``json`` says how it looks."""
+"""JSON of what JSON has no form for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from retorch.files import json_text
-
-
-def test_it_looks_as_json_itself_writes_it() -> None:
-    value = {"a": [1, -2.5, 1e300, True, None, {}, [], 'é"\\\n\t'], "b": {"c": {"d": [[], [{}]]}}, "": ""}
-    for indent in (1, 2):
-        assert json_text.dumps(value, indent=indent) == json.dumps(value, indent=indent, ensure_ascii=False)
 
 
 def test_what_json_has_no_form_for_is_said_in_what_it_has() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from retorch.caffe2.arguments import argument
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 
 #: The arguments that hold nets which find and leave their blobs in the workspace of the net around them.
@@ -29,13 +30,14 @@ def read_by(operator: OperatorDef) -> list[str]:
 
 
 def _shares(operator: OperatorDef) -> bool:
-    return any(argument.name == "disable_scopes" and argument.i for argument in operator.arg)
+    found = argument(operator, "disable_scopes")
+    return found is not None and bool(found.i)
 
 
 def carried_by(operator: OperatorDef) -> Sequence[str]:
     """What an ONNXWhile calls in its body the number of the round, the condition and the blobs that go round."""
-    given = next((arg.i for arg in operator.arg if arg.name == "num_loop_carried_deps"), -1)
-    count = len(operator.input) - 2 if given == -1 else given
+    given = argument(operator, "num_loop_carried_deps")
+    count = len(operator.input) - 2 if given is None or given.i == -1 else given.i
     body = net_of(operator, "body")
     return body.external_input[: 2 + count] if body is not None and count >= 0 else ()
 

@@ -18,7 +18,7 @@ from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.errors import ConversionError, UnsupportedError
 from retorch.graph.metadata import checked
-from retorch.graph.shapes import fix_sizes, inferred
+from retorch.graph.shapes import BATCH, fix_sizes, inferred
 
 #: The sizes of the input of a network whose states are further inputs and outputs.
 STATE = "retorch.state"
@@ -59,6 +59,14 @@ def _fixed(model: ir.Model, tried: ir.Model) -> dict[str, int]:
             if not isinstance(name, int) and isinstance(size, int):
                 found[str(name)] = size
     return found
+
+
+def needs_sizes(fixed: Mapping[str, int]) -> tuple[str, ...]:
+    """What to tell of sizes that had to be fixed."""
+    batch = [f"a batch of {size}" for name, size in fixed.items() if name == BATCH]
+    sizes = [f"{name} = {size}" for name, size in fixed.items() if name != BATCH]
+    told = ", ".join(batch + sizes)
+    return (f"Caffe2 can express this network for {told} only",) if told else ()
 
 
 def _described(net: Caffe2Net, model: ir.Model, options: EmitOptions) -> Caffe2Net:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retorch import limits
+from retorch.caffe2.arguments import argument, integer, number
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.files.protobuf import Array
 
@@ -76,9 +77,8 @@ def drawn_at_load(operator: OperatorDef) -> Array | None:
     """
     if operator.type not in LAWS or operator.input or seed_of(operator) is not None:
         return None
-    shape = tuple(
-        size for name in ("shape", "extra_shape") for arg in operator.arg if arg.name == name for size in arg.ints
-    )
+    found = (argument(operator, name) for name in ("shape", "extra_shape"))
+    shape = tuple(size for each in found if each is not None for size in each.ints)
     if min(shape, default=0) < 0 or limits.too_large(limits.needed(shape, 4)):
         return None
     try:
@@ -98,26 +98,12 @@ def law_of(operator: OperatorDef, shape: Shape) -> Law:
     return LAWS[operator.type](operator, shape)
 
 
-def _float(operator: OperatorDef, name: str, default: float) -> float:
-    argument = next((argument for argument in operator.arg if argument.name == name), None)
-    if argument is not None and not argument.HasField("f"):
-        raise ValueError(f"argument {name} does not have the field f that Caffe2 asks for")
-    return default if argument is None else argument.f
-
-
-def _int(operator: OperatorDef, name: str, default: int) -> int:
-    argument = next((argument for argument in operator.arg if argument.name == name), None)
-    if argument is not None and not argument.HasField("i"):
-        raise ValueError(f"argument {name} does not have the field i that Caffe2 asks for")
-    return default if argument is None else argument.i
-
-
 def _gaussian(operator: OperatorDef, shape: Shape) -> Law:
-    return Law(True, _float(operator, "std", 1.0), _float(operator, "mean", 0.0))
+    return Law(True, number(operator, "std", 1.0), number(operator, "mean", 0.0))
 
 
 def _uniform(operator: OperatorDef, shape: Shape) -> Law:
-    low, high = _float(operator, "min", 0.0), _float(operator, "max", 1.0)
+    low, high = number(operator, "min", 0.0), number(operator, "max", 1.0)
     return Law(False, high - low, low)
 
 
@@ -128,7 +114,7 @@ def _uniform_half(operator: OperatorDef, shape: Shape) -> Law:
 
 
 def _uniform_int(operator: OperatorDef, shape: Shape) -> Law:
-    low, high = _int(operator, "min", 0), _int(operator, "max", 1)
+    low, high = integer(operator, "min", 0), integer(operator, "max", 1)
     if not -(1 << 31) <= low <= high < min(low + (1 << 31), 1 << 31):
         raise ValueError(f"draws between {low} and {high}")
     return Law(False, high - low + 1, low, whole=True)

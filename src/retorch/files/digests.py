@@ -1,7 +1,7 @@
 """The SHA-256 of files, worked out once, and by threads of their own while files are read and written.
 
 Hashing takes longer than copying. What is written here is hashed as it goes to the disk, and a file that will be asked
-for can be begun ahead of time: before NumPy is there, which takes as long to import as hashing 100 MB.
+for can be begun ahead of time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import mmap
 import os
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from retorch.files.mapped import pieces
 from retorch.files.regular import SMALL as MAPPED
 
 Chunk: TypeAlias = bytes | memoryview
@@ -29,8 +29,6 @@ _Identity: TypeAlias = tuple[int, int, int, int]
 _SMALL = 1 << 20
 #: Pieces that wait to be hashed; those that are no part of a map or an array take memory meanwhile.
 _WAITING = 64
-#: Bytes of a mapped file that are in memory at a time.
-_STRETCH = 32 << 20
 
 _known: dict[_Identity, str] = {}
 #: Digests on which a thread is at work, of files that have just been written or will be asked for.
@@ -90,8 +88,6 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    from retorch.files.mapped import pieces
-
     hashing = _Hashing()
     try:
         with path.open("wb", buffering=_SMALL) as stream:
@@ -177,17 +173,11 @@ def _of_file(path: Path) -> str:
     """Through a map: each read would wait for the interpreter, which others use meanwhile."""
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    found, view = hashlib.sha256(), memoryview(content)
-    for start in range(0, len(view), _STRETCH):
-        part = view[start : start + _STRETCH]
-        found.update(part)
-        if sys.platform == "linux":  # the file still has it
-            content.madvise(mmap.MADV_DONTNEED, start, len(part))
+    found = hashlib.sha256()
+    _update(found, memoryview(content))
     return found.hexdigest()
 
 
 def _update(digest: Any, piece: Chunk) -> None:
-    from retorch.files.mapped import pieces
-
     for part in [piece] if isinstance(piece, bytes) else pieces(piece):
         digest.update(part)

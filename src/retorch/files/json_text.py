@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from json.encoder import encode_basestring
 from typing import Any, cast
 
 from retorch.files.visible import json_escaped
@@ -16,29 +15,8 @@ def dumps(value: Any, *, indent: int | None = 1) -> str:
 
     Control characters and the like are escaped, so that it can be shown on a terminal.
     """
-    if indent is None:
-        return json_escaped(json.dumps(finite(value), ensure_ascii=False, default=_plain, allow_nan=False))
-    return json_escaped(_indented(value, "\n", " " * indent))
-
-
-def _indented(value: Any, margin: str, step: str) -> str:
-    """What ``json.dumps`` makes with an indent, for which it has nothing but Python that yields piece after piece."""
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if isinstance(value, Mapping):
-        inside = margin + step
-        pairs = [
-            f"{encode_basestring(_key(key))}: {_indented(item, inside, step)}"
-            for key, item in cast("Mapping[Any, Any]", value).items()
-        ]
-        return f"{{{inside}{f',{inside}'.join(pairs)}{margin}}}" if pairs else "{}"
-    if isinstance(value, (list, tuple)):
-        inside = margin + step
-        items = [_indented(item, inside, step) for item in cast("list[Any]", value)]
-        return f"[{inside}{f',{inside}'.join(items)}{margin}]" if items else "[]"
-    if value is None or isinstance(value, (int, float)):
-        return json.dumps(finite(value), allow_nan=False)
-    return _indented(_plain(value), margin, step)
+    text = json.dumps(finite(value), indent=indent, ensure_ascii=False, default=_plain, allow_nan=False)
+    return json_escaped(text)
 
 
 def finite(value: Any) -> Any:

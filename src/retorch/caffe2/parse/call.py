@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from retorch.caffe2 import arguments
 from retorch.caffe2.parse.graph import Graph, RefusalError
 from retorch.caffe2.proto.caffe2_pb2 import Argument, OperatorDef
 
@@ -59,18 +60,17 @@ class Call:
         return self.inputs[index]
 
     def _argument(self, name: str) -> Argument | None:
-        # Caffe2 keeps the first argument of a name.
-        return next((argument for argument in self.definition.arg if argument.name == name), None)
+        return arguments.argument(self.definition, name)
 
     def has(self, name: str) -> bool:
         """Whether the argument is there at all, of whatever type."""
         return self._argument(name) is not None
 
     def _field(self, name: str, field: str) -> Argument | None:
-        argument = self._argument(name)
-        if argument is not None and not argument.HasField(field):
-            raise RefusalError(f"argument {name} does not have the field {field} that Caffe2 asks for")
-        return argument
+        try:
+            return arguments.stored(self.definition, name, field)
+        except ValueError as error:
+            raise RefusalError(str(error)) from None
 
     def int(self, name: str, default: int) -> int:
         """An integer; an argument stored as another type is an error, as in Caffe2."""

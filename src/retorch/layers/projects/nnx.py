@@ -1,4 +1,4 @@
-"""nnx's layers for single images (C, H, W): linear maps of colours, larger and smaller images."""
+"""nnx's layers of single images (C, H, W), which map colours and change sizes, and its balance of classes."""
 
 from __future__ import annotations
 
@@ -123,11 +123,10 @@ class SpatialMaxSampling(Layer):
     @staticmethod
     def covered(size: int, wanted: int) -> Array:
         """(wanted, most): which entries each output entry covers, the last repeated to the same number."""
-        step = float(np.float32(size) / np.float32(wanted))
-        step32 = np.float32(step)
+        step = np.float32(size) / np.float32(wanted)  # as nnx's C code divides
         spans: list[list[int]] = []
         for i in range(wanted):
-            start, end = int(np.float32(i) * step32), int(np.float32(i + 1) * step32)
+            start, end = int(np.float32(i) * step), int(np.float32(i + 1) * step)
             spans.append(list(range(start, max(start + 1, end))))
         most = max(map(len, spans))
         return np.array([[*span, *([span[-1]] * (most - len(span)))] for span in spans])
