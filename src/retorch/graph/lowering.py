@@ -164,13 +164,18 @@ def lower(root: Layer, example: Example, name: str = "network", *, vary: bool = 
     name_sizes(lowered, batch, sizes)
     model = _assemble(lowered, name)
     if sizes is not None:
-        model.metadata_props["retorch.other_shapes"] = json.dumps([value.shape for value in sizes.others[0].inputs])
-        model.metadata_props["retorch.size_step"] = str(sizes.step)
+        model.metadata_props.update(_of_free_sizes(sizes))
     count = len(wanted)
     nesting = [nesting, *range(count, count + draws)] if draws else nesting
     model.metadata_props["retorch.inputs"] = json.dumps(nesting)
     model.metadata_props["retorch.example_shapes"] = json.dumps(shapes)
     return model
+
+
+def _of_free_sizes(sizes: Varied) -> dict[str, str]:
+    """What a model keeps of sizes that may vary: the shapes of its inputs at others, and their step."""
+    others = [value.shape for value in sizes.others[0].inputs]
+    return {"retorch.other_shapes": json.dumps(others), "retorch.size_step": str(sizes.step)}
 
 
 def _lower_once(

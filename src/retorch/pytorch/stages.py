@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retorch.pytorch.part import Part, counted
-from retorch.pytorch.source import Bracket, Code, call, laid_out
+from retorch.pytorch.source import Bracket, Code, Expression, call, laid_out
 
 #: The fewest stages that are worth a function.
 _LEAST = 3
@@ -127,10 +127,7 @@ def _body(stage: Stage) -> str:
     return "\n".join(lines)
 
 
-def _general(part: Part) -> Bracket:
+def _general(part: Part) -> Expression:
     """The call that constructs a module of any number of channels."""
     names = ["inputs", "channels"] if "Conv" in part.name else ["channels"] if "BatchNorm" in part.name else []
-    general = Part(part.name, (*map(Code, names), *part.args[len(names) :]), part.named)
-    expression = general.expression()
-    assert isinstance(expression, Bracket)
-    return expression
+    return Part(part.name, (*map(Code, names), *part.args[len(names) :]), part.named).expression()
