@@ -102,7 +102,7 @@ class Contiguous(Layer):
 
     def forward(self, x: Array) -> Array:
         if x.flags.c_contiguous:
-            release(self)
+            release(self, x)
             return x
         write_into_last_output(self, x)
         return x.copy()

@@ -5,7 +5,8 @@ the specification; :class:`Run` holds the memory of one forward pass, and :mod:`
 rules, under the same names and in the same order, for tensors that are values of a graph.
 
 1. **Buffers.** A module owns one buffer and writes its output into it each time it runs: used twice, it writes its
-   second output over its first (:func:`in_buffer`). A view of its input, or the input itself, is no buffer.
+   second output over its first (:func:`in_buffer`). A view of its input, or the input itself, is no buffer. What nobody
+   looks at any more is let go, and made anew when it is written to (:class:`retorch.layers.base.held.Held`).
 2. **Outputs.** The tensor that a module calls its output is one and the same object: who holds the first output holds
    the second from the moment the module runs again (:func:`set_output`, :func:`current`, :func:`last_output`).
 3. **Views and in-place writes** share memory with what they look at and what they write to. In NumPy this comes by
@@ -36,15 +37,24 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from retorch.errors import Refusal
+from retorch.layers.base.held import Held
 from retorch.layers.base.storage import Array, Grown, from_start_of, holds_other_tensors, moved, storage
 
 #: What Torch passes between modules: a tensor, or a table of such.
 Nested: TypeAlias = "Array | list[Nested]"
 Sizes: TypeAlias = tuple[int, ...]
+
+
+class Table(list[Nested]):
+    """A table that can be forgotten once nobody holds it."""
+
+
+Tables: TypeAlias = WeakValueDictionary[object, Table]
 
 
 class Owner(Protocol):
@@ -68,18 +78,20 @@ class Run:
     """One forward pass: Torch's memory while it runs, and who listens."""
 
     #: The memory that each module writes its output into, by ``id`` of the module.
-    buffers: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
+    buffers: Held = field(default_factory=Held)
     #: The tensor that each module calls its output, by ``id`` of the module.
-    outputs: dict[int, Array] = field(default_factory=lambda: dict[int, Array]())
+    outputs: Held = field(default_factory=Held)
     #: Arrays, by ``id``, that stood for a tensor before its module ran again or its sizes changed, and what it is now.
     replaced: dict[int, tuple[Array, Array]] = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     #: Storages that have grown.
     grown: Grown = field(default_factory=lambda: dict[int, tuple[Array, Array]]())
     #: The tables that modules fill anew each time they run.
-    tables: dict[object, list[Nested]] = field(default_factory=lambda: dict[object, list[Nested]]())
+    tables: Tables = field(default_factory=lambda: Tables())
+    #: What modules hold that was given to them, for each clone and module: they may write into it later.
+    given: dict[tuple[int, int], Array] = field(default_factory=lambda: dict[tuple[int, int], Array]())
     #: What the clones of a module own, by whose clones they are: buffers, outputs, tables.
-    clones: dict[object, tuple[dict[int, Array], dict[int, Array], dict[object, list[Nested]]]] = field(
-        default_factory=lambda: dict[object, tuple[dict[int, Array], dict[int, Array], dict[object, list[Nested]]]]()
+    clones: dict[object, tuple[Held, Held, Tables]] = field(
+        default_factory=lambda: dict[object, tuple[Held, Held, Tables]]()
     )
     #: What recurrent layers keep from one step to the next, by ``id`` of the layer.
     memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
@@ -196,10 +208,11 @@ def last_output(layer: object) -> Array | None:
     return None if run is None else run.outputs.get(id(layer))
 
 
-def release(layer: object) -> None:
-    """The module lets go of its buffer: its output is a view of its input (``self.output:set(input)``)."""
+def release(layer: object, x: Array) -> None:
+    """The module lets go of its buffer: its output is its input, whose memory it holds (``self.output:set(input)``)."""
     if (run := current_run.get()) is not None:
         run.buffers.pop(id(layer), None)
+        run.given[id(run.outputs), id(layer)] = x
 
 
 def write_into_last_output(layer: object, x: Array) -> None:
@@ -259,7 +272,7 @@ def overwritten_output(run: Run, owner: Owner, x: Nested) -> Array | None:
 def output_table(key: object) -> list[Nested]:
     """The one table that a module hands out, whenever it runs; the steps of a recurrence have theirs."""
     run = current_run.get()
-    return [] if run is None or run.memory else run.tables.setdefault(key, [])
+    return [] if run is None or run.memory else run.tables.setdefault(key, Table())
 
 
 # -- 6. clones
@@ -271,7 +284,7 @@ def clone(of: object) -> Generator[None]:
         yield
         return
     outer = run.buffers, run.outputs, run.tables, run.memory
-    run.buffers, run.outputs, run.tables = run.clones.setdefault(of, ({}, {}, {}))
+    run.buffers, run.outputs, run.tables = run.clones.setdefault(of, (Held(), Held(), Tables()))
     run.memory = {}
     try:
         yield

@@ -1,0 +1,59 @@
+"""Arrays that are known for as long as anybody can look at their memory.
+
+Torch's modules keep their output. Here it is let go as soon as nobody has it or a view of it any more: whether a module
+writes over memory that nobody looks at, or into new memory, cannot be told apart. So a pass through a network takes
+as much memory as the values that are still to be read, and that memory stays in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from weakref import ref
+
+import numpy as np
+
+from retorch.layers.base.storage import Array, storage
+
+
+class Held(MutableMapping[int, Array]):
+    """Arrays by number, without what nobody else holds, be it themselves or by a view of their memory."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, Callable[[], Array | None]] = {}
+
+    def __getitem__(self, key: int) -> Array:
+        found = self._entries[key]()
+        if found is None:
+            del self._entries[key]
+            raise KeyError(key)
+        return found
+
+    def __setitem__(self, key: int, array: Array) -> None:
+        owner = storage(array)
+        self._entries[key] = ref(array) if owner is array else _view(array, owner)
+
+    def __delitem__(self, key: int) -> None:
+        del self._entries[key]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([key for key, found in self._entries.items() if found() is not None])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _view(array: Array, owner: Array) -> Callable[[], Array | None]:
+    """A part of another array, made anew where only other views of that are left."""
+    if not owner.flags.c_contiguous:
+        return lambda: array
+    itself, memory = ref(array), ref(owner)
+    shape, dtype, strides = array.shape, array.dtype, array.strides
+    offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+
+    def found() -> Array | None:
+        same, whole = itself(), memory()
+        if same is not None or whole is None:
+            return same
+        return np.ndarray(shape, dtype, whole, offset, strides)
+
+    return found
