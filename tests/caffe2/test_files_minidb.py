@@ -179,3 +179,33 @@ def test_blob_that_the_minidb_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / "init_net.minidb").write_bytes(b"".join(minidb.encode("w", np.float32([1]))))
     with pytest.raises(FormatError, match=r"init_net\.minidb has no blobs v"):
         files.read(tmp_path)
+
+
+def test_floats_of_16_bits_are_the_upper_halves_of_those_of_32(tmp_path: Path) -> None:
+    """As the Caffe2 of torch 1.10 loads them; 0x3EAA0000 is 0.33203125."""
+    tensor = TensorProto(dims=[3], data_type=TensorProto.FLOAT, data_format=1, raw_data=b"\xc0\x3f\x10\xc0\xaa\x3e")
+    store(tmp_path / "a", (b"w", BlobProto(name="w", type="Tensor", tensor=tensor).SerializeToString()))
+    read = minidb.read(tmp_path / "a")["w"]
+    assert read.dtype == np.float32
+    assert read.tolist() == [1.5, -2.25, 0.33203125]
+
+
+ELSEWHERE = [
+    (TensorProto(dims=[1], storage_type=TensorProto.EXTERNAL), "numbers that lie in another file"),
+    (TensorProto(dims=[1], external_data={"record_id": "r"}), "numbers that lie in another file"),
+    (TensorProto(dims=[1], storage_type=TensorProto.NO_CONTENT), "no numbers"),
+]
+
+
+@pytest.mark.parametrize(("tensor", "says"), ELSEWHERE)
+def test_tensors_whose_numbers_are_not_there_are_refused(tensor: TensorProto, says: str, tmp_path: Path) -> None:
+    store(tmp_path / "a", (b"w", BlobProto(name="w", type="Tensor", tensor=tensor).SerializeToString()))
+    with pytest.raises(FormatError, match=f"a tensor of {says}"):
+        minidb.read(tmp_path / "a")
+
+
+def test_tensors_of_few_bits_are_refused_by_name(tmp_path: Path) -> None:
+    few = {"dims": [1], "precision": 4, "scale": 1.0, "bias": 0.0, "is_signed": False, "data": [1]}
+    store(tmp_path / "a", (b"w", BlobProto(name="w", type="QTensor", qtensor=few).SerializeToString()))
+    with pytest.raises(FormatError, match="blob w is a QTensor"):
+        minidb.read(tmp_path / "a")

@@ -71,14 +71,17 @@ class Caffe2Net:
     declared: Mapping[str, value_info.Declared] = field(default_factory=dict[str, value_info.Declared])
     #: The parameters that were drawn when the files were read: the init net gives them no seed.
     drawn: tuple[str, ...] = ()
+    #: The init net, where it has no bytes at all.
+    empty: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of how the files were read."""
-        if not self.drawn:
-            return ()
-        names = ", ".join(self.drawn[:3]) + (", …" if len(self.drawn) > 3 else "")
-        return (f"drawn at random ({names}): the init net has no seed, and every load draws other weights",)
+        said = [f"{self.empty} has 0 bytes: a net that fills nothing, so that every blob is fed"] if self.empty else []
+        if self.drawn:
+            names = ", ".join(self.drawn[:3]) + (", …" if len(self.drawn) > 3 else "")
+            said.append(f"drawn at random ({names}): the init net has no seed, and every load draws other weights")
+        return tuple(said)
 
     def fed(self, count: int) -> tuple[str, ...]:
         """The blobs that ``count`` arrays are for: the data blobs, or, where there are more, Caffe2's own order.
@@ -263,7 +266,9 @@ def read(path: str | Path) -> Caffe2Net:
     params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
     small: dict[str, Precision] = {name: kind for name in params if (kind := blobs[name].precision) != "float"}
     declared = {name: said[name] for name in inputs if name in said}
-    return Caffe2Net(predict, params, inputs, small, declared, tuple(name for name in drawn if name in params))
+    drawn = [name for name in drawn if name in params]
+    empty = "" if init_path.stat().st_size else init_path.name
+    return Caffe2Net(predict, params, inputs, small, declared, tuple(drawn), empty)
 
 
 def _filled(init_path: Path) -> tuple[dict[str, fill_decoding.Filled], list[OperatorDef], list[str]]:
@@ -333,14 +338,10 @@ def read_net(path: Path) -> NetDef:
 
 def _map(path: Path) -> memoryview:
     """The serialised init net: the file itself, mapped, where it is binary."""
-    if path.suffix in messages.TEXT_FORMS:
-        # a network without weights has nothing to fill
-        return memoryview(messages.load(NetDef(), path, "a Caffe2 net").SerializeToString())
     data = content(path)
-    if not len(data):
-        raise FormatError(f"{path}: not a Caffe2 net: the file is empty")
-    if data[: len(messages.LFS_POINTER)] == messages.LFS_POINTER:
-        messages.parse(NetDef(), bytes(data[:]), path, "a Caffe2 net")
+    head = bytes(data[: messages.HEAD])
+    if messages.is_text_form(path, head) or head.startswith(messages.LFS_POINTER):
+        return memoryview(messages.load(NetDef(), path, "a Caffe2 net").SerializeToString())
     return memoryview(data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,13 @@ from retorch.files.regular import content
 #: How the text begins that Git leaves in the place of a large file.
 LFS_POINTER = b"version https://git-lfs"
 TEXT_FORMS = (".pbtxt", ".prototxt")
+#: How a net begins in text form: no net in binary form begins with a name and what may follow one.
+_TEXT = re.compile(rb"(?:\s|#[^\n]*\n)*(?:name|op|type|external_input|external_output|arg|device_option)\s*[:{]")
+#: How many bytes of a file show its form.
+HEAD = 1 << 12
+#: What the releases of 2017 call ``device_id``, outside of quotes and comments.
+_OLD_NAME = "cuda_gpu_id"
+_WORDS = re.compile(rf"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|\#[^\n]*|\b{_OLD_NAME}\b""")
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
@@ -36,12 +44,38 @@ def parse(message: AnyMessage, data: bytes, path: Path, what: str) -> AnyMessage
 def load(message: AnyMessage, path: Path, what: str) -> AnyMessage:
     """Fills ``message`` from a file of either form and returns it; UsageError where it cannot be read."""
     data = bytes(content(path)[:])
-    if path.suffix not in TEXT_FORMS or data.startswith(LFS_POINTER):
+    if not is_text_form(path, data[:HEAD]):
         return parse(message, data, path, what)
     try:
-        return text_format.Parse(data.decode(), message)
-    except (text_format.ParseError, ValueError, RecursionError, TypeError, OverflowError) as error:
+        return text_format.Parse(_with_new_names(data.decode()), message)
+    except text_format.ParseError as error:
+        raise FormatError(f"{path}: not {what}: {_placed(error, data.decode())}") from error
+    except (ValueError, RecursionError, TypeError, OverflowError) as error:
         raise FormatError(f"{path}: not {what}: {error}") from error
+
+
+def _placed(error: text_format.ParseError, text: str) -> str:
+    """What is wrong and where, without the line itself: one may hold all the weights."""
+    line, column = error.GetLine(), error.GetColumn()
+    if line is None:
+        return str(error)
+    shown = "".join(text.split("\n")[line - 1 : line])
+    said = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{shown}': ")
+    return f"line {line}, column {column}: {' '.join(said.split())}"
+
+
+def is_text_form(path: Path, head: bytes) -> bool:
+    """Whether the file is a message in text form, by its name, or by how it begins: people write either as ``.pb``."""
+    if head.startswith(LFS_POINTER):
+        return False
+    return path.suffix in TEXT_FORMS or _TEXT.match(head) is not None
+
+
+def _with_new_names(text: str) -> str:
+    """The text with today's names of fields; each character after them stays in its place."""
+    if _OLD_NAME not in text:
+        return text
+    return _WORDS.sub(lambda found: "device_id".ljust(len(_OLD_NAME)) if found[0] == _OLD_NAME else found[0], text)
 
 
 def _is_text(message: Message) -> bool:

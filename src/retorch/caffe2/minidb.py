@@ -24,8 +24,13 @@ from retorch.files.protobuf import Array
 from retorch.files.regular import content
 
 # Field numbers of caffe2.proto.
-_BLOB_NAME, _BLOB_TYPE, _BLOB_TENSOR, _BLOB_CONTENT = 1, 2, 3, 4
+_BLOB_NAME, _BLOB_TYPE, _BLOB_TENSOR, _BLOB_CONTENT, _BLOB_QTENSOR = 1, 2, 3, 4, 5
 _DIMS, _DATA_TYPE, _FLOATS, _INT32S, _BYTES, _NAME, _DOUBLES, _INT64S, _SEGMENT, _RAW = 1, 2, 3, 4, 5, 7, 9, 10, 11, 13
+_ELSEWHERE: dict[int, str] = {
+    TensorProto.EXTERNAL: "numbers that lie in another file (external_data)",
+    TensorProto.NO_CONTENT: "no numbers (storage_type NO_CONTENT)",
+}
+_BFLOAT16 = 1  # TensorProto.SerializationFormat
 _LENGTHS = struct.Struct("<ii")
 _CHUNK = 8 << 20  # elements in a record: 32 MiB of floats, which every build of protobuf reads
 
@@ -143,6 +148,8 @@ def read(path: Path) -> dict[str, Array]:
     try:
         for record in records(path):
             blob = record.blob()
+            if _BLOB_QTENSOR in blob:
+                raise FormatError(f"blob {record.key} is a QTensor, which no operator of Caffe2 reads")
             if _BLOB_TENSOR in blob:
                 name = protobuf.text(record.data, blob[_BLOB_NAME]) if _BLOB_NAME in blob else record.key.split("#%")[0]
                 tensors.setdefault(name, []).append(_chunk(record.data, blob[_BLOB_TENSOR]))
@@ -162,12 +169,17 @@ class _Chunk:
     code: int = TensorProto.FLOAT
     begin: int = 0
     parts: list[Array] = field(default_factory=list[Array])
+    upper_halves: bool = False  # floats of 16 bits, the upper ones of 32
 
     def numbers(self) -> Array:
         """The numbers of this chunk, 1-D, in the array's own type."""
         flat = self.parts[0] if len(self.parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *self.parts])
         if not self.parts:
             flat = np.zeros(0, np.float32)
+        if self.code == TensorProto.FLOAT and self.upper_halves:
+            if len(flat) % 2:
+                raise FormatError(f"{len(flat)} bytes for numbers of 2", offset=self.offset)
+            return (flat.view("<u2").astype("<u4") << 16).view("<f4")
         if self.code == TensorProto.FLOAT16:
             if flat.dtype == np.uint8 and len(flat) % 2:
                 raise FormatError(f"{len(flat)} bytes for numbers of 2", offset=self.offset)
@@ -191,6 +203,12 @@ def _chunk(data: memoryview, tensor: protobuf.Field) -> _Chunk:
                 chunk.shape += protobuf.unpack_varints(np.frombuffer(content, np.uint8), item.start).tolist()
             case 2, protobuf.VARINT:
                 chunk.code = item.value
+            case (12, protobuf.VARINT) if item.value in _ELSEWHERE:
+                raise FormatError(f"a tensor of {_ELSEWHERE[item.value]}", offset=item.start)
+            case 14, protobuf.BYTES:
+                raise FormatError(f"a tensor of {_ELSEWHERE[TensorProto.EXTERNAL]}", offset=item.start)
+            case (15, protobuf.VARINT) if item.value == _BFLOAT16:
+                chunk.upper_halves = True
             case 11, protobuf.BYTES:
                 begin = {part.number: part.value for part in protobuf.fields(data, item.start, item.end)}
                 chunk.begin = begin.get(1, 0)
@@ -199,7 +217,7 @@ def _chunk(data: memoryview, tensor: protobuf.Field) -> _Chunk:
             case ((3 | 4 | 9 | 10), _):
                 raise FormatError("a tensor with unpacked numbers", offset=item.start)
             case _:
-                pass  # its name, its device, and what later versions added
+                pass  # its name and its device
     return chunk
 
 
