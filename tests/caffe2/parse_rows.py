@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2.nets import Row, row
+from caffe2.parse_rows_arguments import ARGUMENTS
 from caffe2.parse_rows_boxes import BOXES_ROWS
 from caffe2.parse_rows_features import FEATURE_ROWS
 from caffe2.parse_rows_further import FURTHER
@@ -394,4 +395,5 @@ ROWS: list[Row] = [
     *SEQUENCES,
     *INT8,
     *QUANTIZED,
+    *ARGUMENTS,
 ]

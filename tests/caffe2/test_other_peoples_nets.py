@@ -187,6 +187,8 @@ DIFFERENCES = [
     (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=(1, 1, 5, 5)), "count_include_pad"),
     (row("BBoxTransform R X I -> Y | apply_scale=0", R=[[0.0]], X=(1, 4), I=[[1]]), "a pixel larger"),
     (row("RoIAlign X R -> Y | pooled_h=2 sampling_ratio=0 aligned=1", X=(1, 1, 9, 9), R=(1, 5)), "aligned"),
+    (row("SoftmaxWithLoss X L W -> P Y | average_by_batch_size=1", X=(4, 3), L=[0] * 4, W=(4,)), "average_by_batch"),
+    (row("Int8ResizeNearest X -> Y | output_size=4,4", X=(1, 2, 2, 1)), "output_size"),
     (row("ResizeNearest X -> Y | width_scale=2.0", X=(1, 2, 3, 4)), ""),
     (row("BBoxTransform R X I -> Y | correct_transform_coords=1", R=[[0.0]], X=(1, 4), I=[[1]]), ""),
 ]

@@ -76,6 +76,10 @@ def _differences(op: OperatorDef) -> Iterator[str]:
         yield "without correct_transform_coords=1 the Caffe2 of torch 1.0 gives boxes that are a pixel larger"
     if op.type == "AveragePool" and "count_include_pad" in args and args["count_include_pad"].i:
         yield "the Caffe2 of torch 1.0 passes over count_include_pad=1"
+    if op.type == "SoftmaxWithLoss" and "average_by_batch_size" in args and args["average_by_batch_size"].i:
+        yield "the Caffe2 of torch 1.0 passes over average_by_batch_size=1"
+    if op.type == "Int8ResizeNearest" and "output_size" in args:
+        yield "the Caffe2 of torch 1.0 passes over output_size"
     if "legacy_plus_one" in args and not args["legacy_plus_one"].i:
         yield "the Caffe2 of torch 1.0 passes over legacy_plus_one=0"
     if op.type in ("RoIAlign", "RoIAlignRotated") and "aligned" in args and args["aligned"].i:

@@ -24,6 +24,7 @@ TYPES: Mapping[int, ir.DataType] = {
     12: ir.DataType.FLOAT16,
     13: ir.DataType.DOUBLE,
 }
+_LARGEST_HALF = 65504.0
 _BY_NAME: Mapping[str, ir.DataType] = {
     "float": TYPES[1],
     "int": TYPES[2],
@@ -163,10 +164,18 @@ def constant_range(call: Call) -> ir.Value:
     return g.op("Range", *bounds)
 
 
+def float_to_half(call: Call) -> ir.Value:
+    """x in half precision; with ``clip`` the largest number of it instead of what is larger."""
+    g, x = call.graph, call.x
+    if call.int("clip", 0):
+        x = g.op("Clip", x, g.scalar(-_LARGEST_HALF, x), g.scalar(_LARGEST_HALF, x))
+    return g.cast(x, ir.DataType.FLOAT16)
+
+
 RULES: Mapping[str, Rule] = {
     "Cast": cast,
     "HalfToFloat": fixed_cast(ir.DataType.FLOAT),
-    "FloatToHalf": fixed_cast(ir.DataType.FLOAT16),
+    "FloatToHalf": float_to_half,
     "Gather": gather,
     "BatchGather": batch_gather,
     "BatchPermutation": batch_permutation,

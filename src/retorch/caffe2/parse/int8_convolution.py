@@ -24,7 +24,7 @@ from retorch.caffe2.parse.int8 import (
     requantised,
     rounded_shift,
 )
-from retorch.caffe2.parse.window import NOTSET, SAME, VALID, read_window, resolve_pads, spatial
+from retorch.caffe2.parse.window import NOTSET, read_window, resolve_pads, spatial
 
 
 def conv(*, relu: bool) -> Rule:
@@ -115,7 +115,9 @@ def _window(call: Call) -> tuple[tuple[int, ...], Mapping[str, Sequence[int]]]:
     pads = resolve_pads(window, spatial(call))
     if pads is None:
         raise NeedsShapeError("legacy_pad depends on the size of the input")
-    if window.legacy not in (NOTSET, VALID, SAME) or window.dimensions != 2 or min(pads) < 0 or min(window.kernel) < 1:
+    if max(window.dilation) > 1:
+        raise RefusalError("Caffe2 does not pool with dilation")
+    if window.dimensions != 2 or min(pads) < 0 or min(window.kernel) < 1:
         raise RefusalError(f"a kernel of {window.kernel} with padding {pads}")
     return window.kernel, {"strides": window.stride, "pads": pads}
 

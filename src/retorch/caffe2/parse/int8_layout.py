@@ -39,9 +39,14 @@ def concat(call: Call) -> ir.Value:
 
 def resize_nearest(call: Call) -> ir.Value:
     """NHWC images, of which each pixel is the one at its place divided by the scale, rounded down."""
-    g, x = call.graph, call.x
+    g, x, wanted_sizes = call.graph, call.x, call.ints("output_size")
     for axis, name in ((1, "height_scale"), (2, "width_scale")):
         length, by = size(x, axis), np.float32(call.float(name, 1.0))
+        if wanted_sizes:
+            # Caffe2 divides whole numbers, so only multiples of the input's size come out as they are asked for.
+            by = np.float32(wanted_sizes[axis - 1] // length)
+            if by < 1:
+                raise RefusalError(f"output_size {wanted_sizes} is less than the input, of which Caffe2 leaves nothing")
         wanted = int(np.float32(length) * by)
         places = np.minimum((np.arange(wanted).astype(np.float32) / by).astype(np.int64), length - 1)
         x = g.op("Gather", x, g.constant(places), axis=axis)
@@ -74,8 +79,13 @@ def reshape(call: Call) -> ir.Value:
 
 
 def cut(call: Call) -> ir.Value:
-    """From ``starts`` up to ``ends``; -1 is the end."""
+    """From ``starts`` up to ``ends``, or along one ``dim`` from ``start_idx`` to ``end_idx``; -1 is the end."""
     starts, ends = call.ints("starts"), call.ints("ends")
+    if all(call.has(name) for name in ("dim", "start_idx", "end_idx")):
+        axis = axis_of(call.x, call.int("dim", 0))
+        starts, ends = ((0,) * axis + (call.int("start_idx", 0),), (-1,) * axis + (call.int("end_idx", -1),))
+    if not starts:
+        raise RefusalError("no starts")
     if len(starts) != len(ends) or len(starts) > rank(call.x) or min(starts, default=0) < 0:
         raise RefusalError(f"starts {starts} with ends {ends}")
     y = call.x

@@ -45,13 +45,19 @@ def softmax_with_loss(call: Call) -> Results:
 
 
 def _mean_loss(call: Call, logs: ir.Value, weights: ir.Value) -> ir.Value:
-    """-sum(w * log) / sum(w) * scale, 0 where nothing weighs anything; both are vectors."""
+    """-sum(w * log) / sum(w) * scale, 0 where nothing weighs anything; both are vectors.
+
+    With ``average_by_batch_size`` it is divided by their length instead.
+    """
     g = call.graph
     both = g.constant([0])
     loss = g.op("Neg", g.op("ReduceSum", g.op("Mul", logs, weights), both, keepdims=0))
     weight = g.op("ReduceSum", weights, both, keepdims=0)
     zero = g.scalar(0.0, loss)
-    mean = g.op("Div", g.op("Mul", loss, g.scalar(call.float("scale", 1.0), loss)), weight)
+    count = weight
+    if call.type == "SoftmaxWithLoss" and call.int("average_by_batch_size", 0):
+        count = g.cast(g.op("Size", logs), dtype(loss))
+    mean = g.op("Div", g.op("Mul", loss, g.scalar(call.float("scale", 1.0), loss)), count)
     return g.op("Where", g.op("Equal", weight, zero), zero, mean)
 
 

@@ -95,24 +95,6 @@ def nan_check(call: Call) -> ir.Value:
     return call.x
 
 
-def diagonal_fill(call: Call) -> ir.Value:
-    """Zeros with ``value`` where all indices are equal, in the shape of ``shape`` or of the input."""
-    g = call.graph
-    sizes = call.ints("shape") or tuple(size for size in dims(call.x) if size is not None)
-    if (len(set(sizes)) > 1 and len(sizes) > 2) or len(sizes) < 2:
-        raise RefusalError(f"DiagonalFill of {sizes}")
-    if call.inputs and None in dims(call.x):
-        raise RefusalError("DiagonalFill of unknown size")
-    if min(sizes) < 0 or math.prod(sizes) > 1 << 26:
-        raise RefusalError(f"DiagonalFill of {sizes}")
-    kind = call.int("dtype", 1)
-    value = call.float("value", 0.0) if kind == 1 else call.int("value", 0)
-    array = np.zeros(sizes, np.float32 if kind == 1 else np.int64)
-    places = np.arange(min(sizes))
-    array[(places,) * len(sizes)] = value
-    return g.constant(array)
-
-
 def channel_stats(call: Call) -> Results:
     """The sum and the sum of squares of each channel."""
     g, x = call.graph, call.x
@@ -166,7 +148,6 @@ RULES: Mapping[str, Rule] = {
     "Conditional": conditional,
     "WeightScale": weight_scale,
     "NanCheck": nan_check,
-    "DiagonalFill": diagonal_fill,
     "ChannelStats": channel_stats,
     "BatchMoments": batch_moments,
     "RMSNorm": rms_norm,

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
+from retorch.caffe2.parse.fill import asked_sizes
 from retorch.caffe2.parse.graph import NeedsShapeError, RefusalError, constant_of
 from retorch.caffe2.random_laws import LAWS, OF_SHAPE, Law, Shape, from_seed, law_of, seed_of
 
@@ -19,7 +20,7 @@ _DRAWING = ("RandomNormalLike", "RandomUniformLike")
 
 def random_fill(call: Call) -> ir.Value:
     """Numbers in the shape of an argument, of the input, or that the input spells out."""
-    sizes, seed = _sizes(call), seed_of(call.definition)
+    sizes, seed = asked_sizes(call), seed_of(call.definition)
     known = constant_of(sizes)
     shape = None if known is None else tuple(int(size) for size in known.ravel())
     if seed is None:
@@ -39,17 +40,6 @@ def _law(call: Call, shape: Shape | None) -> Law:
         return law_of(call.definition, shape or ())
     except ValueError as error:
         raise RefusalError(str(error)) from error
-
-
-def _sizes(call: Call) -> ir.Value:
-    g, extra = call.graph, call.ints("extra_shape")
-    if not call.inputs:
-        return g.constant([*call.ints("shape"), *extra])
-    sizes = g.cast(call.x, ir.DataType.INT64) if call.int("input_as_shape", 0) else g.shape_of(call.x)
-    known = constant_of(call.x if call.int("input_as_shape", 0) else sizes)
-    if known is not None:
-        return g.constant([*(int(size) for size in known.ravel()), *extra])
-    return g.op("Concat", sizes, g.constant(extra), axis=0) if extra else sizes
 
 
 def _in_every_run(call: Call, law: Law, sizes: ir.Value) -> ir.Value:

@@ -67,7 +67,8 @@ def sequence_mask(call: Call) -> ir.Value:
             hidden = g.op(kind[mode], block.across, block.down)
         case _:
             raise RefusalError(f"mode {mode}")
-    fill = g.scalar(call.float("fill_val", -math.inf), call.x)
+    # ``grad`` is for its own gradient, of which nothing comes from what is hidden.
+    fill = g.scalar(0.0 if call.int("grad", 0) else call.float("fill_val", -math.inf), call.x)
     return g.reshape_like(g.where(hidden, fill, block.x), call.x)
 
 

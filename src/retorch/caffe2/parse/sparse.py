@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import RefusalError, dims, dtype, rank
+from retorch.caffe2.parse.indexing import data_type
 from retorch.caffe2.parse.lengths import integers
 from retorch.caffe2.parse.segments import (
     INT64,
@@ -118,10 +119,14 @@ def unique(call: Call) -> Results:
 
 
 def is_member_of(call: Call) -> ir.Value:
-    """Whether each element is one of ``value``."""
+    """Whether each element is one of ``value``; those are no numbers of x where ``dtype`` says another type."""
     g, x = call.graph, call.x
     wanted = call.ints("value") or tuple(int(number) for number in call.floats("value"))
     kind = dtype(x)
+    if call.has("dtype") and data_type(call.int("dtype", 0)) != kind:
+        wanted = ()
+    if not wanted:
+        return g.cast(g.op("Mul", g.cast(x, ir.DataType.INT32), g.constant(np.asarray(0, np.int32))), ir.DataType.BOOL)
     numbers = np.asarray(wanted).astype(kind.numpy()).reshape(1, -1)
     if kind == ir.DataType.BOOL:
         x, numbers = g.cast(x, ir.DataType.INT32), numbers.astype(np.int32)
