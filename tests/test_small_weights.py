@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,31 @@ def test_what_is_read_back_is_every_number_of_half_precision(tmp_path: Path) -> 
     assert net.precisions == {"fc1_w": "half"}
     assert set(net.params) == {"fc1_w", "fc1_b"}
     assert np.array_equal(net.params["fc1_w"].view(np.uint32), weight.view(np.uint32))
+
+
+@pytest.mark.parametrize("weights", SMALL)
+def test_reading_takes_no_memory_for_float32(weights: str, tmp_path: Path) -> None:
+    weight = np.random.default_rng(12).standard_normal((1024, 2048), np.float32)
+    retorch.convert(linear(weight), (1, 2048)).save(tmp_path, weights=weights)
+    tracemalloc.start()
+    try:
+        network = retorch.Network.load(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < weight.nbytes / 4
+        assert network.caffe2().params["fc1_w"].shape == weight.shape
+        assert tracemalloc.get_traced_memory()[0] < weight.nbytes / 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_chain_of_operators_on_small_weights_may_have_any_length(tmp_path: Path) -> None:
+    written(linear(np.ones((8, 16), np.float32)), tmp_path, "half", (1, 16))
+    path = tmp_path / "init_net.pb"
+    init = NetDef.FromString(path.read_bytes())
+    init.op.add(type="Mul", input=["fc1_w", "fc1_w"], output=["fc1_w"])
+    for _ in range(100):
+        init.op.add(type="Add", input=["fc1_w", "fc1_w"], output=["fc1_w"])
+    path.write_bytes(init.SerializeToString())
+    assert (files.read(tmp_path).params["fc1_w"] == 2.0**100).all()
 
 
 @pytest.mark.caffe2

@@ -223,6 +223,10 @@ class Network:
         chosen, feeds = self._choose(inputs)
         return chosen.session().run(feeds)
 
+    def let_go(self) -> None:
+        """Take no more memory than before the first run; another run takes it again."""
+        self._sized.let_go()
+
     def _choose(self, inputs: Sequence[Feed]) -> tuple[SizedModel, dict[str, Array]]:
         """The model for these inputs, and the inputs as it takes them."""
         network = self._fed_more(inputs) or self

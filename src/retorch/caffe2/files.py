@@ -7,6 +7,7 @@ written from the arrays piece by piece, and read as views of the mapped file. Th
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from retorch.caffe2 import (
     value_info,
     widening,
 )
+from retorch.caffe2.blobs import Blobs
 from retorch.caffe2.control import read_first
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.narrow_fill import FLOATS, Encoder, Narrow
@@ -263,7 +265,7 @@ def read(path: str | Path) -> Caffe2Net:
     predict = _with_computed(predict, computed)
     said = value_info.beside(predict_path)
     inputs = data_blobs(predict, blobs, value_info.named(said, _external(predict)))
-    params = {name: blob.array for name, blob in blobs.items() if name not in inputs}
+    params = Blobs({name: blob for name, blob in blobs.items() if name not in inputs})
     small: dict[str, Precision] = {name: kind for name in params if (kind := blobs[name].precision) != "float"}
     declared = {name: said[name] for name in inputs if name in said}
     drawn = [name for name in drawn if name in params]
@@ -389,8 +391,9 @@ def _weights(predict: NetDef) -> set[str]:
 
 
 def _is_one_zero(blob: fill_decoding.Filled) -> bool:
-    return blob.array.shape == (1, 1) and not blob.array.any()
+    return blob.shape == (1, 1) and not blob.array.any()
 
 
 def _is_placeholder(blob: fill_decoding.Filled) -> bool:
-    return (blob.constant or blob.array.size == 1) and not (blob.array.size and blob.array.flat[0])
+    size = math.prod(blob.shape)
+    return (blob.constant or size == 1) and not (size and blob.array.flat[0])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from retorch import limits
 from retorch.caffe2 import fill_encoding
+from retorch.caffe2.deferred import Deferred
 from retorch.caffe2.fill_encoding import ARG_FLOATS, ARG_INTS, ARG_STRINGS, UNPACKED_FLOAT
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import FormatError
@@ -35,15 +36,30 @@ class Filled:
     """One blob of an init net.
 
     Attributes:
-        array: what it holds.
+        stored: what it holds, or how to make it.
         constant: whether its operator says one number for all (``ConstantFill``).
         precision: of what it was widened from.
     """
 
     name: str
-    array: Array
+    stored: Array | Deferred
     constant: bool
     precision: Precision = "float"
+
+    @property
+    def array(self) -> Array:
+        """What it holds; new each time where it has to be made."""
+        return self.stored.made() if isinstance(self.stored, Deferred) else self.stored
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it holds."""
+        return self.stored.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of what it holds."""
+        return np.dtype(np.float32) if isinstance(self.stored, Deferred) else self.stored.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +242,7 @@ def _given(operator: _Operator) -> Filled:
 def _given_half(operator: _Operator) -> Filled:
     """Floats that the blob holds in half precision."""
     filled = _given(replace(operator, kind="GivenTensorFill"))
-    return replace(filled, array=filled.array.astype(np.float16))
+    return replace(filled, stored=filled.array.astype(np.float16))
 
 
 def _constant(operator: _Operator) -> Filled:

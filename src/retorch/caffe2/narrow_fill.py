@@ -19,6 +19,7 @@ from retorch.caffe2.fill_encoding import Fill
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.errors import UsageError
 from retorch.files import protobuf
+from retorch.files.mapped import let_go
 from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
 from retorch.graph import rounding
@@ -169,11 +170,13 @@ def _plane(array: Array, at: int) -> Iterator[memoryview]:
         for first in range(0, len(piece), _STEP):
             halves = piece[first : first + _STEP].astype("<f2")
             yield np.ascontiguousarray(halves.view(np.uint8)[at::2]).data
+    let_go(array)
 
 
 def _fused(array: Array) -> memoryview:
     """Rows of codes, each with its scale and its offset behind it."""
     made = rounding.to_rows(array)
+    let_go(array)
     codes = (made.codes.view(np.uint8) ^ _OFFSET).reshape(len(made.scales), -1)
     ends = np.stack([made.scales, made.scales * np.float32(-_OFFSET)], axis=1).astype("<f4")
     return np.concatenate([codes, ends.view(np.uint8)], axis=1).reshape(-1).data

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from retorch.caffe2.description import notes_of, parse_described
 from retorch.caffe2.files import Caffe2Net
 from retorch.errors import ConversionError, UnsupportedError, UsageError
+from retorch.files.mapped import let_go
 from retorch.graph.ports import Array, inputs_of
 from retorch.graph.session import Session
 
@@ -33,6 +34,13 @@ class SizedModel:
         if self._session is None:
             self._session = Session(self.model)
         return self._session
+
+    def let_go(self) -> None:
+        """Forget the session, and take no memory for weights that are part of a file."""
+        self._session = None
+        for value in self.model.graph.initializers.values():
+            if value.const_value is not None and not isinstance(value.const_value, ir.LazyTensor):
+                let_go(value.const_value.numpy())
 
 
 class SizedModels:
@@ -61,6 +69,11 @@ class SizedModels:
             chosen = self._read_again(arrays, ranks, exact)
         ports = [port for port in inputs_of(chosen.model) if port.name in arrays]
         return chosen, {port.name: port.converted(arrays[port.name]) for port in ports}
+
+    def let_go(self) -> None:
+        """Forget the sessions; they are made anew where they are asked for."""
+        for sized in (*([] if self._first is None else [self._first]), *self._made.values()):
+            sized.let_go()
 
     def _read_again(self, arrays: Mapping[str, Array], ranks: object, exact: object) -> SizedModel:
         """The Caffe2 net read for inputs of these ranks, else of exactly these sizes. Integers stay what they are."""

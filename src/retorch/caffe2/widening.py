@@ -1,31 +1,33 @@
-"""Init nets that store weights small and widen them at load: their operators, calculated while the net is read.
+"""Init nets that store weights small and widen them at load: their operators, said while the net is read.
 
-What is read back is the weights in float32, as Caffe2 would hold them, and how many bits each was stored in.
+What is read back is the weights in float32, as Caffe2 would hold them, and how many bits each was stored in. They are
+calculated when they are asked for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retorch import limits
+from retorch.caffe2.deferred import Deferred, Floats, part_of
 from retorch.caffe2.fill_decoding import Filled
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
 
-Floats: TypeAlias = NDArray[np.float32]
 Blobs: TypeAlias = dict[str, Filled]
-#: Codes that are in hand at a time: an index takes eight times as many bytes.
-_STEP = 1 << 16
+Stored: TypeAlias = "Array | Deferred"
+#: Calculations that may stand one behind the other; what is longer is made on the way. Ours take six.
+_STEPS = 16
 
 
 def widen(op: OperatorDef, blobs: Blobs) -> bool:
-    """Calculate an operator that widens weights, on what the init net has filled so far; False for any other."""
+    """Say what an operator that widens weights makes of what the init net has filled so far; False for any other."""
     if op.type == "Free" and all(name in blobs for name in op.input):
         for name in op.input:
             blobs.pop(name, None)
@@ -36,11 +38,10 @@ def widen(op: OperatorDef, blobs: Blobs) -> bool:
     outputs = 2 if op.type == "Reshape" else 1  # what it was before, for those who want to go back
     if rule is None or not len(known) == len(inputs) == count or not 0 < len(op.output) <= outputs:
         return False
-    if not any(map(_is_narrow, known)) or limits.too_large(4 * sum(blob.array.size for blob in known)):
+    if not any(map(_is_narrow, known)) or limits.too_large(4 * sum(math.prod(blob.shape) for blob in known)):
         return False
-    before = np.array(known[0].array.shape, np.int64)
-    with np.errstate(all="ignore"):
-        made = rule(op, [blob.array for blob in known])
+    before = np.array(known[0].shape, np.int64)
+    made = rule(op, [_short(blob.stored) for blob in known])
     if made is None:
         return False
     for name in op.output[1:]:
@@ -49,8 +50,13 @@ def widen(op: OperatorDef, blobs: Blobs) -> bool:
     return True
 
 
+def _short(stored: Stored) -> Stored:
+    """The same, made where it would take many steps: a file may ask for any number."""
+    return stored.made() if isinstance(stored, Deferred) and stored.steps > _STEPS else stored
+
+
 def _is_narrow(blob: Filled) -> bool:
-    return blob.array.dtype == np.uint8 or blob.precision != "float"
+    return blob.dtype == np.uint8 or blob.precision != "float"
 
 
 def _precision(op: OperatorDef, inputs: list[Filled]) -> Precision:
@@ -59,53 +65,72 @@ def _precision(op: OperatorDef, inputs: list[Filled]) -> Precision:
     return own.get(op.type) or (narrow[0] if narrow else "float")
 
 
-def _decode(op: OperatorDef, inputs: list[Array]) -> Array | None:
+def _decode(op: OperatorDef, inputs: list[Stored]) -> Stored | None:
     """Bytes, each looked up in a table."""
     table, codes = inputs
+    if isinstance(table, Deferred) or isinstance(codes, Deferred):
+        return None
     if table.dtype != np.float32 or codes.dtype != np.uint8 or table.shape != (256,):
         return None
-    flat, made = codes.reshape(-1).view(np.uint8), np.empty(codes.size, np.float32)
-    for first in range(0, len(flat), _STEP):
+    numbers, flat = np.asarray(table, np.float32), part_of(codes)
+
+    def part(first: int, last: int) -> Floats:
         # no code is outside of the table: clipping is what takes the least time
-        np.take(table, flat[first : first + _STEP], out=made[first : first + _STEP], mode="clip")
-    return made.reshape(codes.shape)
+        return numbers.take(np.asarray(flat(first, last), np.uint8), mode="clip")
+
+    return Deferred(codes.shape, part, (codes,))
 
 
-def _binary(function: Callable[[Array, Array, Array], object]) -> Callable[[OperatorDef, list[Array]], Array | None]:
-    def rule(op: OperatorDef, inputs: list[Array]) -> Array | None:
+def _binary(function: Callable[[Any, Any], Floats]) -> Callable[[OperatorDef, list[Stored]], Stored | None]:
+    def rule(op: OperatorDef, inputs: list[Stored]) -> Stored | None:
         a, b = inputs
-        if a.shape != b.shape or a.dtype != np.float32 or b.dtype != np.float32:
+        if a.shape != b.shape or not all(isinstance(x, Deferred) or x.dtype == np.float32 for x in inputs):
             return None
-        into = a if op.output[0] == op.input[0] and a.flags.writeable else np.empty_like(a)
-        function(a, b, into)
-        return into
+        left, right = part_of(a), part_of(b)
+        known = [x for x in inputs if isinstance(x, Deferred)]
+        return Deferred(
+            a.shape,
+            lambda first, last: function(left(first, last), right(first, last)),
+            tuple({id(source): source for x in known for source in x.sources}.values()),
+            max((x.row for x in known), default=1),
+            1 + sum(x.steps for x in known),
+        )
 
     return rule
 
 
-def _from_rows(op: OperatorDef, inputs: list[Array]) -> Array | None:
+def _from_rows(op: OperatorDef, inputs: list[Stored]) -> Stored | None:
     """Rows of bytes, each with a scale and an offset behind it."""
-    rows = inputs[0]
-    if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] < 8:
+    (rows,) = inputs
+    if isinstance(rows, Deferred) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] < 8:
         return None
-    scale, offset = (np.ascontiguousarray(rows[:, at : at + 4 or None]).view("<f4") for at in (-8, -4))
-    made = rows[:, :-8].astype(np.float32)
-    made *= scale
-    made += offset
-    return made
+    count, width = rows.shape[0], rows.shape[1] - 8
+
+    def part(first: int, last: int) -> Floats:
+        start = first // width
+        whole = rows[start : -(-last // width)]
+        scale, offset = (np.ascontiguousarray(whole[:, at : at + 4 or None]).view("<f4") for at in (-8, -4))
+        numbers = whole[:, :-8].astype(np.float32)
+        numbers *= scale
+        numbers += offset
+        return numbers.reshape(-1)[first - start * width : last - start * width]
+
+    return Deferred((count, width), part, (rows,), max(1, width))
 
 
-def _reshape(op: OperatorDef, inputs: list[Array]) -> Array | None:
+def _reshape(op: OperatorDef, inputs: list[Stored]) -> Stored | None:
+    (given,) = inputs
     shape = next((tuple(arg.ints) for arg in op.arg if arg.name == "shape"), ())
-    fits = min(shape, default=0) > 0 and math.prod(shape) == inputs[0].size
-    return inputs[0].reshape(shape) if fits else None
+    if not min(shape, default=0) > 0 or math.prod(shape) != math.prod(given.shape):
+        return None
+    return replace(given, shape=shape) if isinstance(given, Deferred) else given.reshape(shape)
 
 
 #: By operator: what it gives, None where it is more than the widening of weights, and how many inputs it takes.
-_RULES: Mapping[str, tuple[Callable[[OperatorDef, list[Array]], Array | None], int]] = {
+_RULES: Mapping[str, tuple[Callable[[OperatorDef, list[Stored]], Stored | None], int]] = {
     "QuantDecode": (_decode, 2),
-    "Mul": (_binary(lambda a, b, into: np.multiply(a, b, out=into)), 2),
-    "Add": (_binary(lambda a, b, into: np.add(a, b, out=into)), 2),
+    "Mul": (_binary(np.multiply), 2),
+    "Add": (_binary(np.add), 2),
     "Fused8BitRowwiseQuantizedToFloat": (_from_rows, 1),
     "Reshape": (_reshape, 1),
 }

@@ -122,7 +122,7 @@ def _of_onnx(path: Path) -> Contents:
     widening = {id(one.node) for one in small.values()}
     stored = {value.name for one in small.values() for value in one.node.inputs if value is not None}
     weights = {n: v.const_value.numpy() for n, v in graph.initializers.items() if v.const_value and n not in stored}
-    weights |= {name: one.array for name, one in small.items()}
+    weights |= {name: one.widened() for name, one in small.items()}
     operators = tuple(
         Operator(
             node.op_type,

@@ -27,4 +27,4 @@ class Embedded:
         return self.network.intermediate(names, *tensors)
 
     def close(self) -> None:
-        return None
+        self.network.let_go()

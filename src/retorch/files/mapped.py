@@ -43,6 +43,13 @@ def pieces(data: memoryview) -> Iterator[memoryview]:
         yield part.data
 
 
+def let_go(array: NDArray[Any]) -> None:
+    """Take no memory for a large array of a mapped file until it is read again: the file still has it."""
+    source = _map_of(array) if array.nbytes >= STEP and array.flags.c_contiguous else None
+    if source is not None:
+        source.madvise(mmap.MADV_DONTNEED, *_pages(source, array))
+
+
 @contextmanager
 def _resident(source: mmap.mmap | None, part: NDArray[Any]) -> Generator[None]:
     """The part is in memory inside, and no longer takes any of it afterwards: the file still has it."""

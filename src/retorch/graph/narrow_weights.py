@@ -6,7 +6,7 @@ scale for each row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +31,23 @@ _READERS = {
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A weight that is stored small: its precision, what it is in float32, and the node that makes it so."""
+    """A weight that is stored small: its precision, what is stored of it, and the node that makes float32 of that."""
 
     precision: Precision
-    array: Array
+    stored: tuple[Array, ...]
     node: ir.Node
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's shape."""
+        return self.stored[0].shape
+
+    def widened(self) -> Array:
+        """What it is in float32; new each time."""
+        if self.precision == "half":
+            return self.stored[0].astype(np.float32)
+        codes, scales = self.stored
+        return codes * rounding.along(scales, _setting(self.node, "axis"), codes.ndim)
 
 
 def narrowed(model: ir.Model, precision: Precision) -> tuple[ir.Model, tuple[str, ...]]:
@@ -64,13 +76,18 @@ def small_weights(model: ir.Model) -> dict[str, Small]:
         name = str(node.outputs[0].name)
         wide = _setting(node, "to") == ir.DataType.FLOAT
         if node.op_type == "Cast" and wide and arrays[0].dtype == np.float16:
-            found[name] = Small("half", arrays[0].astype(np.float32), node)
+            found[name] = Small("half", (arrays[0],), node)
         elif node.op_type == "DequantizeLinear" and len(arrays) == 2 and arrays[0].dtype == np.int8:
             codes, scales = arrays
             axis = _setting(node, "axis")
             if 0 <= axis < codes.ndim and scales.shape == codes.shape[axis : axis + 1]:
-                found[name] = Small("int8", codes * rounding.along(scales, axis, codes.ndim), node)
+                found[name] = Small("int8", (codes, scales), node)
     return found
+
+
+def lazy_tensor(name: str, shape: tuple[int, ...], make: Callable[[], Array]) -> ir.LazyTensor:
+    """A weight in float32 that is made whenever somebody reads its numbers."""
+    return ir.LazyTensor(lambda: ir.Tensor(make(), name=name), ir.DataType.FLOAT, ir.Shape(shape), name=name)
 
 
 def _setting(node: ir.Node, name: str) -> int:
@@ -85,10 +102,12 @@ def widened(model: ir.Model, given: Mapping[str, Array] | None = None) -> ir.Mod
         return model
     made = model.clone()
     for name, small in small_weights(made).items():
-        array = (given or {}).get(name, small.array)
+        array = (given or {}).get(name)
         stored = [value for value in small.node.inputs if value is not None]
         old = small.node.outputs[0]
-        new = ir.Value(name=name, type=old.type, shape=old.shape, const_value=ir.tensor(array, name=name))
+        lazy = lazy_tensor(name, small.shape, small.widened)
+        tensor = lazy if array is None else ir.tensor(array, name=name)
+        new = ir.Value(name=name, type=old.type, shape=old.shape, const_value=tensor)
         ir.convenience.replace_all_uses_with(old, new)
         made.graph.remove(small.node, safe=True)
         made.graph.register_initializer(new)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from retorch.files.mapped import let_go
 from retorch.files.precision import Precision
 
 Array: TypeAlias = NDArray[Any]
@@ -49,6 +50,12 @@ def is_candidate(array: Array, precision: Precision, least: int) -> bool:
 
 def unfit(array: Array, precision: Precision) -> str:
     """Why a tensor has to stay float32; empty where it need not."""
+    reason = _unfit(array, precision)
+    let_go(array)
+    return reason
+
+
+def _unfit(array: Array, precision: Precision) -> str:
     ends = float(array.min()), float(array.max())
     if not np.isfinite(ends).all():
         return "it holds NaN or infinity"
@@ -93,6 +100,7 @@ def is_rounded(stored: Array, array: Array, precision: Precision) -> bool:
         allowed = _half_steps(array[part]) if rows is None else rows[part]
         if not (np.abs(stored[part] - array[part]) <= allowed).all():
             return False
+    let_go(array)
     return True
 
 

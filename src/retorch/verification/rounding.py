@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import getitem
 from pathlib import Path
 from typing import Literal
 
+from retorch.caffe2.blobs import Blobs
 from retorch.caffe2.description import first_model
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.conversion import convert
@@ -55,6 +58,7 @@ class Rounded:
     def moved(self, truth: Callable[[Trial], list[Array]], trials: Iterable[Trial]) -> Rounding:
         """How far the stored weights move the outputs, on these inputs."""
         pairs = [(truth(trial), self.network.run(*trial.tensors)) for trial in trials]
+        self.network.let_go()
         measures = [measure(e, g) for expected, got in pairs for e, g in zip(expected, got, strict=True)]
         return Rounding(self.precision, self.count, tuple(measures))
 
@@ -68,7 +72,7 @@ class Rounded:
 
     def widened(self) -> Network:
         """The network with the weights that are stored, as float32."""
-        return _with_weights(self.network, {}, onnx=self.onnx)
+        return Network(widened(self.network.model)) if self.onnx else self.network
 
 
 def rounded(target: Path, network: Network, ways: Iterable[Mapping[str, Array]]) -> Rounded | None:
@@ -90,8 +94,8 @@ def rounded(target: Path, network: Network, ways: Iterable[Mapping[str, Array]])
     for weights in ways:
         found = tuple(
             name
-            for name, (kind, array) in stored.items()
-            if name not in weights or not is_rounded(array, weights[name], kind)
+            for name, (kind, widen) in stored.items()
+            if name not in weights or not is_rounded(widen(), weights[name], kind)
         )
         if len(found) < len(wrong):
             best, wrong = weights, found
@@ -102,12 +106,12 @@ def rounded(target: Path, network: Network, ways: Iterable[Mapping[str, Array]])
     return Rounded(network, kinds[0], _with_weights(network, whole, onnx=onnx), wrong, len(stored), onnx)
 
 
-def _stored(network: Network, *, onnx: bool) -> dict[str, tuple[Precision, Array]]:
-    """The small weights by name: in how many bits, and what they are in float32."""
+def _stored(network: Network, *, onnx: bool) -> dict[str, tuple[Precision, Callable[[], Array]]]:
+    """The small weights by name: in how many bits, and what makes float32 of them, one after the other."""
     if onnx:
-        return {name: (small.precision, small.array) for name, small in small_weights(network.model).items()}
+        return {name: (small.precision, small.widened) for name, small in small_weights(network.model).items()}
     net = network.caffe2()
-    return {name: (kind, net.params[name]) for name, kind in net.precisions.items()}
+    return {name: (kind, partial(getitem, net.params, name)) for name, kind in net.precisions.items()}
 
 
 def _with_weights(network: Network, given: Mapping[str, Array], *, onnx: bool) -> Network:
@@ -115,7 +119,8 @@ def _with_weights(network: Network, given: Mapping[str, Array], *, onnx: bool) -
     if onnx:
         return Network(widened(network.model, given))
     net = network.caffe2()
-    source = replace(net, params={**net.params, **given}, precisions={})
+    params = net.params.replaced(given) if isinstance(net.params, Blobs) else {**net.params, **given}
+    source = replace(net, params=params, precisions={})
     made = Network(first_model(source), source=source)
     made.model.metadata_props.update(network.model.metadata_props)
     return made

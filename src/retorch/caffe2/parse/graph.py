@@ -101,8 +101,12 @@ class Graph:
 
     def weight(self, name: str, array: Array) -> ir.Value:
         """An initializer under a name that the caller has made sure is free."""
-        tensor = ir.Tensor(array, name=name)
-        value = ir.val(name, tensor.dtype, tensor.shape, const_value=tensor)
+        return self.initializer(ir.Tensor(array, name=name))
+
+    def initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
+        """The same for a tensor, under its name."""
+        name = str(tensor.name)
+        value = ir.val(name, tensor.dtype, tensor.shape.numpy(), const_value=tensor)
         self.constants[name] = value
         return value
 

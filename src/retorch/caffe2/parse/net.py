@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from retorch.caffe2.blobs import Blobs
 from retorch.caffe2.control import read_by
 from retorch.caffe2.device import placed
 from retorch.caffe2.files import Caffe2Net
@@ -67,6 +68,7 @@ from retorch.caffe2.parse.inputs import guess
 from retorch.caffe2.parse.refused import reason_of
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import MAKES_NO_SENSE, ConversionError, Problem, UnsupportedError, said
+from retorch.graph.narrow_weights import lazy_tensor
 from retorch.graph.nodes import OPSET
 
 __all__ = ["RULES", "NeedsShapeError", "parse"]
@@ -268,8 +270,16 @@ class _Walk:
         if blob not in self.values:
             if blob not in self.net.params:
                 raise RefusalError(f"reads {blob}, which nothing makes")
-            self._put(blob, self.graph.weight(blob, self.net.params[blob]))
+            self._put(blob, self._stored(blob))
         return self.values[blob]
+
+    def _stored(self, blob: str) -> ir.Value:
+        """A parameter; one that is widened is made where somebody reads its numbers."""
+        params = self.net.params
+        deferred = params.deferred(blob) if isinstance(params, Blobs) else None
+        if deferred is None:
+            return self.graph.weight(blob, params[blob])
+        return self.graph.initializer(lazy_tensor(blob, deferred.shape, deferred.made))
 
     def _outside(self, blob: str) -> ir.Value | None:
         """What a net inside an operator finds under this name."""
