@@ -70,6 +70,14 @@ class Window:
         """The padding before and after that gives ``out`` windows in a framework that rounds down."""
         return self.pad, (self.pad if self.plain else max(self.tail, 0))
 
+    def through(self, tap: int) -> tuple[slice, slice]:
+        """Which windows see an input through a tap, and which inputs those are."""
+        start = tap * self.dilation - self.pad
+        first = max(0, -(start // self.stride))
+        last = max(first, min(self.out, (self.size - 1 - start) // self.stride + 1))
+        begin = start + first * self.stride
+        return slice(first, last), slice(begin, begin + (last - first) * self.stride, self.stride)
+
 
 def slide(
     sizes: Sequence[int],
@@ -132,13 +140,14 @@ def convolve(x: Array, weight: Array, bias: Array | None, windows: Sequence[Wind
     weight = aligned(weight) if weight.dtype == dtype else weight.astype(dtype)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1)
     shifts = None if bias is None else bias.reshape(groups, -1, 1).astype(dtype)
-    y = np.empty((x.shape[0], groups, rows.shape[1], math.prod(outs)), dtype)
+    y = np.empty((x.shape[0], weight.shape[0], *outs), dtype)
+    places = y.reshape(x.shape[0], groups, rows.shape[1], math.prod(outs))
     for n, g, part, columns in _columns(x, windows, groups, rows.shape[2], dtype):
-        made = y[n, g, :, part]
+        made = places[n, g, :, part]
         np.matmul(rows[g], columns, out=made)
         if shifts is not None:
             made += shifts[g]
-    return y.reshape(x.shape[0], weight.shape[0], *outs)
+    return y
 
 
 def _columns(
@@ -148,30 +157,50 @@ def _columns(
 
     The matrix is the same memory each time, so that it stays at the processor's hand.
     """
-    outs, kernel, channels = [w.out for w in windows], [w.kernel for w in windows], x.shape[1] // groups
     if all(w.kernel == w.stride == 1 and w.pad == 0 and w.out == w.size for w in windows):
         # each place by itself: nothing to lay out
         places = x.reshape(x.shape[0], groups, size, -1).astype(dtype, copy=False)
         yield from ((n, g, slice(None), places[n, g]) for n, g in np.ndindex(x.shape[0], groups))
         return
-    seen = _unfolded(padded(x, [(w.pad, max(w.tail, 0)) for w in windows]), windows)
-    axes = (0, *range(1 + len(outs), 1 + 2 * len(outs)), *range(1, 1 + len(outs)))
-    row = math.prod(outs[1:])
-    step = min(outs[0], max(1, max(_BLOCK // max(1, size), _FEWEST) // row))
-    scratch = np.empty(size * step * row, dtype)
-    for n, g, start in product(range(x.shape[0]), range(groups), range(0, outs[0], step)):
-        count = min(step, outs[0] - start)
-        block = scratch[: size * count * row].reshape(channels, *kernel, count, *outs[1:])
-        block[...] = seen[n, g * channels : (g + 1) * channels, start : start + count].transpose(axes)
-        yield n, g, slice(start * row, (start + count) * row), block.reshape(size, -1)
+    first, channels = windows[0], x.shape[1] // groups
+    row = math.prod(w.out for w in windows[1:])
+    step = min(first.out, max(1, max(_BLOCK // max(1, size), _FEWEST) // row))
+    columns = _Columns(channels, windows, step, dtype)
+    for n, g, start in product(range(x.shape[0]), range(groups), range(0, first.out, step)):
+        count = min(step, first.out - start)
+        matrix = columns.of(x[n, g * channels : (g + 1) * channels], start, count)
+        yield n, g, slice(start * row, (start + count) * row), matrix.reshape(size, -1)
 
 
-def _unfolded(x: Array, windows: Sequence[Window]) -> Array:
-    """A view (N, C, *out, *kernel) of (N, C, *padded in)."""
-    axes = tuple(range(2, 2 + len(windows)))
-    seen = np.lib.stride_tricks.sliding_window_view(x, tuple(w.span for w in windows), axis=axes)
-    outs = (slice(0, (w.out - 1) * w.stride + 1, w.stride) for w in windows)
-    return seen[(..., *outs, *(slice(None, None, w.dilation) for w in windows))]
+class _Columns:
+    """Memory for what ``step`` rows of windows see: first as the taps of all axes but the first see it, then of all."""
+
+    def __init__(self, channels: int, windows: Sequence[Window], step: int, dtype: np.dtype[Any]) -> None:
+        first, *self._inner = windows
+        self._first = first
+        taps, outs = [w.kernel for w in self._inner], [w.out for w in self._inner]
+        self._rows = np.zeros((channels, *taps, (step - 1) * first.stride + first.span, *outs), dtype)
+        seen = np.lib.stride_tricks.sliding_window_view(self._rows, first.span, axis=1 + len(taps))
+        seen = seen[(..., slice(None, None, first.dilation))]
+        self._seen = np.moveaxis(seen[(slice(None),) * (1 + len(taps)) + (slice(None, None, first.stride),)], -1, 1)
+        self._scratch = np.empty(self._seen.size, dtype)
+
+    def of(self, x: Array, start: int, count: int) -> Array:
+        """What ``count`` rows of windows see of an image (C, *in), as (C, *kernel, count, *out)."""
+        first, axis = self._first, 1 + len(self._inner)
+        begin = start * first.stride - first.pad
+        low = min(max(begin, 0), first.size)
+        high = max(low, min(begin + self._rows.shape[axis], first.size))
+        each = (slice(None),) * axis
+        self._rows[(*each, slice(0, low - begin))] = 0
+        self._rows[(*each, slice(high - begin, None))] = 0
+        for at in product(*(range(w.kernel) for w in self._inner)):
+            windows, inputs = zip(*map(Window.through, self._inner, at), strict=True) if at else ((), ())
+            self._rows[(slice(None), *at, slice(low - begin, high - begin), *windows)] = x[:, low:high][(..., *inputs)]
+        seen = self._seen[(slice(None),) * (1 + axis) + (slice(0, count),)]
+        columns = self._scratch[: seen.size].reshape(seen.shape)
+        columns[...] = seen
+        return columns
 
 
 def spread(

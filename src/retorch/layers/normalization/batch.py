@@ -88,6 +88,9 @@ class BatchNormalization(Layer):
 
 #: How many elements are taken through all steps at a time: what stays at the processor's hand.
 _BLOCK = 1 << 17
+#: How many elements NumPy may gather before it computes: with room for whole channels it first copies the one number
+#: of a channel as often as the channel has elements, which takes longer than to compute.
+_BUFFER = 256
 
 
 def _scaled(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
@@ -99,12 +102,16 @@ def _scaled(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
     given = (mean, scale) if shift is None else (mean, scale, shift)
     mean, scale, *shifts = (each.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2)) for each in given)
     count = max(1, _BLOCK * x.shape[1] // max(1, x.size))
-    for first in range(0, x.shape[1], count):
-        part = slice(first, first + count)
-        made = np.subtract(x[:, part], mean[part], out=y[:, part])
-        made *= scale[part]
-        for each in shifts:
-            made += each[part]
+    before = np.setbufsize(_BUFFER)
+    try:
+        for first in range(0, x.shape[1], count):
+            part = slice(first, first + count)
+            made = np.subtract(x[:, part], mean[part], out=y[:, part])
+            made *= scale[part]
+            for each in shifts:
+                made += each[part]
+    finally:
+        np.setbufsize(before)
     return y
 
 

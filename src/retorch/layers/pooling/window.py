@@ -67,16 +67,15 @@ class MaxPooling(Pooling):
     def forward(self, x: Array) -> Array:
         windows = self.windows(x)
         lowest = self.lowest(x.dtype)
-        y = np.full((*x.shape[: -len(windows)], *(w.out for w in windows)), lowest, x.dtype)
         if self.asked:
-            return self._found(x, y, windows, lowest)
-        for _, seen in taps(x, windows, lowest):
-            # NaN is never the larger one
-            np.fmax(y, seen, out=y)
-        return y
+            return self._found(x, windows, lowest)
+        for axis, window in enumerate(windows, x.ndim - len(windows)):
+            x = _maxima(x, axis, window, lowest)
+        return x
 
-    def _found(self, x: Array, y: Array, windows: Sequence[Window], lowest: float) -> Array:
-        """``y``, changed: the maxima; and where they were is kept."""
+    def _found(self, x: Array, windows: Sequence[Window], lowest: float) -> Array:
+        """The maxima; and where they were is kept."""
+        y = np.full((*x.shape[: -len(windows)], *(w.out for w in windows)), lowest, x.dtype)
         sizes = x.shape[-len(windows) :]
         where = np.full(y.shape, -1, np.int64)
         starts = np.ix_(*(np.arange(w.out) * w.stride - w.pad for w in windows))
@@ -130,6 +129,18 @@ class MaxPooling(Pooling):
             images, windows = pad_to_windows(op, images, windows, LOWEST), windows_on_padded(windows)
         y = op.MaxPool(images, **attributes(windows))
         return y if batched else op.Squeeze(y, [0])
+
+
+def _maxima(x: Array, axis: int, window: Window, lowest: float) -> Array:
+    """The maximum of each window along one axis: those of windows on several axes are maxima of these."""
+    before = (slice(None),) * axis
+    y = np.full((*x.shape[:axis], window.out, *x.shape[axis + 1 :]), lowest, x.dtype)
+    for tap in range(window.kernel):
+        windows, inputs = window.through(tap)
+        larger = y[(*before, windows)]
+        # NaN is never the larger one
+        np.fmax(larger, x[(*before, inputs)], out=larger)
+    return y
 
 
 def spreading(windows: Sequence[Window]) -> Array:
