@@ -12,7 +12,7 @@ from weakref import ref
 
 import numpy as np
 
-from retorch.layers.base.storage import Array, storage
+from retorch.layers.base.storage import Array, offset, storage
 
 
 class Held(MutableMapping[int, Array]):
@@ -48,12 +48,12 @@ def _view(array: Array, owner: Array) -> Callable[[], Array | None]:
         return lambda: array
     itself, memory = ref(array), ref(owner)
     shape, dtype, strides = array.shape, array.dtype, array.strides
-    offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+    start = offset(owner, array)
 
     def found() -> Array | None:
         same, whole = itself(), memory()
         if same is not None or whole is None:
             return same
-        return np.ndarray(shape, dtype, whole, offset, strides)
+        return np.ndarray(shape, dtype, whole, start, strides)
 
     return found
