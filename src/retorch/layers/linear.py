@@ -59,6 +59,7 @@ class Affine(Layer):
 
 @layer(
     "nn.Linear",
+    "nn.LinearTHNN",
     "nn.LinearNoBias",
     "nn.LinearNoBackprop",
     "nn.LinearNoBackpropInput",

@@ -163,3 +163,34 @@ class CudnnLogSoftMax(CudnnInstance):
     """x − log Σ exp(x), over all elements of each sample"""
 
     logarithm = True
+
+
+@layer("nn.SparseMax", kind="sparsemax")
+class SparseMax(OverChannels):
+    """max(x − τ, 0), τ such that the elements sum up to 1; over the dimension of nn.SoftMax"""
+
+    def forward(self, x: Array) -> Array:
+        axis = self.axis(x.ndim)
+        z = np.moveaxis(x - x.max(axis, keepdims=True), axis, -1)
+        falling = -np.sort(-z, axis=-1)
+        places = np.arange(1, z.shape[-1] + 1)
+        kept = 1 + places * falling > np.cumsum(falling, axis=-1)
+        count = (places * kept).max(-1, keepdims=True)
+        tau = ((falling * kept).sum(-1, keepdims=True) - 1) / count
+        return np.ascontiguousarray(np.moveaxis(np.maximum(z - tau, 0), -1, axis))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axis, size = self.axis(x.rank), x.shape[self.axis(x.rank)]
+        last = [*(i for i in range(x.rank) if i != axis), axis]
+        rows = x if axis == x.rank - 1 else op.Transpose(x, perm=last)
+        end = x.rank - 1
+        z = op.Sub(rows, op.ReduceMax(rows, [end], keepdims=1))
+        falling, _ = op.many("TopK", 2, z, [size], axis=-1)
+        places = op.constant(np.arange(1, size + 1, dtype=np.float32))
+        # sums of what stands up to each place
+        sums = op.MatMul(falling, op.constant(np.triu(np.ones((size, size), np.float32))))
+        kept = op.Cast(op.Greater(op.Add(op.Mul(falling, places), 1.0), sums), to=1)
+        count = op.ReduceMax(op.Mul(kept, places), [end], keepdims=1)
+        tau = op.Div(op.Sub(op.ReduceSum(op.Mul(falling, kept), [end], keepdims=1), 1.0), count)
+        y = op.Relu(op.Sub(z, tau))
+        return y if rows is x else op.Transpose(y, perm=np.argsort(last).tolist())

@@ -174,6 +174,35 @@ class PixelShuffle(Layer):
         return unbatched(op, op.DepthToSpace(batched(op, x, 4), blocksize=r, mode="CRD"), x.rank)
 
 
+@layer("nn.PixelSort", kind="pixelsort")
+class PixelSort(Layer):
+    """y[(c r + i) r + j, h, w] = x[c, h r + i, w r + j] with r = downscaleFactor; x is (N, C, H r, W r), or without N"""
+
+    downscaleFactor: int
+    ignored = frozenset({"downscaleFactorSquared", "_shuffleOut", "_shuffleIn", "_intermediateShape", "_outShape"})
+
+    def check(self, x: Array | Value) -> int:
+        """The factor, if it divides the input's height and width."""
+        check_rank(x, 3, 4)
+        r = self.downscaleFactor
+        if r < 1 or x.shape[-2] % r or x.shape[-1] % r:
+            raise Refusal(f"takes heights and widths that {r} divides, not {x.shape[-2]} and {x.shape[-1]}")
+        return r
+
+    def forward(self, x: Array) -> Array:
+        r = self.check(x)
+        pixels = np.stack([x[..., i::r, j::r] for i in range(r) for j in range(r)], axis=-3)
+        return pixels.reshape(*x.shape[:-3], -1, *pixels.shape[-2:])
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        r = self.check(x)
+        channels, height, width = x.shape[-3:]
+        blocks = op.Reshape(x, [-1, height // r, r, width // r, r])
+        sizes = [channels * r * r, height // r, width // r]
+        y = op.Transpose(blocks, perm=[0, 2, 4, 1, 3])
+        return op.Reshape(y, [-1, *sizes] if x.rank == 4 else sizes)
+
+
 @layer("nn.SpatialConvolutionUpsample", kind="pixelshuffle")
 class SpatialConvolutionUpsample(Layer):
     """A convolution to more channels, which are then laid out as pixels

@@ -33,7 +33,7 @@ _NAMES = {
     """,
     "linear": """
         fbnn.NormalizedLinearNoBias nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBackprop
-        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearWeightNorm nn.PartialLinear nn.WeightedEuclidean
+        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.WeightedEuclidean
     """,
     "lookup": """
         OneHot fbnn.SparseLinear nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
@@ -70,7 +70,7 @@ _NAMES = {
         nn.VolumetricFractionalMaxPooling
     """,
     "pooling.temporal": """
-        nn.FeatureLPPooling nn.TemporalDynamicKMaxPooling nn.TemporalMaxPooling
+        nn.FeatureLPPooling nn.GroupKMaxPooling nn.KMaxPooling nn.TemporalDynamicKMaxPooling nn.TemporalMaxPooling
     """,
     "pooling.unpooling": """
         nn.SpatialMaxUnpooling nn.VolumetricMaxUnpooling
@@ -123,6 +123,9 @@ _NAMES = {
         nn.AppendBias nn.BeamableMM nn.CAddTableMulConstant nn.ConvBlockTrainTestLayer nn.GradMultiply
         nn.LinearizedConvolution nn.SeqMultiply nn.TemporalConvolutionTBC nn.TrainTestLayer nn.ZipAlong
     """,
+    "projects.fbnn": """
+        nn.CrossMapNormalization nn.LocallyConnected
+    """,
     "projects.global_pooling": """
         nn.GlobalAveragePooling nn.GlobalMaxPooling nn.GlobalkMaxPooling nn.LogSumExpPooling nn.WeldonPooling
     """,
@@ -168,6 +171,9 @@ _NAMES = {
     "projects.stereo": """
         jzt.SpatialConvolution1_fw nn.BCECriterion2 nn.Margin2 nn.Normalize2 nn.SpatialConvolution1_fw nn.StereoJoin
         nn.StereoJoin1
+    """,
+    "projects.stochastic_depth": """
+        nn.ResidualDrop nn.StochasticDrop
     """,
     "projects.style_transfer": """
         nn.AdaptiveInstanceNormalization nn.ContentLoss nn.DummyGradOutput nn.GenNoise nn.GradNormalization
@@ -229,7 +235,7 @@ _NAMES = {
     """,
     "softmax": """
         cudnn.LogSoftMax cudnn.SoftMax cudnn.SpatialLogSoftMax cudnn.SpatialSoftMax cudnn.VolumetricLogSoftMax
-        cudnn.VolumetricSoftMax nn.LogSoftMax nn.MultiSoftMax nn.SoftMax nn.SoftMin nn.SpatialLogSoftMax
+        cudnn.VolumetricSoftMax nn.LogSoftMax nn.MultiSoftMax nn.SoftMax nn.SoftMin nn.SparseMax nn.SpatialLogSoftMax
         nn.SpatialSoftMax
     """,
     "spatial_transformer": """
@@ -243,7 +249,7 @@ _NAMES = {
         nn.ElementTable nn.FlattenTable nn.NarrowTable nn.ReverseTable nn.SelectTable nn.ZipTable nn.ZipTableOneToMany
     """,
     "upsampling": """
-        nn.PixelShuffle nn.SpatialConvolutionUpsample nn.SpatialReSampling nn.SpatialReSamplingEx
+        nn.PixelShuffle nn.PixelSort nn.SpatialConvolutionUpsample nn.SpatialReSampling nn.SpatialReSamplingEx
         nn.SpatialUpSamplingBilinear nn.SpatialUpSamplingNearest nn.UpSampling
     """,
     "wrapper": """

@@ -70,6 +70,69 @@ class TemporalDynamicKMaxPooling(Layer):
         return op.Transpose(y, perm=[0, 2, 1] if x.rank == 3 else [1, 0])
 
 
+class KMax(Layer):
+    """What fbnn's poolings to the k largest share: k, or more of a long sequence, with rows of 0 after a short one."""
+
+    k: int
+    k_dynamic: float = -1.0
+    ignored = frozenset({"switches", "input_length", "output_length"})
+
+    def counts(self, x: Array | Value) -> tuple[int, int]:
+        """How many rows stay, and how many of 0 follow."""
+        length = x.shape[-2]
+        k = max(self.k, int(self.k_dynamic * length)) if self.k_dynamic > 0 else self.k
+        if k < 1:
+            raise Refusal(f"keeps the {k} largest")
+        return min(k, length), k - min(k, length)
+
+    def kept(self, x: Array, weighed: Array) -> Array:
+        """The rows of x that weigh most, in their order; ``weighed`` says it of rows, or of each number."""
+        count, short = self.counts(x)
+        best = np.argsort(-weighed, axis=-2, kind="stable")[..., :count, :]
+        y = np.take_along_axis(x, np.sort(best, axis=-2), axis=-2)
+        return np.pad(y, [*[(0, 0)] * (x.ndim - 2), (0, short), (0, 0)])
+
+    def lower_kept(self, op: Builder, x: Value, weighed: Value) -> Value:
+        """The same in ONNX operators, features along rows."""
+        count, short = self.counts(x)
+        swap = [0, 2, 1] if x.rank == 3 else [1, 0]
+        rows = op.Transpose(x, perm=swap)
+        best = op.many("TopK", 2, op.Transpose(weighed, perm=swap), [count], axis=-1)[1]
+        # sorted by place: the largest of the negated places come first
+        places = op.many("TopK", 2, op.Neg(op.Cast(best, to=1)), [count], axis=-1)[0]
+        at = op.Cast(op.Neg(places), to=7)
+        if at.shape[-2] != rows.shape[-2]:
+            at = op.Tile(at, [*[1] * (x.rank - 2), rows.shape[-2], 1])
+        y = op.Transpose(op.GatherElements(rows, at, axis=-1), perm=swap)
+        return op.Pad(y, [0] * (x.rank + x.rank - 2) + [short, 0]) if short else y
+
+
+@layer("nn.KMaxPooling", kind="pool")
+class KMaxPooling(KMax):
+    """The k largest of each column of (T, C), in their order, then zeros; k = max(k, ⌊k_dynamic T⌋)"""
+
+    def forward(self, x: Array) -> Array:
+        check_rank(x, 2)
+        return self.kept(x, x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        check_rank(x, 2)
+        return self.lower_kept(op, x, x)
+
+
+@layer("nn.GroupKMaxPooling", kind="pool")
+class GroupKMaxPooling(KMax):
+    """The k rows of (T, C) or (N, T, C) whose norm is largest, in their order, then zeros"""
+
+    def forward(self, x: Array) -> Array:
+        check_rank(x, 2, 3)
+        return self.kept(x, np.square(x).sum(axis=-1, keepdims=True))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        check_rank(x, 2, 3)
+        return self.lower_kept(op, x, op.ReduceSum(op.Mul(x, x), [x.rank - 1], keepdims=1))
+
+
 @layer("nn.FeatureLPPooling", kind="pool")
 class FeatureLPPooling(Layer):
     """y[c] = (Σ_i<width x[c stride + i]^power)^(1 / power) over features: the first axis, with batch_mode the second"""
