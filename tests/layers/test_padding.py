@@ -22,7 +22,6 @@ SIDES = "pad_t pad_b pad_l pad_r"
 #: Where element ``i`` of the output comes from, with ``b`` elements of padding before ``n`` of input; None is zero.
 RULES: dict[str, Callable[[int, int, int], int | None]] = {
     "nn.SpatialZeroPadding": lambda i, b, n: i - b if 0 <= i - b < n else None,
-    "nn.SpatialPadding": lambda i, b, n: i - b if 0 <= i - b < n else None,
     # SpatialReflectionPadding.c: pad_l * 2 - j, j, (iwidth + pad_l - 1) * 2 - j; less the start of the output
     "nn.SpatialReflectionPadding": lambda i, b, n: (
         (b * 2 - i if i < b else i if i < n + b else (n + b - 1) * 2 - i) - b
@@ -66,6 +65,24 @@ def one_amount_for_all(rng: np.random.Generator) -> Rows:
     yield "pad_l", module("nn.SpatialZeroPadding", pad_l=2), x, expected
 
 
+def any_dimensions(rng: np.random.Generator) -> Rows:
+    """nnx's: dimensions 2 and 3 of whatever comes, or others, and a value that stands around."""
+    for rank, rows, columns, val in [(3, 2, 3, 0.0), (4, 2, 3, 0.5), (4, 3, 4, -1.0), (3, 1, 2, 0.0), (4, 3, 1, 2.0)]:
+        for top, bottom, left, right in [(1, 2, 0, 3), (-1, 1, 2, -1), (-1, 0, 0, -1)]:
+            x = noise(rng, *(4, 5, 3, 6)[:rank])
+            kept = x.astype(float)
+            for dim, before, after in [(rows - 1, top, bottom), (columns - 1, left, right)]:
+                slices = np.moveaxis(kept, dim, 0)
+                slices = slices[max(-before, 0) : len(slices) + min(after, 0)]
+                edge = np.full((1, *slices.shape[1:]), val)
+                grown = np.concatenate([*[edge] * max(before, 0), slices, *[edge] * max(after, 0)])
+                kept = np.moveaxis(grown, 0, dim)
+            fields = {"pad_l": left, "pad_r": right, "pad_t": top, "pad_b": bottom}
+            if (rows, columns, val) != (2, 3, 0.0):
+                fields |= {"y_dim": rows, "x_dim": columns, "val": val}
+            yield f"{rank}-{rows}-{columns}-{top}", module("nn.SpatialPadding", **fields), x, kept
+
+
 def volumes(rng: np.random.Generator) -> Rows:
     for i in range(14):
         pads = pick(rng, -1, 2, 6)
@@ -100,7 +117,7 @@ def blocks(rng: np.random.Generator) -> Rows:
         yield f"{dim}{pad:+}@{index}of{shape}", module("nn.Padding", **fields), x, expected
 
 
-ROWS = named(around_images, one_amount_for_all, volumes, shaved, blocks)
+ROWS = named(around_images, any_dimensions, one_amount_for_all, volumes, shaved, blocks)
 
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)

@@ -53,7 +53,7 @@ class SpatialPadded(Layer):
         return found
 
 
-@layer("nn.SpatialZeroPadding", "nn.SpatialPadding", kind="pad")
+@layer("nn.SpatialZeroPadding", kind="pad")
 class SpatialZeroPadding(SpatialPadded):
     """x with pad_l, pad_r, pad_t and pad_b columns and rows of zeros around it; negative amounts crop"""
 
@@ -62,6 +62,34 @@ class SpatialZeroPadding(SpatialPadded):
 
     def lower(self, op: Builder, x: Value) -> Value:
         return lower_pads(op, x, self.pads(x), 0.0)
+
+
+@layer("nn.SpatialPadding", kind="pad")
+class SpatialPadding(SpatialPadded):
+    """x with pad_l, pad_r, pad_t and pad_b columns and rows of ``val`` around it; negative amounts crop; of nnx
+
+    Columns lie along dimension x_dim and rows along y_dim, from 1: of a batch, the defaults are channels and rows.
+    """
+
+    y_dim: int = 2
+    x_dim: int = 3
+    val: float = 0.0
+
+    def pads(self, x: Array | Value) -> Pads:
+        rank = len(x.shape)
+        if self.y_dim == self.x_dim or not 1 <= min(self.y_dim, self.x_dim) <= max(self.y_dim, self.x_dim) <= rank:
+            raise Refusal(f"pads dimensions {self.y_dim} and {self.x_dim} of {rank}")
+        right, top, bottom = (self.pad_l if n is None else n for n in (self.pad_r, self.pad_t, self.pad_b))
+        at = {self.y_dim - 1: (top, bottom), self.x_dim - 1: (self.pad_l, right)}
+        found = tuple(at.get(axis, (0, 0)) for axis in range(rank))
+        check_pads(x, found)
+        return found
+
+    def forward(self, x: Array) -> Array:
+        return padded(x, self.pads(x), self.val).copy()
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return lower_pads(op, x, self.pads(x), self.val)
 
 
 def mirrored(at: Array, size: int) -> Array:
