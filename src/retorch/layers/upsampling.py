@@ -176,7 +176,7 @@ class PixelShuffle(Layer):
 
 @layer("nn.PixelSort", kind="pixelsort")
 class PixelSort(Layer):
-    """y[(c r + i) r + j, h, w] = x[c, h r + i, w r + j] with r = downscaleFactor; x is (N, C, H r, W r), or without N"""
+    """y[(c r + i) r + j, h, w] = x[c, h r + i, w r + j], r = downscaleFactor; x is (N, C, H r, W r) or (C, H r, W r)"""
 
     downscaleFactor: int
     ignored = frozenset({"downscaleFactorSquared", "_shuffleOut", "_shuffleIn", "_intermediateShape", "_outShape"})
