@@ -67,6 +67,29 @@ def wrappers(rng: np.random.Generator) -> Rows:
             yield f"{name}-{count}", net, x, x @ weight.T.astype(float) + bias
 
 
+def in_nns_own_tests(rng: np.random.Generator) -> Rows:
+    """nn's tests have a linear layer of their own."""
+    weight, bias, x = noise(rng, 4, 3), noise(rng, 4), noise(rng, 2, 3)
+    net = module("nn.LinearTHNN", weight=weight, bias=bias, addBuffer=np.zeros(4))
+    yield "linear", net, x, x @ weight.T.astype(float) + bias
+
+
+def projected(row: np.ndarray) -> np.ndarray:
+    """The numbers max(x − t, 0) that sum up to 1, t found by halving."""
+    low, high = row.min() - 1, row.max()
+    for _ in range(80):
+        t = (low + high) / 2
+        low, high = (t, high) if np.maximum(row - t, 0).sum() > 1 else (low, t)
+    return np.maximum(row - low, 0)
+
+
+def sparsely(rng: np.random.Generator) -> Rows:
+    for scale in (0.3, 1.0, 5.0):
+        for shape, axis in [((6,), 0), ((3, 6), 1), ((6, 2, 3), 0), ((2, 6, 3, 2), 1), ((2, 1), 1)]:
+            x = noise(rng, *shape) * scale
+            yield f"{shape}-{scale}", module("nn.SparseMax"), x, np.apply_along_axis(projected, axis, x.astype(float))
+
+
 def losses(rng: np.random.Generator) -> Rows:
     x = noise(rng, 2, 3)
     doubled = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
@@ -85,7 +108,7 @@ def sparse(rng: np.random.Generator) -> Rows:
         yield f"{samples}", net, x, dense @ weight.T.astype(float) + bias
 
 
-ROWS = named(fire_modules, wrappers, losses, sparse)
+ROWS = named(fire_modules, wrappers, in_nns_own_tests, sparsely, losses, sparse)
 
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)

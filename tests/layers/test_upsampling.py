@@ -101,6 +101,19 @@ def shuffled(rng: np.random.Generator) -> Rows:
         yield f"{x.shape}r{r}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
 
 
+def sorted_pixels(rng: np.random.Generator) -> Rows:
+    """PixelSort.lua: view (b, c, h, r, w, r), permute (b, c, r, r, h, w)."""
+    for i in range(12):
+        r, channels = pick(rng, 1, 3)
+        height, width = pick(rng, 1, 4)
+        x = noise(rng, 1 + i % 3, channels, height * r, width * r)
+        expected = np.zeros((len(x), channels * r * r, height, width))
+        for n, c, y, z in np.ndindex(*x.shape):
+            expected[n, (c * r + y % r) * r + z % r, y // r, z // r] = x[n, c, y, z]
+        net = module("nn.PixelSort", downscaleFactor=r, downscaleFactorSquared=r * r)
+        yield f"{x.shape}r{r}", net, *((x, expected) if i % 3 else (x[0], expected[0]))
+
+
 def convolved_pixels(rng: np.random.Generator) -> Rows:
     """SpatialConvolutionUpsample of Tompson (channels become pixels) and of eyescream (a view)."""
     for i in range(12):
@@ -164,7 +177,9 @@ def resampled_by_mode(rng: np.random.Generator) -> Rows:
         yield f"{mode}{sizes}to{out}@{axis}", module("nn.SpatialReSamplingEx", mode=mode, **fields), x, expected
 
 
-ROWS = named(repeated_pixels, between_pixels, volumes, shuffled, convolved_pixels, resampled, resampled_by_mode)
+ROWS = named(
+    repeated_pixels, between_pixels, volumes, shuffled, sorted_pixels, convolved_pixels, resampled, resampled_by_mode
+)
 
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
@@ -182,6 +197,7 @@ def test_a_network_made_for_one_takes_any_batch(row: Row) -> None:
         ("nn.SpatialUpSamplingBilinear", {}, "neither scale_factor"),
         ("nn.UpSampling", {"mode": "nearest", "oheight": 8, "owidth": 8}, "no output size"),
         ("nn.PixelShuffle", {"upscaleFactor": 2}, "groups of 4 channels"),
+        ("nn.PixelSort", {"downscaleFactor": 7}, "heights and widths that 7 divides"),
         ("nn.SpatialReSampling", {"oheight": 1, "owidth": 8}, "to 1x8"),
         ("nn.SpatialReSamplingEx", {"oheight": 8, "owidth": 2, "yDim": 3, "xDim": 4}, "4x5 to 8x2"),
     ],

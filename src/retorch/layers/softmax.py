@@ -172,11 +172,11 @@ class SparseMax(OverChannels):
     def forward(self, x: Array) -> Array:
         axis = self.axis(x.ndim)
         z = np.moveaxis(x - x.max(axis, keepdims=True), axis, -1)
-        falling = -np.sort(-z, axis=-1)
+        falling: Array = -np.sort(-z, axis=-1)
         places = np.arange(1, z.shape[-1] + 1)
-        kept = 1 + places * falling > np.cumsum(falling, axis=-1)
-        count = (places * kept).max(-1, keepdims=True)
-        tau = ((falling * kept).sum(-1, keepdims=True) - 1) / count
+        kept: Array = np.greater(1 + places * falling, np.cumsum(falling, axis=-1))
+        count = np.max(places * kept, axis=-1, keepdims=True)
+        tau = (np.sum(falling * kept, axis=-1, keepdims=True) - 1) / count
         return np.ascontiguousarray(np.moveaxis(np.maximum(z - tau, 0), -1, axis))
 
     def lower(self, op: Builder, x: Value) -> Value:
