@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-import numpy as np
 import onnx_ir as ir
 
-from retorch.caffe2 import files, narrow_fill, ownership
+from retorch.caffe2 import files, narrow_fill, ownership, ports
 from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, needs_sizes, notes_of, parse_described
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net, Init
@@ -155,16 +155,20 @@ class Network:
     @property
     def inputs(self) -> tuple[Port, ...]:
         """The inputs, in order."""
-        if self._model is None and self._source is not None:
-            return tuple(Port(name, np.dtype(np.float32), None) for name in self._source.inputs)
-        return inputs_of(self.model)
+        return inputs_of(self.model) if self._source is None else self._stated_inputs
 
     @property
     def outputs(self) -> tuple[Port, ...]:
         """The outputs, in order."""
-        if self._model is None and self._source is not None:
-            return tuple(Port(name, np.dtype(np.float32), None) for name in self._source.predict.external_output)
-        return outputs_of(self.model)
+        return outputs_of(self.model) if self._source is None else self._stated_outputs
+
+    @cached_property
+    def _stated_inputs(self) -> tuple[Port, ...]:
+        return () if self._source is None else ports.inputs(self._source, self._model)
+
+    @cached_property
+    def _stated_outputs(self) -> tuple[Port, ...]:
+        return () if self._source is None else ports.outputs(self._source, self._model)
 
     @property
     def batch_is_open(self) -> bool:
@@ -189,9 +193,9 @@ class Network:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: inputs, outputs, and how often each operator stands in between."""
-        ports = [("input", p) for p in self.inputs] + [("output", p) for p in self.outputs]
+        each = [("input", p) for p in self.inputs] + [("output", p) for p in self.outputs]
         kinds = Counter(node.op_type for node in self._model.graph) if self._model else Counter[str]()
-        rows = [(what, *str(port).split(" ")) for what, port in ports]
+        rows = [(what, port.name, port.types or port.dtype.name, port.sizes) for what, port in each]
         rows += [("operator", kind, "", f"×{count}") for kind, count in kinds.most_common()]
         return html_table("A network", ("", "name", "type", ">shape or count"), rows)
 

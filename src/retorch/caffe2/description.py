@@ -111,7 +111,7 @@ def _integers(net: Caffe2Net) -> Iterator[dict[str, ir.DataType]]:
     from retorch.caffe2.parse.inputs import guess
 
     known = {name: guess(net.predict, net.params, name) for name in net.inputs}
-    names = [name for name, found in known.items() if found.dtype is None and found.likely == ir.DataType.FLOAT]
+    names = [name for name, found in known.items() if found.dtype is None]
     for kind in (ir.DataType.INT64, ir.DataType.INT32) if names else ():
         yield dict.fromkeys(names, kind)
 

@@ -19,15 +19,23 @@ Feed: TypeAlias = "ArrayLike | Sequence[Feed] | Mapping[str, ArrayLike]"
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output. ``shape`` is None where not even its rank is known; a size that varies has a name or None."""
+    """An input or output. ``shape`` is None where not even its rank is known; a size that varies has a name or None.
+
+    ``dtype`` is what is taken where several types will do; ``types`` then says so.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...] | None
+    types: str = ""
+
+    @property
+    def sizes(self) -> str:
+        """Its shape as a person reads it."""
+        return "…" if self.shape is None else "×".join("?" if size is None else str(size) for size in self.shape)
 
     def __str__(self) -> str:
-        sizes = "…" if self.shape is None else "×".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.name} {self.dtype.name} {sizes}"
+        return f"{self.name} {self.types or self.dtype.name} {self.sizes}"
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Whether it says so: an array of this shape fits the sizes that are known."""

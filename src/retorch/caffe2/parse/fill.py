@@ -31,8 +31,8 @@ def constant_fill(call: Call) -> ir.Value:
     if known is not None:
         return _filled(g, known.ravel().tolist(), value)
     y = g.op("Expand", g.constant(value), sizes)
-    if not call.int("input_as_shape", 0):
-        y.shape = ir.Shape([*(call.x.shape or ()), *call.ints("extra_shape")])
+    if not call.int("input_as_shape", 0) and call.x.shape is not None:
+        y.shape = ir.Shape([*call.x.shape, *call.ints("extra_shape")])
     return y
 
 

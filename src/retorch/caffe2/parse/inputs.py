@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from retorch.caffe2.control import net_of, nets_of
 from retorch.caffe2.parse.graph import Array
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 
@@ -58,6 +59,7 @@ CopyFromCPUInput CopyCPUToGPU CopyGPUToCPU
 _WHOLE = (
     *("Bitwise", "LengthsTo", "LengthsRange", "LengthsSplit", "SegmentIds", "Unique", "IsMemberOf", "Find"),
     *("SegmentOneHot", "BatchOneHot", "Sinusoid", "SumElementsInt", "IndexHash", "KeySplit", "MergeIdLists", "SumInt"),
+    "Mod",
 )
 _COUNTS = frozenset(
     (name, at)
@@ -73,10 +75,17 @@ _COUNTS = frozenset(
         ("CopyRowsToTensor BatchPermutation BooleanMaskLengths", (1,)),
         ("PackRNNSequence UnpackRNNSequence CTCGreedyDecoder CTCBeamSearchDecoder", (1,)),
         ("Percentile ScatterWeightedSum", (2,)),
+        ("Slice Tile", (1, 2)),
+        ("LSTMUnit", (3, 4)),
+        ("GRUUnit", (2, 3)),
+        ("Expand NumpyTile Reshape", (1,)),
+        ("ReduceBackMax ReduceBackMean ReduceBackSum ReduceFrontMax ReduceFrontMean ReduceFrontSum", (1,)),
     )
     for name in names.split()
     for at in places
 )
+#: Operators whose inputs are all of one type.
+_TOGETHER = frozenset("Add Sub Mul Div Sum Concat EQ NE GT GE LT LE Max Min".split())
 _MIXED_PREFIXES = tuple(_MIXED.split())
 _ANY_TYPE = frozenset(f"{_GENERAL} {_MOVING} {_ANY_ARITHMETIC}".split())
 
@@ -105,8 +114,22 @@ def guess(net: NetDef, params: Mapping[str, Array], blob: str) -> Guess:
     readers = list(_readers(net, blob, _SAME_TYPE))
     types = (_type(operator, position) for operator, position in readers)
     whole = any(_is_integer(operator, position) for operator, position in readers)
-    likely = ir.DataType.INT32 if whole else ir.DataType.FLOAT
+    likely = type_beside(net, params, blob) or (ir.DataType.INT32 if whole else ir.DataType.FLOAT)
     return Guess(next(filter(None, shapes), None), next(filter(None, types), None), likely)
+
+
+def is_index(net: NetDef, blob: str) -> bool:
+    """Whether an operator reads the blob as places, which are integers of either size."""
+    return any((operator.type, position) in _INDICES for operator, position in _readers(net, blob, _SAME_TYPE))
+
+
+def type_beside(net: NetDef, params: Mapping[str, Array], blob: str) -> ir.DataType | None:
+    """The type of a weight that an operator reads together with the blob, where both have to be of one."""
+    for operator, _ in _readers(net, blob, _SAME_TYPE):
+        weights = [params[name] for name in operator.input if name in params]
+        if operator.type in _TOGETHER and weights:
+            return ir.DataType.from_numpy(weights[0].dtype)
+    return None
 
 
 def _is_integer(operator: OperatorDef, position: int) -> bool:
@@ -119,16 +142,25 @@ def _is_integer(operator: OperatorDef, position: int) -> bool:
 
 
 def _readers(net: NetDef, blob: str, through: frozenset[str]) -> Iterator[tuple[OperatorDef, int]]:
-    """The operators that read the blob, and where; also behind operators of the kinds ``through``."""
+    """The operators that read the blob, and where; also behind those of the kinds ``through``, and inside others."""
     names = {blob}
     for operator in net.op:
         for position, name in enumerate(operator.input):
             if name in names:
                 yield operator, position
+        for inner in (*nets_of(operator), *_steps(operator)):
+            for name in names:
+                yield from _readers(inner, name, through)
         if operator.input and operator.input[0] in names and operator.type in through:
             names.update(operator.output[:1])
         else:
             names.difference_update(operator.output)
+
+
+def _steps(operator: OperatorDef) -> list[NetDef]:
+    """The net of one time step, which reads further blobs of the net around it by their names."""
+    step = net_of(operator, "step_net") if operator.type == "RecurrentNetwork" else None
+    return [] if step is None else [step]
 
 
 def _argument(operator: OperatorDef, name: str, default: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -71,7 +72,7 @@ from retorch.errors import MAKES_NO_SENSE, ConversionError, Problem, Unsupported
 from retorch.graph.narrow_weights import lazy_tensor
 from retorch.graph.nodes import OPSET
 
-__all__ = ["RULES", "NeedsShapeError", "parse"]
+__all__ = ["RULES", "NeedsShapeError", "outline", "parse"]
 
 RULES: Mapping[str, Rule] = {
     **activation.RULES,
@@ -119,6 +120,25 @@ RULES: Mapping[str, Rule] = {
     **suppression.RULES,
     **tensor_train.RULES,
 }
+
+NO_MEANING = "which has no meaning outside of Caffe2"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The outputs of a net and their types, None where one is not known; how many operators could not be said."""
+
+    types: Mapping[str, ir.DataType | None]
+    unsaid: int
+
+
+def outline(
+    net: Caffe2Net,
+    shapes: Mapping[str, Sequence[int | str | None]],
+    types: Mapping[str, ir.DataType],
+) -> Outline:
+    """What :func:`parse` finds for inputs of these shapes, whether they do for all operators or not."""
+    return _Walk(net, shapes, types).outline()
 
 
 def parse(
@@ -186,6 +206,8 @@ class _Walk:
         self.problems: list[Problem] = []
         self.notes = list(net.notes)
         self.waiting: list[NeedsShapeError] = []
+        #: the blobs that the outputs are
+        self.given: list[str] = []
         self.inputs = [self._input(name, shapes.get(name)) for name in net.inputs]
 
     def _input(self, name: str, sizes: Sequence[int | str | None] | None) -> ir.Value:
@@ -215,7 +237,19 @@ class _Walk:
         )
         model = ir.Model(graph, ir_version=10, producer_name="retorch")
         model.meta["notes"] = [*dict.fromkeys([*self.notes, *self.graph.notes])]
+        model.meta["blobs"] = self.given
         return model
+
+    def outline(self) -> Outline:
+        """What the operators leave behind, as far as they can be said."""
+        for index, operator in enumerate(self.net.predict.op):
+            self._operator(index, operator)
+        names = list(self.net.predict.external_output) or self._unread()
+        known = {blob: self.values[blob].dtype for blob in names if self._is_there(blob) and blob in self.values}
+        never = {blob for blob in names if self.missing.get(blob, "").endswith(NO_MEANING)}
+        return Outline(
+            {blob: known.get(blob) for blob in names if blob not in never}, len(self.waiting) + len(self.problems)
+        )
 
     def _operator(self, index: int, operator: OperatorDef) -> None:
         if not operator.output:
@@ -291,7 +325,7 @@ class _Walk:
             self.left[blob] -= 1
             value = results[position] if position < len(results) else None
             if value is None:
-                self.missing[blob] = f"reads {blob}, which has no meaning outside of Caffe2"
+                self.missing[blob] = f"reads {blob}, {NO_MEANING}"
                 continue
             self.missing.pop(blob, None)
             named = self._named(blob, value, self.bound[id(value)] > 0)
@@ -331,6 +365,7 @@ class _Walk:
             raise UnsupportedError([Problem(blob, "output", "nothing makes this output") for blob in names])
         self.notes += [f"output {blob} is left out: nothing makes it" for blob in names if blob not in there]
         self._check_drawn(there)
+        self.given = there
         outputs: list[ir.Value] = []
         for blob in there:
             value = self._value(blob)
