@@ -75,6 +75,10 @@ class EngineError(RetorchError):
 class Refusal(Exception):  # noqa: N818 - a rule's bare fact, not yet an error with a place
     """A rule cannot say this layer; the walk adds where it stands."""
 
+    def __init__(self, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.hint = hint
+
 
 class MissingFieldError(Exception):
     """A field that the layer cannot do without is not in the file."""
@@ -106,6 +110,7 @@ class Problem:
     path: str
     typename: str
     reason: str
+    hint: str | None = None
 
     def __str__(self) -> str:
         return f"{self.path or '(root)'} {self.typename}: {self.reason}"
@@ -116,5 +121,6 @@ class UnsupportedError(ConversionError):
 
     def __init__(self, problems: Sequence[Problem], *, what: str = "converted", hint: str | None = None) -> None:
         head = f"{counted(len(problems), 'layer')} cannot be {what}"
-        super().__init__("\n  ".join([head, *map(str, problems)]), hint=hint)
+        hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
+        super().__init__("\n  ".join([head, *map(str, problems)]), hint=hint or "; ".join(hints) or None)
         self.problems = tuple(problems)

@@ -214,6 +214,18 @@ def test_of_a_vector_hardtanh_makes_the_maximum_of_nan_in_place_too(inplace: boo
     Row("vector", net, x, np.array([3.0, 2.0])).agrees_converted()
 
 
+@pytest.mark.parametrize(("dimension", "nan"), [(1, math.nan), (2, 3.0), (3, 3.0)])
+def test_of_nan_out_of_order_hardtanh_makes_the_maximum_in_place_too(dimension: int, nan: float) -> None:
+    """THNN goes over a tensor that is not in one piece once more."""
+    split, first = torch_object("nn.SplitTable", dimension=dimension), torch_object("nn.SelectTable", index=1)
+    clamp = torch_object("nn.HardTanh", min_val=-1, max_val=3, inplace=True)
+    x = np.stack([np.array([[-1, 16, 4], [0.25, -1, 1]], np.float32)] * 2, dimension - 1)
+    net = sequential(torch_object("nn.Sqrt"), split, first, clamp)
+    row = Row("out of order", net, x, np.array([[nan, 3, 2], [0.5, nan, 1]]))
+    row.agrees_by_formula()
+    row.agrees_converted()
+
+
 def test_a_relu_behind_finite_weights_is_one_operator() -> None:
     weight = torch_object("nn.Linear", weight=np.eye(2, dtype=np.float32), bias=np.zeros(2, np.float32))
     model = lower(sequential(weight, torch_object("nn.ReLU")).layer, (1, 2))

@@ -243,9 +243,3 @@ def test_a_container_used_twice_overwrites_its_first_output() -> None:
 
 def test_each_entry_of_a_map_table_has_an_output_of_its_own() -> None:
     shared(module("nn.MapTable", module=scale(2), modules=[]), [X, 10 * X], [2 * X, 20 * X])
-
-
-def test_an_expanded_tensor_is_not_written_into() -> None:
-    net = sequential(torch_object("nn.Replicate", nfeatures=2), torch_object("nn.ReLU", inplace=True))
-    with pytest.raises(UnsupportedError, match="cannot be followed"):
-        Row("", net, X, None).agrees_converted()

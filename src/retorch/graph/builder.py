@@ -70,7 +70,7 @@ class Builder(Memory):
             module.check_nesting(x)
             return self._lower_here(module, x)
         except Refusal as refusal:
-            self.problems.append(Problem(module.path, module.typename, str(refusal)))
+            self.problems.append(Problem(module.path, module.typename, str(refusal), refusal.hint))
             self.refused = self.refused or (module, x)
             if self.strict:
                 raise UnsupportedError(self.problems) from refusal

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from retorch.errors import Problem
+from retorch.errors import Problem, Refusal
 from retorch.graph.recorder import Recorder
 from retorch.graph.value import Nested, Value, flatten
 from retorch.layers.base.layer import Layer
+from retorch.layers.base.memory import WRITE_ELSEWHERE, WRITTEN_AGAIN, shows_again
 
 
 class Memory(Recorder):
@@ -195,33 +196,44 @@ class Memory(Recorder):
 
     def narrow(self, x: Value, axis: int, start: int, length: int) -> Value:
         """A view of ``length`` entries of dimension ``axis``, from ``start`` (from 0)."""
-        size = x.shape[axis]
 
         def get(p: Value) -> Value:
             return self.Slice(p, [start], [start + length], [axis])
 
-        def put(p: Value, new: Value) -> Value:
-            before = [self.Slice(p, [0], [start], [axis])] if start else []
-            after = [self.Slice(p, [start + length], [size], [axis])] if start + length < size else []
-            parts = [*before, new, *after]
-            return self.Concat(*parts, axis=axis) if len(parts) > 1 else new
-
         stands = x.stands()
+
+        def put(p: Value, new: Value) -> Value:
+            return self.replaced(p, new, axis, start, stands[axis])
+
         offset = None if x.offset is None else x.offset + start * stands[axis]
         return self.view(x, get, put, strides=stands, offset=offset)
+
+    def replaced(self, x: Value, new: Value, axis: int, start: int, stride: int) -> Value:
+        """``x`` after a write of ``new`` into its entries from ``start`` on of dimension ``axis``."""
+        size, end = x.shape[axis], start + new.shape[axis]
+        if size > 1 and not stride:
+            # all entries are one memory
+            one = new if end == start + 1 else self.Slice(new, [0], [1], [axis])
+            return self.Tile(one, [size if i == axis else 1 for i in range(x.rank)])
+        before = [self.Slice(x, [0], [start], [axis])] if start else []
+        after = [self.Slice(x, [end], [size], [axis])] if end < size else []
+        parts = [*before, new, *after]
+        return self.Concat(*parts, axis=axis) if len(parts) > 1 else new
 
     def select(self, x: Value, axis: int, index: int) -> Value:
         """A view of entry ``index`` (from 0) of dimension ``axis``, without that dimension."""
         return self.squeeze(self.narrow(x, axis, index, 1), axis)
 
-    def write(self, x: Value, new: Value) -> Value:
+    def write(self, x: Value, new: Value, *, idempotent: bool = False) -> Value:
         """What an in-place layer does: ``x`` now holds ``new``; returns ``x``."""
+        if not idempotent and shows_again(x.shape, x.stands()):
+            raise Refusal(WRITTEN_AGAIN, hint=WRITE_ELSEWHERE)
         x.write(new)
         return x
 
-    def result(self, x: Value, new: Value, inplace: bool) -> Value:
+    def result(self, x: Value, new: Value, inplace: bool, *, idempotent: bool = False) -> Value:
         """``new`` in a tensor of its own, or written into ``x``."""
-        return self.write(x, new) if inplace else new
+        return self.write(x, new, idempotent=idempotent) if inplace else new
 
     # -- 4. overlap
     def overwritten_output(self, owner: Layer, x: Nested) -> Value | None:

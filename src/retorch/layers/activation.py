@@ -22,7 +22,7 @@ def thresholded(x: Array, threshold: float, value: float, *, keeps_nan: bool, in
         larger = np.maximum if keeps_nan else np.fmax
         return larger(x, value, out=x if inplace else None)
     y = np.where(x <= threshold, value, x) if keeps_nan else np.where(x > threshold, x, value)
-    return result(x, y, inplace)
+    return result(x, y, inplace, idempotent=True)
 
 
 def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool = False) -> Value:
@@ -37,17 +37,22 @@ def above(op: Builder, x: Value, threshold: float, value: float, keeps_nan: bool
 
 
 def clipped(x: Array, least: float, most: float, inplace: bool) -> Array:
-    """THNN's HardTanh, its ReLU6 too: min(max(x, least), most); of NaN ``most``, or NaN in place, but for vectors."""
+    """THNN's HardTanh, its ReLU6 too: min(max(x, least), most).
+
+    Of NaN ``most``; but NaN in place, unless x is a vector or not in one piece: then THNN goes over it once more.
+    """
     y = np.clip(x, least, most)
-    return y if inplace and x.ndim > 1 else np.where(x <= most, y, np.asarray(most, y.dtype))
+    if not inplace or x.ndim == 1 or not x.flags.c_contiguous:
+        y = np.where(x <= most, y, np.asarray(most, y.dtype))
+    return result(x, y, inplace, idempotent=True)
 
 
 def lower_clipped(op: Builder, x: Value, least: float, most: float, inplace: bool) -> Value:
     """The same in ONNX, whose Clip hands NaN on."""
     y = op.Clip(x, least, most)
-    if (inplace and x.rank > 1) or not op.may_be_nan(x):
-        return y
-    return op.Where(op.LessOrEqual(x, most), y, most)
+    if op.may_be_nan(x) and (not inplace or x.rank == 1 or not x.is_contiguous):
+        y = op.Where(op.LessOrEqual(x, most), y, most)
+    return op.result(x, y, inplace, idempotent=True)
 
 
 @layer("nn.ReLU", "cudnn.ReLU", "nn.GuidedReLU", "nn.DeconvnetReLU", kind="relu")
@@ -64,7 +69,7 @@ class ReLU(Layer):
         return thresholded(x, 0.0, 0.0, keeps_nan=self._keeps_nan, inplace=self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, above(op, x, 0.0, 0.0, self._keeps_nan), self.inplace)
+        return op.result(x, above(op, x, 0.0, 0.0, self._keeps_nan), self.inplace, idempotent=True)
 
 
 @layer("cudnn.ReLUInPlace", kind="relu")
@@ -81,10 +86,10 @@ class ReLU6(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return result(x, clipped(x, 0, 6, self.inplace), self.inplace)
+        return clipped(x, 0, 6, self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, lower_clipped(op, x, 0.0, 6.0, self.inplace), self.inplace)
+        return lower_clipped(op, x, 0.0, 6.0, self.inplace)
 
 
 @layer("cudnn.ClippedReLU", kind="relu")
@@ -95,10 +100,10 @@ class ClippedReLU(Layer):
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return result(x, np.clip(x, 0, self.ceiling), self.inplace)
+        return result(x, np.clip(x, 0, self.ceiling), self.inplace, idempotent=True)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, op.Clip(x, 0.0, self.ceiling), self.inplace)
+        return op.result(x, op.Clip(x, 0.0, self.ceiling), self.inplace, idempotent=True)
 
 
 @layer("nn.Threshold", kind="threshold")
@@ -113,7 +118,8 @@ class Threshold(Layer):
         return thresholded(x, self.threshold, self.val, keeps_nan=self.inplace, inplace=self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, above(op, x, self.threshold, self.val, self.inplace), self.inplace)
+        y = above(op, x, self.threshold, self.val, self.inplace)
+        return op.result(x, y, self.inplace, idempotent=True)
 
 
 @layer("nn.LeakyReLU", "w2nn.LeakyReLU", kind="leakyrelu")
@@ -205,17 +211,17 @@ class ELU(Layer):
 
 @layer("nn.HardTanh", "nn.Clamp", kind="hardtanh")
 class HardTanh(Layer):
-    """min(max(x, min_val), max_val); of NaN max_val, but NaN in place, where x is no vector"""
+    """min(max(x, min_val), max_val); of NaN max_val, but NaN in place, where x is no vector and in one piece"""
 
     min_val: float = -1.0
     max_val: float = 1.0
     inplace: bool = False
 
     def forward(self, x: Array) -> Array:
-        return result(x, clipped(x, self.min_val, self.max_val, self.inplace), self.inplace)
+        return clipped(x, self.min_val, self.max_val, self.inplace)
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.result(x, lower_clipped(op, x, self.min_val, self.max_val, self.inplace), self.inplace)
+        return lower_clipped(op, x, self.min_val, self.max_val, self.inplace)
 
 
 @layer("nn.Clip", kind="clip")

@@ -142,7 +142,7 @@ class Dropout(RandomLayer):
 
     def forward(self, x: Array) -> Array:
         y = x * noise_for(self, x.shape) if self.draws() else x if self.v2 else x * (1 - self.p)
-        return result(x, y, True) if self.inplace else np.array(y)
+        return result(x, y, y is not x, idempotent=not self.p) if self.inplace else np.array(y)
 
     def lower(self, op: Builder, x: Value) -> Value:
         if self.draws():

@@ -224,7 +224,7 @@ class Layer:
             if not self.container and isinstance(y, np.ndarray):
                 y = set_output(run, self, x, y)
         except Refusal as refusal:
-            problem = Problem(self.path, self.typename, str(refusal))
+            problem = Problem(self.path, self.typename, str(refusal), refusal.hint)
             raise UnsupportedError([problem], what="run on this input") from refusal
         except MemoryError as error:
             problem = Problem(self.path, self.typename, f"needs more memory than there may be: {said(error)}")

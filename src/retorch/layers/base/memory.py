@@ -32,7 +32,7 @@ c runs again, gives B  as large as A: B is copied into A, and A is given; A and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -235,12 +235,41 @@ def resize_in_place(x: Array, y: Array) -> Array:
     return y
 
 
-def result(x: Array, y: Array, inplace: bool) -> Array:
-    """``y`` in a tensor of its own, or written into ``x``."""
+def result(x: Array, y: Array, inplace: bool, *, idempotent: bool = False) -> Array:
+    """``y`` in a tensor of its own, or written into ``x``; ``idempotent`` as in :func:`check_written_once`."""
     if not inplace:
         return y
+    check_written_once(x, idempotent)
     x[...] = y
     return x
+
+
+def check_written_once(x: Array, idempotent: bool = False) -> None:
+    """Refuse a write into a tensor that shows one element many times, as nn.Replicate gives it.
+
+    Torch's loop comes by each element many times. That makes no difference where the function is ``idempotent``: of
+    what it gave, it gives the same.
+
+    Raises:
+        Refusal: the tensor is such a one, and the function is not.
+    """
+    if not idempotent and shows_again(x.shape, x.strides):
+        raise Refusal(WRITTEN_AGAIN, hint=WRITE_ELSEWHERE)
+
+
+def shows_again(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether a tensor of these sizes shows one element many times."""
+    return any(size > 1 and not stride for size, stride in zip(shape, strides, strict=True))
+
+
+#: Why a write into such a tensor is refused, and what to do about it.
+WRITTEN_AGAIN = (
+    "writes in place into a tensor that shows one element many times, as nn.Replicate gives it: "
+    "Torch changes each element once for every time it is shown, in an order that depends on its loop"
+)
+WRITE_ELSEWHERE = (
+    "set `inplace` of this module to false, or put nn.Contiguous in front of it, and save the network again"
+)
 
 
 # -- 4. overlap

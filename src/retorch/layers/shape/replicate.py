@@ -33,7 +33,7 @@ class Replicate(Layer):
         if self.nfeatures == 1:
             return np.expand_dims(x, axis)
         sizes = (*x.shape[:axis], self.nfeatures, *x.shape[axis:])
-        return np.broadcast_to(np.expand_dims(x, axis), sizes)
+        return np.lib.stride_tricks.as_strided(x, sizes, (*x.strides[:axis], 0, *x.strides[axis:]))
 
     def lower(self, op: Builder, x: Value) -> Value:
         axis = self.axis(x.rank)
@@ -44,9 +44,12 @@ class Replicate(Layer):
         def get(p: Value) -> Value:
             return op.Tile(op.Unsqueeze(p, [axis]), times)
 
-        # without a way back: writing into memory that many entries share is left to nobody
+        def put(_: Value, new: Value) -> Value:
+            # whatever was written is in all entries: they are one memory
+            return op.Squeeze(op.Slice(new, [0], [1], [axis]), [axis])
+
         stands = x.stands()
-        return op.view(x, get, strides=(*stands[:axis], 0, *stands[axis:]), offset=x.offset)
+        return op.view(x, get, put, strides=(*stands[:axis], 0, *stands[axis:]), offset=x.offset)
 
 
 @layer("nn.ExpandAs", kind="expand")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from retorch.layers.base.layer import Array, Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import OVERLAP, last_output
+from retorch.layers.base.memory import OVERLAP, check_written_once, last_output
 from retorch.layers.shape.view import axis_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class CAddTable(Accumulating):
         if not self.inplace:
             return reduce(np.add, [with_sizes(other, x[0]) for other in x[1:]], x[0].copy())
         mine = last_output(self)
+        check_written_once(x[0])
         for other in x[1:]:
             # its own last output is x1 by now
             x[0][...] += x[0] if other is mine else with_sizes(other, x[0])
@@ -256,12 +257,7 @@ def entries(op: Builder, x: Value, axis: int) -> list[Value]:
         return lambda p: op.Squeeze(op.Slice(p, [at], [at + 1], [axis]), [axis])
 
     def put(at: int) -> Callable[[Value, Value], Value]:
-        def replace(p: Value, new: Value) -> Value:
-            before = [op.Slice(p, [0], [at], [axis])] if at else []
-            after = [op.Slice(p, [at + 1], [size], [axis])] if at + 1 < size else []
-            return op.Concat(*before, op.Unsqueeze(new, [axis]), *after, axis=axis)
-
-        return replace
+        return lambda p, new: op.replaced(p, op.Unsqueeze(new, [axis]), axis, at, stands[axis])
 
     starts = [None if x.offset is None else x.offset + i * stands[axis] for i in range(size)]
     return [op.view(x, get(i), put(i), now=part, strides=strides, offset=starts[i]) for i, part in enumerate(made)]
