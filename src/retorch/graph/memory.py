@@ -33,6 +33,8 @@ class Memory(Recorder):
         self._clones: dict[object, tuple[dict[int, Value], dict[int, Value], dict[object, list[Nested]]]] = {}
         #: 7. states: what recurrent layers keep from one step to the next, by ``id`` of the layer
         self.memory: dict[int, Any] = {}
+        #: what each nn.PullTable will put into its table, by ``id`` of its object
+        self.pushed: dict[int, Nested] = {}
         #: whether recurrent layers go on where their last sequence ended: their states are inputs of the network
         self.stateful = False
 

@@ -173,7 +173,8 @@ class SparseMax(OverChannels):
         axis = self.axis(x.ndim)
         z = np.moveaxis(x - x.max(axis, keepdims=True), axis, -1)
         falling: Array = -np.sort(-z, axis=-1)
-        places: Array = np.arange(1, z.shape[-1] + 1)
+        size: int = x.shape[axis]
+        places = np.arange(1, size + 1)
         kept: Array = np.greater(1 + places * falling, np.cumsum(falling, axis=-1))
         count = np.max(places * kept, axis=-1, keepdims=True)
         tau = (np.sum(falling * kept, axis=-1, keepdims=True) - 1) / count

@@ -126,6 +126,9 @@ _NAMES = {
     "projects.fbnn": """
         nn.CrossMapNormalization nn.LocallyConnected
     """,
+    "projects.foveas": """
+        nn.SpatialFovea nn.SpatialPyramid nn.SpatialRecursiveFovea
+    """,
     "projects.global_pooling": """
         nn.GlobalAveragePooling nn.GlobalMaxPooling nn.GlobalkMaxPooling nn.LogSumExpPooling nn.WeldonPooling
     """,
@@ -140,8 +143,8 @@ _NAMES = {
         nn.FeatExpander
     """,
     "projects.nnx": """
-        nn.Balance nn.SpatialColorTransform nn.SpatialDownSampling nn.SpatialLinear nn.SpatialMaxSampling
-        nn.SpatialUpSampling
+        nn.Balance nn.SpatialColorTransform nn.SpatialDownSampling nn.SpatialGraph nn.SpatialLinear nn.SpatialMatching
+        nn.SpatialMaxSampling nn.SpatialRadialMatching nn.SpatialUpSampling
     """,
     "projects.ntm": """
         nn.CircularConvolution nn.OuterProd nn.PowTable nn.Print nn.ScalarDivTable nn.ScalarMulTable
@@ -246,7 +249,8 @@ _NAMES = {
         nn.MixtureTable nn.SplitTable
     """,
     "table.selection": """
-        nn.ElementTable nn.FlattenTable nn.NarrowTable nn.ReverseTable nn.SelectTable nn.ZipTable nn.ZipTableOneToMany
+        nn.ElementTable nn.FlattenTable nn.NarrowTable nn.PullTable nn.PushTable nn.ReverseTable nn.SelectTable
+        nn.ZipTable nn.ZipTableOneToMany
     """,
     "upsampling": """
         nn.PixelShuffle nn.PixelSort nn.SpatialConvolutionUpsample nn.SpatialReSampling nn.SpatialReSamplingEx

@@ -95,6 +95,8 @@ class Run:
     )
     #: What recurrent layers keep from one step to the next, by ``id`` of the layer.
     memory: dict[int, Any] = field(default_factory=lambda: dict[int, Any]())
+    #: What each nn.PullTable will put into its table, by ``id`` of its object: an nn.PushTable took it from another.
+    pushed: dict[int, Nested] = field(default_factory=lambda: dict[int, Nested]())
     #: How many layers have run.
     steps: int = 0
     #: Whether recurrent layers go on where their last sequence ended, whatever their own flags say.
@@ -325,6 +327,11 @@ def clone(of: object) -> Generator[None]:
 def memory() -> dict[int, Any]:
     """What the recurrent layers of this pass keep from one step to the next, by ``id`` of the layer."""
     return run.memory if (run := current_run.get()) else {}
+
+
+def pushed() -> dict[int, Nested]:
+    """What each nn.PullTable of this pass will put into its table, by ``id`` of its object."""
+    return run.pushed if (run := current_run.get()) else {}
 
 
 def stateful() -> bool:

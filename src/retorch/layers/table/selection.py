@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from retorch.layers.base.layer import Layer, Nested, Refusal, layer
-from retorch.layers.base.memory import output_table
+from retorch.layers.base.memory import output_table, pushed
 from retorch.layers.shape.view import axis_of
+from retorch.torch7 import LuaTable
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder
@@ -107,3 +108,59 @@ class ZipTableOneToMany(Rearranging):
     def rearranged(self, x: list[Nested]) -> list[Nested]:
         one, many = x
         return [[one, item] for item in cast("list[Nested]", many)]
+
+
+@layer("nn.PushTable", kind="pushtable")
+class PushTable(Layer):
+    """the table without its entry ``_index``, which its nn.PullTables will put into theirs; of nnx"""
+
+    _index: int
+    _pulls: object = None
+    container: ClassVar[bool] = True
+    ignored = frozenset({"_forward"})
+
+    def taken(self, x: list[Nested], pushes: dict[int, Nested]) -> list[Nested]:
+        """What is left; the entry is laid down for those who pull it."""
+        if not 1 <= self._index <= len(x):
+            raise Refusal(f"takes entry {self._index} out of a table of {len(x)}")
+        pulls = self._pulls.sequence() if isinstance(self._pulls, LuaTable) else []
+        pushes.update((id(pull), x[self._index - 1]) for pull in pulls)
+        return [*x[: self._index - 1], *x[self._index :]]
+
+    def forward(self, x: list[Nested]) -> list[Nested]:
+        table = output_table(id(self))
+        table[:] = self.taken(x, pushed())
+        return table
+
+    def lower(self, op: Builder, x: list[Values]) -> list[Values]:
+        table = op.output_table(id(self))
+        table[:] = cast("list[Values]", self.taken(cast("list[Nested]", x), cast("dict[int, Nested]", op.pushed)))
+        return table
+
+
+@layer("nn.PullTable", kind="pulltable")
+class PullTable(Layer):
+    """the table, or the tensor as a table, with what its nn.PushTable took as entry ``_index``; of nnx"""
+
+    _index: int
+    container: ClassVar[bool] = True
+    ignored = frozenset({"_push"})
+
+    def grown(self, x: Nested, pushes: dict[int, Nested]) -> list[Nested]:
+        """The table, one entry longer."""
+        rest = x if isinstance(x, list) else [x]
+        if id(self.raw) not in pushes:
+            raise Refusal("pulls what no nn.PushTable has pushed before it ran")
+        if not 1 <= self._index <= len(rest) + 1:
+            raise Refusal(f"puts entry {self._index} into a table of {len(rest)}")
+        return [*rest[: self._index - 1], pushes[id(self.raw)], *rest[self._index - 1 :]]
+
+    def forward(self, x: Nested) -> list[Nested]:
+        table = output_table(id(self))
+        table[:] = self.grown(x, pushed())
+        return table
+
+    def lower(self, op: Builder, x: Values) -> list[Values]:
+        table = op.output_table(id(self))
+        table[:] = cast("list[Values]", self.grown(cast("Nested", x), cast("dict[int, Nested]", op.pushed)))
+        return table
