@@ -30,7 +30,23 @@ FADED: list[Row] = [
     )
 ]  # fmt: skip
 
+ANCHORS = np.array([[-24, -24, 40, 40], [-60, -30, 75, 45], [-30, -60, 45, 75]], np.float32)
+PICTURE = np.array([[80, 80, 1]], np.float32)
+DELTAS = RANDOM.normal(0, 0.2, (1, 12, 5, 5)).astype(np.float32)
+LIKELY = RANDOM.permutation(75).reshape(1, 3, 5, 5).astype(np.float32) / np.float32(75)
+
+PROPOSALS: list[Row] = [
+    row("GenerateProposals S D I a -> R P; RoIAlign X R -> Y | pooled_h=2 pooled_w=2 sampling_ratio=0", "Y", "R", "P",
+        S=LIKELY, D=DELTAS, I=PICTURE, a=ANCHORS, X=(1, 2, 5, 5), versions=("1.10.2",)),
+    *(
+        row(f"GenerateProposals S D I a -> R P | {more}", "R", "P", S=np.floor(LIKELY * 9) / np.float32(9), D=DELTAS,
+            I=PICTURE, a=ANCHORS, versions=("1.10.2",))
+        for more in ("pre_nms_topN=0", "post_nms_topN=20 nms_thresh=0.5")
+    ),
+]  # fmt: skip
+
 BOXES_ROWS: list[Row] = [
+    *PROPOSALS,
     *FADED,
     row("BoxWithNMSLimit X Z D -> S B C N | score_thresh=0.2 soft_nms_enabled=1", *_SIX[:4], X=SCORES,
         Z=BOXES.reshape(9, 16), D=np.array([4, 5], np.float32)),

@@ -106,6 +106,16 @@ CASES = [
              {"a": ("A",), "b": ("B",)})
         for fed in (True, False)
     ),
+    *(
+        Case(f"without naming what it leaves, {fed}", "Copy A -> B; Copy A -> Y", "If C ->",
+             {"then_net": "Sqr B -> t; Add t B -> B; Copy B -> Y", "else_net": "Scale B -> B | scale=3.0"},
+             "Mul Y B -> Y", {"A": floats(1, 2, 3), "C": np.array([fed])},
+             lambda a, c: (a * a + a) ** 2 if c[0] else 3 * a * a)
+        for fed in (True, False)
+    ),
+    Case("a loop without naming what it leaves", "ConstantFill -> L | shape=1, value=20.0; Copy A -> B",
+         "While C ->", {"loop_net": "Add B B -> B; LT B L -> C"}, "Copy B -> Y",
+         {"A": floats(1), "C": np.array([True])}, lambda a, c: 32 * a),
     Case("empty", "IsEmpty A -> C", "If C -> Y", BRANCHES, "", {"A": floats()}, lambda a: a),
     Case("not empty", "IsEmpty A -> C", "If C -> Y", BRANCHES, "", {"A": floats(4)}, lambda a: 3 * a),
     Case("counted", "ConstantFill -> N | shape=1, value=0.0; ConstantFill -> L | shape=1, value=3.0;"
@@ -153,7 +163,6 @@ def test_a_fixed_condition_is_decided_when_the_net_is_read() -> None:
 @pytest.mark.parametrize(
     ("holder", "nets", "reason"),
     [
-        ("If C -> Y", {"then_net": "Copy A -> Y; Sqr A -> A", "else_net": "Copy A -> Y"}, "none of its outputs"),
         ("If C -> Y", {"then_net": "Fancy A -> Y", "else_net": "Copy A -> Y"}, "in its branch Y Fancy"),
         ("If C -> Y", {"then_net": "Copy Q -> Y", "else_net": "Copy A -> Y"}, "reads Q, which nothing makes"),
         ("If C -> Y", {"then_net": "Cast A -> Y | to=2", "else_net": "Copy A -> Y"}, "int32 in one case, float"),

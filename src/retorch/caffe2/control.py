@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from retorch.caffe2.arguments import argument
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
@@ -50,6 +50,18 @@ def read_first(operators: Sequence[OperatorDef]) -> dict[str, None]:
         used.update((name, None) for name in read_by(operator) if name not in made)
         made.update(operator.output)
     return used
+
+
+def naming_outputs(operator: OperatorDef, read: Collection[str]) -> OperatorDef:
+    """An If or While that names as outputs all that its nets leave behind and something reads: it need not itself."""
+    left = dict.fromkeys(blob for net in nets_of(operator) for blob in written_by(net) if blob in read)
+    unnamed = [blob for blob in left if blob not in operator.output]
+    if not unnamed:
+        return operator
+    made = OperatorDef()
+    made.CopyFrom(operator)
+    made.output.extend(unnamed)
+    return made
 
 
 def written_by(net: NetDef) -> Iterator[str]:

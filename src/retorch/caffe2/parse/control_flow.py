@@ -51,7 +51,6 @@ def do(call: Call) -> Results:
 
 def choose(call: Call) -> Results:
     """The nets of an If: one of them where the condition is fixed, else ONNX's If of both."""
-    _check_writes(call)
     condition, (chosen, other) = call.x, (_net(call, "then_net"), net_of(call.definition, "else_net"))
     decided = constant_of(condition)
     names = _left(call)
@@ -72,7 +71,6 @@ def while_true(call: Call) -> Results:
 
     What is known beforehand is written out; the rest is a Loop of ONNX.
     """
-    _check_writes(call)
     g, blobs = call.graph, Blobs({}, call.outside)
     _again(call, g, net_of(call.definition, "cond_net"), blobs)
     for _ in range(_LONGEST):
@@ -117,14 +115,6 @@ def _each(call: Call, made: Mapping[str, ir.Value | None]) -> Results:
     """The outputs in order; a workspace stays what it is."""
     known = {**made, **_scopes(call)}
     return [known.get(blob) for blob in call.definition.output]
-
-
-def _check_writes(call: Call) -> None:
-    """A net that changes a blob which the operator does not name would change it unseen."""
-    for net in nets_of(call.definition):
-        for blob in written_by(net):
-            if blob not in call.definition.output and blob != call.definition.input[0] and call.outside(blob):
-                raise RefusalError(f"its {net.name or 'net'} writes {blob}, which is none of its outputs")
 
 
 def _check_single(size: int | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from retorch.caffe2.control import read_by
+from retorch.caffe2.control import naming_outputs, read_by
 from retorch.caffe2.parse.call import Call, Outside, nowhere
 from retorch.caffe2.parse.graph import Graph, RefusalError
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
@@ -41,7 +41,7 @@ def run(call: Call, graph: Graph, net: NetDef, blobs: Blobs, role: str, kept: Se
     ``role`` is what the net is to the operator, for messages; ``kept`` are blobs that are read after it.
     """
     read = frozenset([*net.external_output, *kept]).union(*(read_by(operator) for operator in net.op))
-    for operator in net.op:
+    for operator in (naming_outputs(each, read) for each in net.op):
         if not operator.output:
             continue
         results = _said(call, graph, operator, blobs, read, role)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from retorch.caffe2.blobs import Blobs
-from retorch.caffe2.control import read_by
+from retorch.caffe2.control import naming_outputs, read_by
 from retorch.caffe2.device import placed
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse import (
@@ -194,11 +194,11 @@ class _Walk:
     ) -> None:
         self.net = net
         self.types = types
-        operators = net.predict.op
-        written = [blob for operator in operators for blob in operator.output]
+        self.read = frozenset(net.predict.external_output).union(*(read_by(operator) for operator in net.predict.op))
+        self.operators = [naming_outputs(operator, self.read) for operator in net.predict.op]
+        written = [blob for operator in self.operators for blob in operator.output]
         self.left = Counter(written)
         self.graph = Graph([*net.inputs, *net.params, *written])
-        self.read = frozenset(net.predict.external_output).union(*(read_by(operator) for operator in operators))
         self.values: dict[str, ir.Value] = {}
         #: how many blobs hold each value, by ``id``
         self.bound = Counter[int]()
@@ -220,7 +220,7 @@ class _Walk:
 
     def model(self) -> ir.Model:
         """Say every operator, then assemble what came of it; all refusals in one error."""
-        for index, operator in enumerate(self.net.predict.op):
+        for index, operator in enumerate(self.operators):
             self._operator(index, operator)
         if self.problems:
             raise UnsupportedError(self.problems)
@@ -393,7 +393,7 @@ class _Walk:
     def _unread(self) -> list[str]:
         """The blobs that are written and not read afterwards: what an exporter forgot to declare."""
         last: dict[str, bool] = {}
-        for operator in self.net.predict.op:
+        for operator in self.operators:
             last.update(dict.fromkeys(operator.input, True))
             last.update(dict.fromkeys(operator.output, False))
         return [blob for blob, read in last.items() if not read and blob not in self.missing]

@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.detection import Deltas, clipped, columns, moved, number
-from retorch.caffe2.parse.graph import Graph, RefusalError, rank, size
+from retorch.caffe2.parse.graph import Graph, RefusalError, dims, rank, size
 from retorch.caffe2.parse.segments import arange, int64
+from retorch.caffe2.parse.sort import falling
 
 FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
 _ALL = 2**31 - 1
@@ -47,19 +48,22 @@ def generate_proposals(call: Call) -> Results:
     boxes: list[ir.Value] = []
     likely: list[ir.Value] = []
     for picture in range(size(scores, 0)):
-        flat = g.reshape(g.transpose(g.slice(scores, 0, picture, picture + 1), (0, 2, 3, 1)), (-1,))
-        moves = g.reshape(g.transpose(g.slice(deltas, 0, picture, picture + 1), (0, 2, 3, 1)), (-1, 4))
+        flat = g.reshape(g.slice(scores, 0, picture, picture + 1), (-1,))
+        apart = g.reshape(g.slice(deltas, 0, picture, picture + 1), (size(anchors, 0), 4, -1))
+        moves = g.reshape(g.transpose(apart, (0, 2, 1)), (-1, 4))
         kept, score = _of_picture(call, flat, moves, every, g.slice(info, 0, picture, picture + 1))
         first = g.op(
             "Expand", number(g, float(picture)), g.op("Concat", g.shape_of(kept, 0, 1), g.constant([1]), axis=0)
         )
         boxes.append(g.op("Concat", first, kept, axis=1))
         likely.append(score)
-    return (g.op("Concat", *boxes, axis=0), g.op("Concat", *likely, axis=0))
+    rois, all_scores = (g.op("Concat", *parts, axis=0) for parts in (boxes, likely))
+    rois.shape, all_scores.shape = ir.Shape([None, 5]), ir.Shape([None])
+    return (rois, all_scores)
 
 
 def _anchors(call: Call, scores: ir.Value, anchors: ir.Value) -> ir.Value:
-    """All anchors at all places: (H·W·A, 4)."""
+    """All anchors, each at all places: (A·H·W, 4)."""
     g, stride = call.graph, number(call.graph, 1.0 / call.float("spatial_scale", 1.0 / 16))
     down, across = (
         g.op("Mul", g.cast(arange(g, g.reshape(g.shape_of(scores, axis, axis + 1), ())), FLOAT), stride)
@@ -69,7 +73,7 @@ def _anchors(call: Call, scores: ir.Value, anchors: ir.Value) -> ir.Value:
     rows = g.op("Add", g.unsqueeze(down, 1), g.op("Mul", g.unsqueeze(across, 0), zero))
     lines = g.op("Add", g.op("Mul", g.unsqueeze(down, 1), zero), g.unsqueeze(across, 0))
     shifts = g.op("Concat", *(g.unsqueeze(part, 2) for part in (lines, rows, lines, rows)), axis=2)
-    return g.reshape(g.op("Add", g.unsqueeze(shifts, 2), anchors), (-1, 4))
+    return g.reshape(g.op("Add", g.unsqueeze(shifts, 0), g.unsqueeze(anchors, 1, 2)), (-1, 4))
 
 
 def _of_picture(
@@ -77,9 +81,7 @@ def _of_picture(
 ) -> tuple[ir.Value, ir.Value]:
     """The boxes that are left, likeliest first, and their scores."""
     g, plus_one = call.graph, float(call.int("legacy_plus_one", 1))
-    top, total = call.int("pre_nms_topN", 6000), g.shape_of(scores, 0, 1)
-    count = total if top <= 0 else g.op("Min", total, g.constant([top]))
-    best, order = g.ops("TopK", [scores, count], 2, axis=0, largest=1, sorted=1)
+    best, order = _likeliest(g, scores, call.int("pre_nms_topN", 6000))
     places, shifts = (columns(g, g.op("Gather", part, order, axis=0), 4) for part in (anchors, deltas))
     height, width, scale = (g.reshape(part, ()) for part in columns(g, info, 3))
     parts = clipped(g, moved(g, places, shifts, Deltas((1.0,) * 4, plus_one)), (height, width), plus_one)
@@ -96,6 +98,17 @@ def _of_picture(
     rows = suppressed(g, wide, g.unsqueeze(likely, 0), call.int("post_nms_topN", 300), overlap, None)
     kept = g.reshape(g.slice(rows, 1, 2, 3), (-1,))
     return g.op("Gather", boxes, kept, axis=0), g.op("Gather", likely, kept, axis=0)
+
+
+def _likeliest(graph: Graph, scores: ir.Value, most: int) -> tuple[ir.Value, ir.Value]:
+    """The largest scores, falling, and their places: where all are wanted, equal ones in the order of Caffe2's sort."""
+    g, known = graph, dims(scores)[0]
+    if most <= 0 or (known is not None and known <= most):
+        order = falling(g, scores)
+        return g.op("Gather", scores, order), order
+    count = g.op("Min", g.shape_of(scores, 0, 1), g.constant([most]))
+    best, order = g.ops("TopK", [scores, count], 2, axis=0, largest=1, sorted=1)
+    return best, order
 
 
 RULES: Mapping[str, Rule] = {
