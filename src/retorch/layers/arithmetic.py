@@ -220,28 +220,45 @@ class Add(Layer):
         return op.Add(x, op.weight(self._bias(x.shape), "b"))
 
 
+def zero_of_each_sample(op: Builder, x: Value) -> Value:
+    """One zero for each sample, whatever the samples hold, so that the graph does without the number of samples."""
+    first = op.Slice(op.Reshape(x, [0, -1]), [0], [1], [1])
+    return op.Cast(op.Less(first, first), to=1)
+
+
 @layer("nn.Constant", kind="constant")
 class Constant(Layer):
-    """value, once for each sample where x has more than nInputDim dimensions"""
+    """value, once for each sample where x has more than nInputDim dimensions
 
-    value: Array
+    Two projects had a class of this name before nn: in one the tensor is ``weight``, in the other only ``output``.
+    """
+
+    value: Array | None = None
+    weight: Array | None = None
     nInputDim: int | None = None
+
+    def setup(self, bind: Binder) -> None:
+        output = self.raw.get("output")
+        held = self.weight if self.value is None else self.value
+        if held is None and isinstance(output, np.ndarray) and output.size:
+            held = cast("Array", output)
+        if held is None:
+            raise Refusal("holds no tensor that it could give")
+        self._held: Array = held
 
     def _batched(self, rank: int) -> bool:
         return self.nInputDim is not None and rank > self.nInputDim
 
     def forward(self, x: Array) -> Array:
-        value = self.value.astype(np.result_type(x, self.value) if x.dtype.kind == "f" else self.value.dtype)
+        held = self._held
+        value = held.astype(np.result_type(x, held) if x.dtype.kind == "f" else held.dtype)
         return np.repeat(value[None], len(x), axis=0) if self._batched(x.ndim) else value
 
     def lower(self, op: Builder, x: Value) -> Value:
-        value = op.weight(self.value, "w")
+        value = op.weight(self._held, "w")
         if not self._batched(x.rank):
             return op.Identity(value)
-        # one zero for each sample, whatever the samples hold, so that the graph does without the number of samples
-        first = op.Slice(op.Reshape(x, [0, -1]), [0], [1], [1])
-        zero = op.Cast(op.Less(first, first), to=1)
-        return op.Add(op.Reshape(zero, [-1] + [1] * self.value.ndim), value)
+        return op.Add(op.Reshape(zero_of_each_sample(op, x), [-1] + [1] * value.rank), value)
 
 
 @layer("nn.SAdd", kind="add")

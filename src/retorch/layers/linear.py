@@ -160,6 +160,30 @@ class Bilinear(Layer):
         return y if self.bias is None else op.Add(y, op.weight(self.bias, "b"))
 
 
+@layer("nn.TensorProd", kind="bilinear")
+class TensorProd(Bilinear):
+    """{a, b}: as Bilinear; of two vectors too"""
+
+    ignored = frozenset({"tmp", "ab"})
+
+    def check(self, a: int, b: int) -> None:
+        vector_or_matrix(a)
+        if a != b:
+            raise Refusal(f"takes two tensors of as many dimensions, not of {a} and {b}")
+
+    def forward(self, x: list[Array]) -> Array:
+        a, b = x
+        self.check(a.ndim, b.ndim)
+        return super().forward([a, b]) if a.ndim == 2 else super().forward([a[None], b[None]])[0]
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        a, b = x
+        self.check(a.rank, b.rank)
+        if a.rank == 2:
+            return super().lower(op, [a, b])
+        return op.Squeeze(super().lower(op, [op.Unsqueeze(a, [0]), op.Unsqueeze(b, [0])]), [0])
+
+
 @layer("nn.Euclidean", kind="euclidean")
 class Euclidean(Layer):
     """y[n, k] = ‖x[n] - weight[:, k]‖; x is (N, in) or (in), weight (in, out)"""

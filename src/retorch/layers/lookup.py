@@ -26,7 +26,7 @@ def picked(rows: Array, at: Array) -> Array:
     return rows[at]
 
 
-@layer("nn.LookupTable", kind="lookup")
+@layer("nn.LookupTable", "Embedding", kind="lookup")
 class LookupTable(Layer):
     """the rows x (from 1) of weight; x is (n) or (N, n). Rows longer than ``maxNorm`` are first scaled down to it."""
 
@@ -36,7 +36,7 @@ class LookupTable(Layer):
     ignored = frozenset(
         {"size", "batchSize", "inputs", "paddingValue", "shouldScaleGradByFreq", "accUpdate", "nBackward"}
     )
-    ignored |= {"fairScale", "batchScaled", "concUpdates", "_inputView"}
+    ignored |= {"fairScale", "batchScaled", "concUpdates", "_inputView", "unUpdateVocab"}
 
     def setup(self, bind: Binder) -> None:
         if self.maxNorm is not None:

@@ -28,6 +28,7 @@ _INT64 = 7
     "nn.GradientRescale",
     "nn.RegularizeLayer",
     "nn.KLDPenalty",
+    "w2nn.PrintTable",
     kind="identity",
 )
 class Identity(Layer):
@@ -37,7 +38,7 @@ class Identity(Layer):
 
     ignored = frozenset(
         {"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"}
-        | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul"}
+        | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul", "id"}
     )
 
     def forward(self, x: Nested) -> Nested:
@@ -115,7 +116,7 @@ class Contiguous(Layer):
         return op.Identity(x)
 
 
-@layer("nn.Dropout", "nn.SeqDropout", "nn.LowMemDropout", kind="dropout")
+@layer("nn.Dropout", "nn.SeqDropout", "nn.LowMemDropout", "fbnn.Dropout", kind="dropout")
 class Dropout(RandomLayer):
     """x; x · (1 − p) in the first version, whose files lack ``v2``
 
@@ -178,17 +179,41 @@ class SpatialDropout(RandomLayer):
         return op.Mul(x, op.noise_for(self, self.noise_shape(x)) if self.draws() else 1 - self.p)
 
 
-@layer("nn.TotalDropout", "nn.SpatialRegionDropout", "nn.SimpleColorTransform", "nn.PCAColorTransform", kind="dropout")
+@layer(
+    "nn.TotalDropout",
+    "nn.SpatialRegionDropout",
+    "nn.SimpleColorTransform",
+    "nn.PCAColorTransform",
+    "fbnn.IndividualDropout",
+    "fbnn.NestedDropout",
+    "fbnn.ProjectiveGradientNormalization",
+    kind="dropout",
+)
 class Augmentation(Layer):
-    """x, in a tensor of its own; of dpnn"""
+    """x, in a tensor of its own; of dpnn and fbnn"""
 
     ignored = frozenset({"p", "inputChannels", "range", "eigenVectors", "eigenValues", "std", "regionType"})
+    ignored |= {"noisegpu", "pgpu", "logp", "log1p", "eps", "v2", "inplace", "stochasticInference"}
 
     def forward(self, x: Array) -> Array:
         return x.copy()
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.Identity(x)
+
+
+@layer("nn.StochasticDrop", kind="dropout")
+class StochasticDrop(Layer):
+    """x · (1 − deathRate): what is left of a branch that training drops now and then (stochastic depth)"""
+
+    deathRate: float = 0.5
+    ignored = frozenset({"gate"})
+
+    def forward(self, x: Array) -> Array:
+        return x * (1 - self.deathRate)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Mul(x, 1 - self.deathRate)
 
 
 @layer("nn.WhiteNoise", kind="whitenoise")

@@ -79,6 +79,10 @@ class BilinearSamplerBHWD(Layer):
 
     def forward(self, x: list[Array]) -> Array:
         self.check(x)
+        return self.seen(x)
+
+    def seen(self, x: list[Array]) -> Array:
+        """What the image shows at the places of the grid."""
         image, grid = (t if t.ndim == 4 else t[None] for t in x)
         height, width = image.shape[1:3]
         across = self.horizontal()
@@ -98,6 +102,10 @@ class BilinearSamplerBHWD(Layer):
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
         self.check(x)
+        return self.lower_seen(op, x)
+
+    def lower_seen(self, op: Builder, x: list[Value]) -> Value:
+        """The same in ONNX operators."""
         image, grid = (t if t.rank == 4 else op.unsqueeze(t, 0) for t in x)
         if self.horizontal():
             grid = op.Concat(op.Slice(grid, [1], [2], [3]), op.Slice(grid, [0], [1], [3]), axis=3)

@@ -20,9 +20,10 @@ _NAMES = {
         nn.SpatialFullConvolutionMap nn.SpatialFullDilatedConvolution nn.VolumetricFullConvolution
     """,
     "convolution.spatial": """
-        cudnn.SpatialConvolution cudnn.SpatialDilatedConvolution nn.SpatialClassifier nn.SpatialConvolution
-        nn.SpatialConvolutionLocal nn.SpatialConvolutionMM nn.SpatialConvolutionMap nn.SpatialDepthWiseConvolution
-        nn.SpatialDilatedConvolution nn.SpatialSubSampling
+        cudnn.RandomBinaryConvolution cudnn.SpatialConvolution cudnn.SpatialDilatedConvolution
+        nn.RandomBinaryConvolution nn.SpatialClassifier nn.SpatialConvolution nn.SpatialConvolutionLocal
+        nn.SpatialConvolutionMM nn.SpatialConvolutionMap nn.SpatialDepthWiseConvolution nn.SpatialDilatedConvolution
+        nn.SpatialSubSampling w2nn.RandomBinaryConvolution
     """,
     "convolution.temporal": """
         cudnn.TemporalConvolution nn.TemporalConvolution nn.TemporalRowConvolution nn.TemporalSubSampling
@@ -33,10 +34,12 @@ _NAMES = {
     """,
     "linear": """
         fbnn.NormalizedLinearNoBias nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBackprop
-        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.WeightedEuclidean
+        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.TensorProd
+        nn.WeightedEuclidean
     """,
     "lookup": """
-        OneHot fbnn.SparseLinear nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
+        Embedding OneHot fbnn.SparseLinear nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot
+        nn.SparseLinear
     """,
     "loss": """
         nn.ModuleFromCriterion
@@ -45,10 +48,11 @@ _NAMES = {
         nn.gModule nngraph.JustElement nngraph.JustTable
     """,
     "noise": """
-        nn.Contiguous nn.Copy nn.Dropout nn.GradientRescale nn.GradientReversal nn.Identity nn.KLDPenalty nn.L1Penalty
+        fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.Contiguous
+        nn.Copy nn.Dropout nn.GradientRescale nn.GradientReversal nn.Identity nn.KLDPenalty nn.L1Penalty
         nn.LowMemDropout nn.PCAColorTransform nn.PrintSize nn.Probe nn.RegularizeLayer nn.SeqDropout
         nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.TotalDropout nn.VolumetricDropout
-        nn.WhiteNoise nn.ZeroGrad
+        nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
     """,
     "normalization.batch": """
         cudnn.BatchNormalization cudnn.SpatialBatchNormalization cudnn.SpatialCrossMapLRN
@@ -106,12 +110,19 @@ _NAMES = {
     "projects.dcign": """
         nn.LinearCR nn.Reparametrize nn.Sampler nn.SelectiveGradientFilter nn.SelectiveOutputClamp nn.UnPooling
     """,
+    "projects.densecap": """
+        nn.ApplyBoxTransform nn.BatchBilinearSamplerBHWD nn.BilinearRoiPooling nn.BoxIoU nn.BoxToAffine
+        nn.InvertBoxTransform nn.MakeAnchors nn.MakeBoxes nn.ReshapeBoxFeatures
+    """,
     "projects.densenet": """
         nn.DenseConnectLayerCustom
     """,
     "projects.detection": """
         nn.BBoxNorm nn.ContextRegion nn.ConvertFrom nn.DeepMask nn.Foveal nn.ModeSwitch nn.ModelParallelTable
         nn.SelectBoxes nn.SequentialSplitBatch nn.SharpMask
+    """,
+    "projects.diagonal": """
+        nn.Diag
     """,
     "projects.dpnn": """
         nn.CategoricalEntropy nn.Kmeans nn.SpatialUniformCrop nn.VariableLength
@@ -180,7 +191,7 @@ _NAMES = {
     """,
     "projects.style_transfer": """
         nn.AdaptiveInstanceNormalization nn.ContentLoss nn.DummyGradOutput nn.GenNoise nn.GradNormalization
-        nn.GramMatrix nn.MaxCoord nn.NoiseFill nn.StyleLoss nn.TVLoss nn.TotalVariation
+        nn.GramMatrix nn.MaxCoord nn.NoiseFill nn.StyleLoss nn.TVLoss nn.TotalVariation nn.VGG_postprocess
     """,
     "projects.waifu2x": """
         w2nn.AuxiliaryLossTable w2nn.DepthExpand2x w2nn.EdgeFilter w2nn.GradWeight w2nn.InplaceClip01 w2nn.Print
@@ -234,7 +245,7 @@ _NAMES = {
         nn.Transpose
     """,
     "shape.view": """
-        nn.BatchReshape nn.Collapse nn.Reshape nn.Squeeze nn.Unsqueeze nn.View
+        nn.BatchReshape nn.Collapse nn.MinDim nn.Reshape nn.Squeeze nn.Unsqueeze nn.View
     """,
     "softmax": """
         cudnn.LogSoftMax cudnn.SoftMax cudnn.SpatialLogSoftMax cudnn.SpatialSoftMax cudnn.VolumetricLogSoftMax
@@ -245,8 +256,8 @@ _NAMES = {
         nn.AffineGridGeneratorBHWD nn.AffineTransformMatrixGenerator nn.BilinearSamplerBHWD nn.ScaleBHWD
     """,
     "table.arithmetic": """
-        nn.CAddTable nn.CAddTensorTable nn.CDivTable nn.CMaxTable nn.CMinTable nn.CMulTable nn.CSubTable nn.JoinTable
-        nn.MixtureTable nn.SplitTable
+        classifier.CRowAddTable nn.CAddTable nn.CAddTensorTable nn.CDivTable nn.CMaxTable nn.CMinTable nn.CMulTable
+        nn.CSubTable nn.JoinTable nn.MixtureTable nn.SplitTable treelstm.CRowAddTable
     """,
     "table.selection": """
         nn.ElementTable nn.FlattenTable nn.NarrowTable nn.PullTable nn.PushTable nn.ReverseTable nn.SelectTable

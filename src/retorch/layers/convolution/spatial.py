@@ -117,9 +117,22 @@ class Convolution(Windowed):
         return y if batched else op.Squeeze(y, [0])
 
 
-@layer("nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution", kind="conv")
+@layer(
+    "nn.SpatialConvolution",
+    "nn.SpatialConvolutionMM",
+    "cudnn.SpatialConvolution",
+    "nn.RandomBinaryConvolution",
+    "w2nn.RandomBinaryConvolution",
+    "cudnn.RandomBinaryConvolution",
+    kind="conv",
+)
 class SpatialConvolution(Convolution):
-    """y[o] = bias[o] + Σ_c weight[o, c] ⋆ x[c]; x is (N, C, H, W) or (C, H, W), weight (O, C / groups, kH, kW)"""
+    """y[o] = bias[o] + Σ_c weight[o, c] ⋆ x[c]; x is (N, C, H, W) or (C, H, W), weight (O, C / groups, kH, kW)
+
+    Those of local binary CNNs have weights of -1, 0 and 1 that are not trained.
+    """
+
+    ignored = SIZES | {"kSparsity"}
 
     unfolds = True
     kW: int

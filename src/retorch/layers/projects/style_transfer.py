@@ -258,3 +258,27 @@ class NoiseFill(RandomLayer):
         y = x if self.inplace else op.Identity(x)
         op.write(op.narrow(y, 1, channels - self.num_noise_channels, self.num_noise_channels), noise)
         return y
+
+
+#: The mean of the pictures that VGG was trained on: blue, green, red.
+VGG_MEAN = np.array([103.939, 116.779, 123.68]).reshape(3, 1, 1)
+
+
+@layer("nn.VGG_postprocess", kind="vgg")
+class VGGPostprocess(Layer):
+    """(x + 1) · 127.5 − VGG's mean, in place; x is (N, 3, H, W) in -1 … 1"""
+
+    owns_no_output = True
+
+    def check(self, x: Array | Value) -> None:
+        if len(x.shape) != 4 or x.shape[1] != 3:
+            raise Refusal(f"takes images (N, 3, H, W), not sizes {x.shape}")
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
+        return result(x, (x + 1) * 127.5 - VGG_MEAN.astype(x.dtype), True)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        self.check(x)
+        y = op.Sub(op.Mul(op.Add(x, 1.0), 127.5), op.constant(VGG_MEAN.astype(np.float32), "mean"))
+        return op.result(x, y, True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retorch.layers.base.layer import Array, Layer, Refusal, Sizes, layer
+from retorch.layers.base.memory import resize_in_place
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -203,3 +204,28 @@ class Unsqueeze(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.unsqueeze(x, self.axis(x.rank))
+
+
+@layer("nn.MinDim", kind="unsqueeze")
+class MinDim(Layer):
+    """x, which gets a dimension of size 1 at ``pos`` (from 1) itself, where it has fewer than ``numInputDims``"""
+
+    owns_no_output = True
+
+    pos: int
+    numInputDims: int
+
+    def _axis(self, rank: int) -> int | None:
+        if rank >= self.numInputDims:
+            return None
+        if not 0 < self.pos <= rank + 1:
+            raise Refusal(f"puts dimension {self.pos} into a tensor of {rank} dimensions")
+        return self.pos - 1
+
+    def forward(self, x: Array) -> Array:
+        axis = self._axis(x.ndim)
+        return x if axis is None else resize_in_place(x, np.expand_dims(x, axis))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        axis = self._axis(x.rank)
+        return x if axis is None else op.resize_in_place(x, op.unsqueeze(x, axis))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Layer, Nested, Refusal, layer
+from retorch.layers.base.layer import Array, Layer, Nested, Refusal, Sizes, layer
 from retorch.layers.base.memory import OVERLAP, check_written_once, last_output
 from retorch.layers.shape.view import axis_of
 
@@ -89,6 +89,33 @@ class CAddTable(Accumulating):
             # one of them changes while it is added to
             op.write(x[0], op.Add(x[0], value_with_sizes(op, other, x[0])))
         return x[0]
+
+
+@layer("treelstm.CRowAddTable", "classifier.CRowAddTable", kind="add")
+class CRowAddTable(Layer):
+    """{x, v}: x + v for each entry of x's first dimension; tables of rows with a row each in a later treelstm
+
+    That version has a field ``outputTensors``: x (N, n, m) and v (N, m) give x[i, j] + v[i].
+    """
+
+    ignored = frozenset({"outputTensors"})
+
+    def added(self, x: Sizes, v: Sizes) -> Sizes:
+        """The sizes with which v is added to x."""
+        if len(x) > 2 and "outputTensors" in self.raw:
+            wanted = (x[0], 1, *x[2:])
+        else:
+            wanted = x[1:]
+        if math.prod(wanted) != math.prod(v):
+            raise Refusal(f"cannot add {v} to the rows of {x}")
+        return wanted
+
+    def forward(self, x: list[Array]) -> Array:
+        return x[0] + x[1].reshape(self.added(x[0].shape, x[1].shape))
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        sizes = self.added(x[0].shape, x[1].shape)
+        return op.Add(x[0], x[1] if x[1].shape == sizes else op.Reshape(x[1], list(sizes)))
 
 
 @layer("nn.CSubTable", kind="sub")
