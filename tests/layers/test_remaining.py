@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+import retorch
 from building import module, sequential, torch_object
 from layers.rows import named, noise, row_tests
 from retorch.module import Module
-from retorch.torch7 import TorchObject
+from retorch.torch7 import LuaTable, TorchObject
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
 
@@ -74,6 +77,42 @@ def in_nns_own_tests(rng: np.random.Generator) -> Rows:
     yield "linear", net, x, x @ weight.T.astype(float) + bias
 
 
+def renamed(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3)
+    for name in ("nn.BatchFlip", "nn.Tic", "nn.Toc", "nn.GradScale"):
+        yield name, module(name, train=True, name="part"), x, x
+    weight, bias = noise(rng, 4, 3), noise(rng, 4)
+    y = x @ weight.T.astype(float) + bias
+    yield "metric", module("nnx.QDRiemaNNLinear", weight=weight, bias=bias, gamma=0.01, qdFlag=True), x, y
+    for name in ("nn.FairLookupTable", "nn.Dictionary"):
+        yield name, module(name, weight=weight, batchScaled=True), np.array([3, 1], np.int64), weight[[2, 0]]
+
+
+def capsules(rng: np.random.Generator) -> Rows:
+    bias, x = noise(rng, 2, 3), noise(rng, 2, 4)
+    yield "entity", module("nn.Entity", bias=bias, bsize=2), x, bias
+    v = noise(rng, 2, 3, 5)
+    yield "intensity", module("nn.IntensityMod"), [x, v], np.stack([v[i].astype(float) * x[i, 0] for i in range(2)])
+    yield "component", module("nn.componentMul"), [v, 2 * v], 2 * v.astype(float) ** 2
+
+
+def examples(rng: np.random.Generator) -> Rows:
+    """Key-value memory networks: the words of all examples one after the other, and how many each has."""
+    for lengths in ([2, 3, 1], [4], [1, 0, 2]):
+        x, count = noise(rng, sum(lengths), 3), np.array(lengths, np.float32)
+        sums, coded, at = np.zeros((len(lengths), 3)), np.zeros(x.shape), 0
+        for e, length in enumerate(lengths):
+            for j in range(1, length + 1):
+                sums[e] += x[at]
+                for k in (1, 2, 3):
+                    weight = (1 - j / length) - k / 3 * (1 - 2 * j / length)
+                    coded[at, k - 1] = float(x[at, k - 1]) * weight
+                at += 1
+        yield f"sum-{lengths}", module("nn.SumVecarr"), [x, count], sums
+        yield f"position-{lengths}", module("nn.PositionalEncoder", forwardLen=False), [x, count], coded
+        yield f"handed-{lengths}", module("nn.PositionalEncoder", forwardLen=True), [x, count], [coded, count]
+
+
 def projected(row: np.ndarray) -> np.ndarray:
     """The numbers max(x − t, 0) that sum up to 1, t found by halving."""
     low, high = row.min() - 1, row.max()
@@ -93,7 +132,9 @@ def sparsely(rng: np.random.Generator) -> Rows:
 def losses(rng: np.random.Generator) -> Rows:
     x = noise(rng, 2, 3)
     doubled = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
-    yield "", sequential(doubled, torch_object("nn.Criterion")), x, 2 * x.astype(float)
+    named = "BinaryLogisticRegression SpatialBinaryLogisticRegression VRClassReward BinaryClassReward HSM HLogSoftMax"
+    for name in ("Criterion", "SparseMaxLoss", *named.split()):
+        yield name, sequential(doubled, torch_object(f"nn.{name}")), x, 2 * x.astype(float)
 
 
 def sparse(rng: np.random.Generator) -> Rows:
@@ -108,7 +149,15 @@ def sparse(rng: np.random.Generator) -> Rows:
         yield f"{samples}", net, x, dense @ weight.T.astype(float) + bias
 
 
-ROWS = named(fire_modules, wrappers, in_nns_own_tests, sparsely, losses, sparse)
+ROWS = named(fire_modules, wrappers, in_nns_own_tests, renamed, capsules, examples, sparsely, losses, sparse)
 
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
+
+
+@pytest.mark.parametrize("name", ["nn.VRClassReward", "nn.HSM", "nn.BinaryLogisticRegression", "nn.OwnCriterion"])
+def test_a_loss_beside_the_network_is_no_second_network(name: str, tmp_path: Path) -> None:
+    inside = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+    loss = torch_object(name, module=torch_object("nn.Identity"))
+    retorch.write(tmp_path / "both.t7", LuaTable({"model": inside, "criterion": loss}))
+    assert np.array_equal(retorch.load(tmp_path / "both.t7").forward(np.ones(2)), [2, 2])

@@ -238,6 +238,7 @@ LOSSES: dict[str, type[Loss]] = {
     "nn.CrossEntropyCriterion": CrossEntropy,
     "nn.DistKLDivCriterion": Divergence,
     "nn.SoftMarginCriterion": SoftMargin,
+    "nn.BinaryLogisticRegression": SoftMargin,
     "nn.MarginCriterion": Margin,
     "nn.HingeEmbeddingCriterion": HingeEmbedding,
     "nn.MultiLabelSoftMarginCriterion": MultiLabelSoftMargin,

@@ -29,6 +29,8 @@ _INT64 = 7
     "nn.RegularizeLayer",
     "nn.KLDPenalty",
     "w2nn.PrintTable",
+    "nn.Tic",
+    "nn.Toc",
     kind="identity",
 )
 class Identity(Layer):
@@ -38,7 +40,7 @@ class Identity(Layer):
 
     ignored = frozenset(
         {"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"}
-        | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul", "id"}
+        | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul", "id", "comment"}
     )
 
     def forward(self, x: Nested) -> Nested:
@@ -48,9 +50,9 @@ class Identity(Layer):
         return x
 
 
-@layer("nn.GradientReversal", kind="identity")
+@layer("nn.GradientReversal", "nn.BatchFlip", kind="identity")
 class GradientReversal(Layer):
-    """x, as the one tensor that the module calls its output"""
+    """x, as the one tensor that the module calls its output; training reverses gradients, or images"""
 
     ignored = frozenset({"lambda"})
 

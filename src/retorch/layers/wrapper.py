@@ -53,6 +53,7 @@ def first_module(bind: Binder, made: Layer, modules: object, module: object = No
     "nn.GPU",
     "nn.FireModule",
     "nn.NoBackprop",
+    "fbnn.Probe",
     kind="wrapper",
 )
 class Decorator(Wrapper):
@@ -212,11 +213,22 @@ class Convert(Layer):
         return x if self.reordering else op.reshape(x, [0, -1])
 
 
-@layer("nn.Criterion", kind="criterion")
+@layer(
+    "nn.Criterion",
+    "nn.BinaryLogisticRegression",
+    "nn.SpatialBinaryLogisticRegression",
+    "nn.VRClassReward",
+    "nn.BinaryClassReward",
+    "nn.HSM",
+    "nn.HLogSoftMax",
+    "nn.SparseMaxLoss",
+    kind="criterion",
+)
 class Criterion(Layer):
-    """x: what measures a loss has no part in the output"""
+    """x: what measures a loss or a reward has no part in the output"""
 
     container: ClassVar[bool] = True
+    measures: ClassVar[bool] = True
 
     def setup(self, bind: Binder) -> None:
         bind.notes.append(f"{self.path or '(root)'} {self.typename}: left out, a loss has no part in the output")

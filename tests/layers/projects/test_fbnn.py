@@ -78,7 +78,51 @@ def random_depth(rng: np.random.Generator) -> Rows:
     yield "drop", module("nn.StochasticDrop", deathRate=0.3, gate=True), x, 0.7 * x.astype(float)
 
 
-ROWS = named(largest, unshared, maps, random_depth)
+def unfolded(rng: np.random.Generator) -> Rows:
+    for pad, bias in [(0, True), (2, True), (1, False)]:
+        weight, b, x = noise(rng, 4, 3 * 2), noise(rng, 4), noise(rng, 2, 5, 2)
+        wide = np.pad(x.astype(float), ((0, 0), (pad, pad), (0, 0)))
+        y = np.zeros((2, 3 + 2 * pad, 4))
+        for n, t, o in np.ndindex(*y.shape):
+            y[n, t, o] = (wide[n, t : t + 3].ravel() * weight[o]).sum() + (float(b[o]) if bias else 0)
+        linear = torch_object("nn.Linear", weight=weight, bias=b)
+        fields = {"kW": 3, "dW": 1, "pad": pad, "weight": weight, "linear": linear} | ({"bias": b} if bias else {})
+        yield f"{pad}-{bias}", module("nn.UnfoldedTemporalConvolution", **fields), x, y
+        yield f"{pad}-{bias}-alone", module("nn.UnfoldedTemporalConvolution", **fields), x[0], y[0]
+
+
+def small(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3, 4, 5)
+    for factor in (1, 3):
+        y = x.repeat(factor, axis=2).repeat(factor, axis=3)
+        yield f"upsample-{factor}", module("nn.Upsample", factor=factor, buffer=np.zeros(0)), x, y
+    for shape in [(4,), (3, 4)]:
+        x = noise(rng, *shape)
+        norm = np.array([np.sqrt(sum(float(v) ** 2 for v in row)) for row in x.reshape(-1, 4)])
+        y = (x.reshape(-1, 4) / norm[:, None]).reshape(shape)
+        yield f"normalize-{shape}", module("fbnn.L2Normalize", norms=np.zeros(0)), x, y
+    value = noise(rng, 2, 3)
+    yield "constant", module("fbnn.Constant", value=value), noise(rng, 4, 5), np.stack([value] * 4)
+    inside = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+    yield "probe", module("fbnn.Probe", modules=[inside], name="seen"), x, 2 * x.astype(float)
+
+
+def sparse(rng: np.random.Generator) -> Rows:
+    weight, x = noise(rng, 5, 3, 2), np.array([[2, 0.5], [5, -1.0], [2, 3]], np.float32)
+    y = np.array([[[p, v * w] for p, v in weight[int(i) - 1].astype(float)] for i, w in x])
+    yield "lookup", module("nn.SparseLookupTable", weight=weight, nEntities=5, nIndices=3, sparseGrad=True), x, y
+    table = noise(rng, 5, 4)
+    y = np.array([table[int(i) - 1].astype(float) * float(w) for i, w in x])
+    for name in ("nn.WeightedLookupTable", "nn.WeightedLookupTableSkinny"):
+        yield name, module(name, weight=table), x, y
+    yield "alone", module("nn.WeightedLookupTableSkinny", weight=table), x[:, 0], table[[1, 4, 1]]
+    pairs = noise(rng, 2, 3, 2)
+    y = np.array([[[p, v if v > 0.1 else -7] for p, v in row] for row in pairs.astype(float)])
+    threshold = torch_object("nn.Threshold", threshold=0.1, val=-7, inplace=False)
+    yield "threshold", module("nn.SparseThreshold", module=threshold), pairs, y
+
+
+ROWS = named(largest, unshared, maps, random_depth, unfolded, small, sparse)
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 

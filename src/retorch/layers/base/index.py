@@ -38,8 +38,8 @@ _NAMES = {
         nn.WeightedEuclidean
     """,
     "lookup": """
-        Embedding OneHot fbnn.SparseLinear nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot
-        nn.SparseLinear
+        Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.IndexLinear nn.LookupTable
+        nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
     """,
     "loss": """
         nn.ModuleFromCriterion
@@ -48,11 +48,11 @@ _NAMES = {
         nn.gModule nngraph.JustElement nngraph.JustTable
     """,
     "noise": """
-        fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.Contiguous
-        nn.Copy nn.Dropout nn.GradientRescale nn.GradientReversal nn.Identity nn.KLDPenalty nn.L1Penalty
+        fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.BatchFlip
+        nn.Contiguous nn.Copy nn.Dropout nn.GradientRescale nn.GradientReversal nn.Identity nn.KLDPenalty nn.L1Penalty
         nn.LowMemDropout nn.PCAColorTransform nn.PrintSize nn.Probe nn.RegularizeLayer nn.SeqDropout
-        nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.TotalDropout nn.VolumetricDropout
-        nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
+        nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.Tic nn.Toc nn.TotalDropout
+        nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
     """,
     "normalization.batch": """
         cudnn.BatchNormalization cudnn.SpatialBatchNormalization cudnn.SpatialCrossMapLRN
@@ -108,7 +108,8 @@ _NAMES = {
         ccn2.SpatialAvgPooling ccn2.SpatialConvolution ccn2.SpatialCrossResponseNormalization ccn2.SpatialMaxPooling
     """,
     "projects.dcign": """
-        nn.LinearCR nn.Reparametrize nn.Sampler nn.SelectiveGradientFilter nn.SelectiveOutputClamp nn.UnPooling
+        nn.Entity nn.GradScale nn.IntensityMod nn.LinearCR nn.Reparametrize nn.Sampler nn.SelectiveGradientFilter
+        nn.SelectiveOutputClamp nn.UnPooling nn.componentMul
     """,
     "projects.densecap": """
         nn.ApplyBoxTransform nn.BatchBilinearSamplerBHWD nn.BilinearRoiPooling nn.BoxIoU nn.BoxToAffine
@@ -135,7 +136,8 @@ _NAMES = {
         nn.LinearizedConvolution nn.SeqMultiply nn.TemporalConvolutionTBC nn.TrainTestLayer nn.ZipAlong
     """,
     "projects.fbnn": """
-        nn.CrossMapNormalization nn.LocallyConnected
+        fbnn.Constant fbnn.L2Normalize nn.CrossMapNormalization nn.LocallyConnected nn.SparseLookupTable
+        nn.SparseThreshold nn.UnfoldedTemporalConvolution nn.Upsample
     """,
     "projects.foveas": """
         nn.SpatialFovea nn.SpatialPyramid nn.SpatialRecursiveFovea
@@ -148,14 +150,15 @@ _NAMES = {
         inn.SpatialStochasticPooling nn.SpatialConstDiagonal
     """,
     "projects.memory_networks": """
-        nn.Normalization nn.maskSoftMax
+        nn.Normalization nn.PositionalEncoder nn.SumVecarr nn.WeightedLookupTable nn.WeightedLookupTableSkinny
+        nn.maskSoftMax
     """,
     "projects.neuraltalk2": """
         nn.FeatExpander
     """,
     "projects.nnx": """
         nn.Balance nn.SpatialColorTransform nn.SpatialDownSampling nn.SpatialGraph nn.SpatialLinear nn.SpatialMatching
-        nn.SpatialMaxSampling nn.SpatialRadialMatching nn.SpatialUpSampling
+        nn.SpatialMaxSampling nn.SpatialRadialMatching nn.SpatialUpSampling nnx.QDRiemaNNLinear
     """,
     "projects.ntm": """
         nn.CircularConvolution nn.OuterProd nn.PowTable nn.Print nn.ScalarDivTable nn.ScalarMulTable
@@ -268,8 +271,10 @@ _NAMES = {
         nn.SpatialUpSamplingBilinear nn.SpatialUpSamplingNearest nn.UpSampling
     """,
     "wrapper": """
-        nn.Convert nn.Criterion nn.DataParallel nn.DataParallelTable nn.Decorator nn.DontCast nn.FireModule nn.GPU
-        nn.Inception nn.NaN nn.NoBackprop nn.Profile nn.Serial nn.WeightNorm
+        fbnn.Probe nn.BinaryClassReward nn.BinaryLogisticRegression nn.Convert nn.Criterion nn.DataParallel
+        nn.DataParallelTable nn.Decorator nn.DontCast nn.FireModule nn.GPU nn.HLogSoftMax nn.HSM nn.Inception nn.NaN
+        nn.NoBackprop nn.Profile nn.Serial nn.SparseMaxLoss nn.SpatialBinaryLogisticRegression nn.VRClassReward
+        nn.WeightNorm
     """,
 }
 

@@ -111,6 +111,8 @@ class Layer:
     ignored: ClassVar[frozenset[str]] = frozenset()
     #: Containers pass on what their children made and own no buffer.
     container: ClassVar[bool] = False
+    #: It measures a loss, and has no part in a network's output.
+    measures: ClassVar[bool] = False
     #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
     owns_no_output: bool = False
     #: The sizes of the states that its input and output end in, of a network that hands on its states.

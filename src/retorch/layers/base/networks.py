@@ -28,6 +28,12 @@ def is_module(value: object) -> bool:
     return known or isinstance(value.get("modules"), LuaTable) or value.typename.startswith(("nn.", "cudnn."))
 
 
+def measures_loss(value: TorchObject) -> bool:
+    """Whether an object is a criterion, which is no network, whatever modules it may hold."""
+    known = rule(value.typename)
+    return known.measures if known is not None else value.typename.endswith("Criterion")
+
+
 def networks(root: object) -> dict[str, TorchObject]:
     """The outermost networks in a file, by path; criterions left out."""
     found: dict[str, TorchObject] = {}
@@ -39,7 +45,7 @@ def networks(root: object) -> dict[str, TorchObject]:
             continue
         seen.add(id(value))
         if isinstance(value, TorchObject) and is_module(value):
-            if not value.typename.endswith("Criterion"):
+            if not measures_loss(value):
                 found[reduce(child, _keys(path), "")] = value
             continue
         made = None

@@ -1,4 +1,4 @@
-"""Inverse graphics as DC-IGN published it: codes that are clamped, filtered and drawn."""
+"""Inverse graphics as DC-IGN and its capsules published it: codes that are clamped, filtered, drawn and shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Binder, Layer, Refusal, Sizes, layer, noise_for
+from retorch.layers.base.layer import Array, Binder, Layer, Nested, Refusal, Sizes, layer, noise_for
 from retorch.layers.base.random_source import RandomLayer
 from retorch.layers.convolution.spatial import check_rank
 from retorch.layers.linear import Linear
@@ -15,6 +15,7 @@ from retorch.torch7 import LuaTable
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
+    from retorch.graph.builder import Nested as Values
 
 
 @layer("nn.LinearCR", kind="fc")
@@ -143,3 +144,70 @@ class UnPooling(Layer):
         corner = np.zeros((c, 1, self.scale, self.scale), np.float32)
         corner[:, :, 0, 0] = 1
         return op.ConvTranspose(x, op.weight(corner, "w"), strides=[self.scale] * 2, group=c)
+
+
+@layer("nn.Entity", kind="constant")
+class Entity(Layer):
+    """bias, whatever x is: one row for each sample of the batch that it was made for"""
+
+    bias: Array
+    ignored = frozenset({"bsize"})
+
+    def forward(self, x: Nested) -> Array:
+        return self.bias.copy()
+
+    def lower(self, op: Builder, x: Values) -> Value:
+        return op.Identity(op.weight(self.bias, "b"))
+
+
+@layer("nn.GradScale", kind="identity")
+class GradScale(Layer):
+    """x, in a tensor of its own: scales gradients"""
+
+    ignored = frozenset({"scale"})
+
+    def forward(self, x: Array) -> Array:
+        return x.copy()
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Identity(x)
+
+
+@layer("nn.IntensityMod", kind="mul")
+class IntensityMod(Layer):
+    """{s, v}: each sample of v times the first number of its row of s; new each time"""
+
+    owns_no_output = True
+
+    def check(self, x: list[Array] | list[Value]) -> None:
+        check_rank(x[0], 2)
+        if x[0].shape[0] != x[1].shape[0]:
+            raise Refusal(f"multiplies {x[1].shape[0]} samples by {x[0].shape[0]} numbers")
+
+    def forward(self, x: list[Array]) -> Array:
+        self.check(x)
+        return x[1] * x[0][:, :1].reshape(-1, *[1] * (x[1].ndim - 1))
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        self.check(x)
+        first = op.Slice(x[0], [0], [1], [1])
+        return op.Mul(x[1], op.Reshape(first, [-1, *[1] * (x[1].rank - 1)]))
+
+
+@layer("nn.componentMul", kind="mul")
+class ComponentMul(Layer):
+    """{a, b}: a · b, element by element; new each time"""
+
+    owns_no_output = True
+
+    def check(self, x: list[Array] | list[Value]) -> None:
+        if len(x) < 2 or x[0].shape != x[1].shape:
+            raise Refusal("takes two tensors of equal sizes")
+
+    def forward(self, x: list[Array]) -> Array:
+        self.check(x)
+        return x[0] * x[1]
+
+    def lower(self, op: Builder, x: list[Value]) -> Value:
+        self.check(x)
+        return op.Mul(x[0], x[1])

@@ -8,6 +8,7 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Layer, Refusal, layer
 from retorch.layers.convolution.spatial import check_rank, stable_copy
+from retorch.layers.linear import Linear
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -323,3 +324,12 @@ class SpatialGraph(Layer):
             return op.Sub(float(a.shape[0]), dot)
         lengths = [op.ReduceL2(op.Add(image, 1e-12), [0], keepdims=1) for image in (a, b)]
         return op.Sub(1.0, op.Div(dot, op.Mul(*lengths)))
+
+
+@layer("nnx.QDRiemaNNLinear", kind="fc")
+class QDRiemaNNLinear(Linear):
+    """x · weightᵀ + bias: an nn.Linear that is trained by another metric"""
+
+    weight: Array
+    bias: Array | None = None
+    ignored = frozenset({"gamma", "qdFlag", "matReg", "initMetric", "Mii", "M0i", "M00"})
