@@ -228,7 +228,7 @@ class Criterion(Layer):
     """x: what measures a loss or a reward has no part in the output"""
 
     container: ClassVar[bool] = True
-    measures: ClassVar[bool] = True
+    is_loss: ClassVar[bool] = True
 
     def setup(self, bind: Binder) -> None:
         bind.notes.append(f"{self.path or '(root)'} {self.typename}: left out, a loss has no part in the output")

@@ -112,7 +112,7 @@ class Layer:
     #: Containers pass on what their children made and own no buffer.
     container: ClassVar[bool] = False
     #: It measures a loss, and has no part in a network's output.
-    measures: ClassVar[bool] = False
+    is_loss: ClassVar[bool] = False
     #: Torch's module has no output tensor of its own: each run gives a new one, or the input itself.
     owns_no_output: bool = False
     #: The sizes of the states that its input and output end in, of a network that hands on its states.

@@ -31,7 +31,7 @@ def is_module(value: object) -> bool:
 def measures_loss(value: TorchObject) -> bool:
     """Whether an object is a criterion, which is no network, whatever modules it may hold."""
     known = rule(value.typename)
-    return known.measures if known is not None else value.typename.endswith("Criterion")
+    return known.is_loss if known is not None else value.typename.endswith("Criterion")
 
 
 def networks(root: object) -> dict[str, TorchObject]:
