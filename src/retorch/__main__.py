@@ -3,6 +3,7 @@
 It imports the rest only inside of what catches the interrupt: a person who presses Ctrl-C at once sees no traceback.
 """
 
+import gc
 import signal
 import sys
 
@@ -17,6 +18,7 @@ def run() -> None:
         print("stopped", file=sys.stderr)
         code = 128 + signal.SIGINT
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt but Python's own clearing up
+    gc.freeze()  # nor to look for garbage, which Python does again and again as it ends
     raise SystemExit(code)
 
 

@@ -345,9 +345,7 @@ class Network:
         source = origin.file if origin.file is not None and origin.file.is_file() else None
         return Record(
             source="" if source is None else str(source.resolve()),
-            source_sha256="" if source is None else digest(source),
             at=origin.at,
-            files=digests(tuple(written)),
             inputs=tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in self.inputs),
             layers=self.layer_records(options),
             tolerance=None,
@@ -358,6 +356,9 @@ class Network:
             parameters=dict(self.twin.parameters) if self.twin else {},
             buffers=dict(self.twin.buffers) if self.twin else {},
             weights=weights,
+            # threads are at work on them: what waits comes last
+            source_sha256="" if source is None else digest(source),
+            files=digests(tuple(written)),
         )
 
     def description(self) -> dict[str, str]:

@@ -186,6 +186,17 @@ def test_verify_says_what_is_missing(
     assert message in capsys.readouterr().err
 
 
+def test_names_of_pictures_in_names_are_printed_as_they_are(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a:cat:.t7"
+    retorch.write(name, {":dog:": 1})
+    assert main(["inspect", name]) == 0
+    shown = capsys.readouterr().out
+    assert name in shown
+    assert ":dog:" in shown
+    assert main(["convert", str(DIGITS), "-o", "out:cat:"]) == 0
+    assert "wrote out:cat:" in capsys.readouterr().out
+
+
 def test_brackets_in_names_are_printed_as_they_are(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = retorch.read(DIGITS)
     odd = {"[/red]": 1, "[bold]": "[/nothing]", "ends\\": "\\[/cyan]", "net": net, "nets[/x]": {"other": net}}

@@ -155,6 +155,7 @@ def _write(
 
     with style.replacing() as place:
         written = style.save(made, place)
+        _ = console()  # imports what prints, while threads go on hashing what was written
         notes = [*net.notes, *made.notes]
         able = checks is not None and (style.kind != "pytorch" or _has_pytorch(notes))
         report = _verified(net, made, place, given, checks) if checks is not None and able else None

@@ -58,7 +58,7 @@ def console(*, error: bool = False) -> Console:
 
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH
-    return EscapingConsole(stderr=error, highlight=False, width=width, soft_wrap=False, quiet=_quiet.get())
+    return EscapingConsole(stderr=error, highlight=False, emoji=False, width=width, quiet=_quiet.get())
 
 
 def plain(text: str) -> str:

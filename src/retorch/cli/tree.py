@@ -42,7 +42,7 @@ class Tree:
 
         wide = options.update(width=_WIDEST, no_wrap=True, overflow="ignore")  # the terminal breaks lines, we do not
         for guides, label in self.lines():
-            text = Text.from_markup(label)
+            text = Text.from_markup(label, emoji=False)
             yield from console.render(Text.assemble(guides, _fitted(text, console.width - len(guides))), wide)
 
 
