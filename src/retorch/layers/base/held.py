@@ -7,7 +7,7 @@ as much memory as the values that are still to be read, and that memory stays in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from weakref import ref
 
 import numpy as np
@@ -15,31 +15,28 @@ import numpy as np
 from retorch.layers.base.storage import Array, offset, storage
 
 
-class Held(MutableMapping[int, Array]):
+class Held:
     """Arrays by number, without what nobody else holds, be it themselves or by a view of their memory."""
 
     def __init__(self) -> None:
         self._entries: dict[int, Callable[[], Array | None]] = {}
 
-    def __getitem__(self, key: int) -> Array:
-        found = self._entries[key]()
-        if found is None:
-            del self._entries[key]
-            raise KeyError(key)
-        return found
+    def get(self, key: int) -> Array | None:
+        """The array, where it is still known."""
+        found = self._entries.get(key)
+        return None if found is None else found()
 
     def __setitem__(self, key: int, array: Array) -> None:
         owner = storage(array)
         self._entries[key] = ref(array) if owner is array else _view(array, owner)
 
-    def __delitem__(self, key: int) -> None:
-        del self._entries[key]
+    def forget(self, key: int) -> None:
+        """No array from now on, whoever holds it."""
+        self._entries.pop(key, None)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter([key for key, found in self._entries.items() if found() is not None])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    def items(self) -> list[tuple[int, Array]]:
+        """The arrays that are still known."""
+        return [(key, array) for key, found in self._entries.items() if (array := found()) is not None]
 
 
 def _view(array: Array, owner: Array) -> Callable[[], Array | None]:

@@ -154,7 +154,9 @@ def _resized(run: Run, last: Array, sizes: Sizes) -> Array:
         raise Refusal("is used again at another size, and would write over memory that is not the network's own")
     if storage(made) is not owner:
         for own in (run.buffers, run.outputs, *(each for clone in run.clones.values() for each in clone[:2])):
-            own.update({key: _moved(run, array) for key, array in own.items() if storage(array) is owner})
+            for key, array in own.items():
+                if storage(array) is owner:
+                    own[key] = _moved(run, array)
     return made
 
 
@@ -213,7 +215,7 @@ def last_output(layer: object) -> Array | None:
 def release(layer: object, x: Array) -> None:
     """The module lets go of its buffer: its output is its input, whose memory it holds (``self.output:set(input)``)."""
     if (run := current_run.get()) is not None:
-        run.buffers.pop(id(layer), None)
+        run.buffers.forget(id(layer))
         run.given[id(run.outputs), id(layer)] = x
 
 
@@ -223,9 +225,9 @@ def write_into_last_output(layer: object, x: Array) -> None:
     if run is None or last is None:
         return
     if storage(last) is storage(x):
-        run.buffers.pop(id(layer), None)
-    else:
-        run.buffers.setdefault(id(layer), last)
+        run.buffers.forget(id(layer))
+    elif run.buffers.get(id(layer)) is None:
+        run.buffers[id(layer)] = last
 
 
 # -- 3. views and in-place writes

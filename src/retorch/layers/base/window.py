@@ -180,9 +180,10 @@ class _Columns:
         self._first = first
         taps, outs = [w.kernel for w in self._inner], [w.out for w in self._inner]
         self._rows = np.zeros((channels, *taps, (step - 1) * first.stride + first.span, *outs), dtype)
-        seen = np.lib.stride_tricks.sliding_window_view(self._rows, first.span, axis=1 + len(taps))
-        seen = seen[(..., slice(None, None, first.dilation))]
-        self._seen = np.moveaxis(seen[(slice(None),) * (1 + len(taps)) + (slice(None, None, first.stride),)], -1, 1)
+        channel, *strides = self._rows.strides
+        row = strides[len(taps)]
+        strides = (channel, row * first.dilation, *strides[: len(taps)], row * first.stride, *strides[len(taps) + 1 :])
+        self._seen = np.ndarray((channels, first.kernel, *taps, step, *outs), dtype, self._rows, 0, strides)
         self._scratch = np.empty(self._seen.size, dtype)
 
     def of(self, x: Array, start: int, count: int) -> Array:
