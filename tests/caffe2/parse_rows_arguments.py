@@ -24,8 +24,30 @@ FILLS: list[Row] = [
     row("RangeFill X -> Y | extra_shape=2,", X=[3, 3]),
 ]
 
+DOUBLES = np.array([[1, -2.5, 3], [1e-40, 5, -6]], np.float64)
+WHOLE = np.array([[1, -2, 3], [4, 5, -6]], np.int64)
+TRUTH = np.array([[True, False, True], [False, False, True]])
+
+TYPES: list[Row] = [
+    *(row(f"{kind} X -> Y", X=DOUBLES, versions=NEW) for kind in ("Sqrt", "Scale", "SumSqrElements", "SumRelu")),
+    *(row(f"{kind} X -> Y", X=DOUBLES) for kind in ("Cube", "ReplaceNaN")),
+    row("Mean X Z X -> Y", X=DOUBLES, Z=DOUBLES[::-1].copy(), versions=NEW),
+    row("Cube X -> Y", X=WHOLE),
+    row("SumRelu X X -> Y", X=WHOLE.astype(np.int32), versions=NEW),
+    *(row(f"{kind} X Z -> Y", X=TRUTH, Z=TRUTH[::-1].copy()) for kind in ("LT", "LE", "GT", "GE")),
+    *(
+        row("Range S E D -> Y", S=np.int32(start), E=np.int32(stop), D=np.int32(step))
+        for start, stop, step in ((12, 2, -3), (12, 3, -3), (2, 12, 3), (2, 12, -3))
+    ),
+    row("Range S E D -> Y", S=np.float32(12), E=np.float32(2), D=np.float32(-3)),
+    row("Find X Q -> Y", X=WHOLE.ravel(), Q=WHOLE[1] + 1),
+    row("Conditional C X Z -> Y", C=np.array([True, False]), X=TRUTH, Z=~TRUTH),
+    row("GivenTensorBoolFill -> Y | shape=3, values=1,0,5"),
+]
+
 ARGUMENTS: list[Row] = [
     *FILLS,
+    *TYPES,
     row(
         "FloatToHalf X -> h | clip=1; HalfToFloat h -> Y", X=np.array([1e5, -1e5, 3, np.inf], np.float32), versions=NEW
     ),

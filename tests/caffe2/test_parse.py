@@ -62,7 +62,7 @@ def test_every_rule_has_a_row() -> None:
         "Conv1D", "Conv2D", "Conv3D", "MaxPool1D", "MaxPool2D", "MaxPool3D", "AveragePool1D",
         "AveragePool2D", "AveragePool3D", "CopyCPUToGPU", "CopyGPUToCPU", "CopyCPUToIDEEP", "CopyIDEEPToCPU",
         "CopyFromCPUInput", "EnsureDense", "Identity", "Snapshot", "AliasWithName", "DepthSplit",
-        "GivenTensorDoubleFill", "GivenTensorBoolFill", "GivenTensorFp16Fill", "GivenTensorByteStringToUInt8Fill",
+        "GivenTensorDoubleFill", "GivenTensorFp16Fill", "GivenTensorByteStringToUInt8Fill",
         "C10LayerNorm_DontUseThisOpYet", "RecurrentNetwork", "LC2D", "GenerateProposalsCPP",
         "CreateScope", "Do", "If", "While", "ONNXWhile", "IsEmpty",
     }  # fmt: skip

@@ -50,6 +50,18 @@ def binary(op_type: str) -> Rule:
     return rule
 
 
+def order(op_type: str) -> Rule:
+    """A rule for an operator that compares which of two inputs is larger; of truth values, true is."""
+
+    def rule(call: Call) -> ir.Value:
+        a, b = call.input(0), call.input(1)
+        if a.dtype == ir.DataType.BOOL:
+            a, b = (call.graph.cast(x, ir.DataType.INT32) for x in (a, b))
+        return call.graph.op(op_type, a, aligned(call, a, b))
+
+    return rule
+
+
 def not_equal(call: Call) -> ir.Value:
     """a != b"""
     return call.graph.op("Not", call.graph.op("Equal", call.x, aligned(call, call.x, call.input(1))))
@@ -61,14 +73,20 @@ def nary(op_type: str) -> Rule:
     def rule(call: Call) -> ir.Value:
         if len(call.inputs) == 1:
             return call.x
-        if call.x.dtype is not None and not call.x.dtype.is_floating_point() and op_type == "Sum":
-            total = call.x
-            for other in call.inputs[1:]:
-                total = call.graph.op("Add", total, other)
-            return total
-        return call.graph.op(op_type, *call.inputs)
+        # onnxruntime takes these of float32 alone.
+        if call.x.dtype == ir.DataType.FLOAT or op_type not in ("Sum", "Mean"):
+            return call.graph.op(op_type, *call.inputs)
+        total = _total(call)
+        return total if op_type == "Sum" else call.graph.op("Div", total, call.graph.scalar(len(call.inputs), total))
 
     return rule
+
+
+def _total(call: Call) -> ir.Value:
+    total = call.x
+    for other in call.inputs[1:]:
+        total = call.graph.op("Add", total, other)
+    return total
 
 
 def power(call: Call) -> ir.Value:
@@ -107,7 +125,8 @@ def weighted_sum(call: Call) -> ir.Value:
 
 def sum_relu(call: Call) -> ir.Value:
     """max(x_0 + x_1 + …, 0)"""
-    return call.graph.op("Relu", call.graph.op("Sum", *call.inputs))
+    total = _total(call)
+    return call.graph.op("Max", total, call.graph.scalar(0, total))
 
 
 def scale_blobs(call: Call) -> Results:
@@ -118,10 +137,10 @@ def scale_blobs(call: Call) -> Results:
 
 RULES: Mapping[str, Rule] = {
     **{name: binary(name) for name in ("Add", "Sub", "Mul", "Div", "And", "Or", "Xor")},
-    "GT": binary("Greater"),
-    "GE": binary("GreaterOrEqual"),
-    "LT": binary("Less"),
-    "LE": binary("LessOrEqual"),
+    "GT": order("Greater"),
+    "GE": order("GreaterOrEqual"),
+    "LT": order("Less"),
+    "LE": order("LessOrEqual"),
     "EQ": binary("Equal"),
     "NE": not_equal,
     **{name: nary(name) for name in ("Sum", "Max", "Min", "Mean")},

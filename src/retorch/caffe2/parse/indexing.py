@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, constant_of, dims, dtype, rank
 
 #: Caffe2's TensorProto.DataType; strings and float16 pairs have no ONNX number here.
 TYPES: Mapping[int, ir.DataType] = {
@@ -161,7 +161,15 @@ def constant_range(call: Call) -> ir.Value:
         bounds = [g.scalar(0, like), *bounds]
     if len(bounds) == 2:
         bounds = [*bounds, g.scalar(1, like)]
-    return g.op("Range", *bounds)
+    start, stop, step = bounds
+    by = constant_of(step)
+    if dtype(like).is_floating_point() or (by is not None and by > 0):
+        return g.op("Range", *bounds)
+    # Caffe2 divides towards zero: of a falling range, it leaves out a last step that is shorter.
+    way = g.op("Sub", stop, start)
+    short = g.op("Mod", way, step)
+    whole = g.op("Sub", stop, g.op("Mul", short, g.cast(g.op("Less", step, g.scalar(0, step)), dtype(step))))
+    return g.op("Range", start, whole, step)
 
 
 def float_to_half(call: Call) -> ir.Value:

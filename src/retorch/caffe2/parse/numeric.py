@@ -73,7 +73,7 @@ def conditional(call: Call) -> ir.Value:
     """Whole rows of the second input where the first is true, of the third elsewhere."""
     g, yes = call.graph, call.input(1)
     condition = g.reshape(g.cast(call.input(0), ir.DataType.BOOL), (-1, *(1,) * (rank(yes) - 1)))
-    return g.op("Where", condition, yes, call.input(2))
+    return g.where(condition, yes, call.input(2))
 
 
 def weight_scale(call: Call) -> ir.Value:

@@ -104,7 +104,7 @@ def find(call: Call) -> ir.Value:
     )
     missing = int64(g, call.int("missing_value", -1))
     found = g.op("Where", g.op("Greater", last, int64(g, 0)), g.op("Sub", last, int64(g, 1)), missing)
-    return g.cast(g.reshape_like(found, wanted), ir.DataType.INT32)
+    return g.cast(g.reshape_like(found, wanted), dtype(index))
 
 
 def _size(call: Call, x: ir.Value) -> ir.Value:
