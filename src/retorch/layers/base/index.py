@@ -21,9 +21,9 @@ _NAMES = {
     """,
     "convolution.spatial": """
         cudnn.RandomBinaryConvolution cudnn.SpatialConvolution cudnn.SpatialDilatedConvolution
-        nn.RandomBinaryConvolution nn.SpatialClassifier nn.SpatialConvolution nn.SpatialConvolutionLocal
-        nn.SpatialConvolutionMM nn.SpatialConvolutionMap nn.SpatialDepthWiseConvolution nn.SpatialDilatedConvolution
-        nn.SpatialSubSampling w2nn.RandomBinaryConvolution
+        nn.MySpatialAveragePooling nn.RandomBinaryConvolution nn.SpatialClassifier nn.SpatialConvolution
+        nn.SpatialConvolutionLocal nn.SpatialConvolutionMM nn.SpatialConvolutionMap nn.SpatialDepthWiseConvolution
+        nn.SpatialDilatedConvolution nn.SpatialSubSampling w2nn.RandomBinaryConvolution
     """,
     "convolution.temporal": """
         cudnn.TemporalConvolution nn.TemporalConvolution nn.TemporalRowConvolution nn.TemporalSubSampling
@@ -34,8 +34,7 @@ _NAMES = {
     """,
     "linear": """
         fbnn.NormalizedLinearNoBias nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBackprop
-        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.TensorProd
-        nn.WeightedEuclidean
+        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.WeightedEuclidean
     """,
     "lookup": """
         Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.IndexLinear nn.LookupTable
@@ -94,6 +93,9 @@ _NAMES = {
     "projects.attention": """
         nn.NCEModule nn.SpatialGlimpse
     """,
+    "projects.autoencoders": """
+        nn.DropoutEx nn.Gaussian nn.Uniform
+    """,
     "projects.binarynet": """
         BatchNormalizationShiftPow2 BinarizedNeurons BinaryLinear BinarySpatialConvolution
         SpatialBatchNormalizationShiftPow2 cudnnBinarySpatialConvolution
@@ -121,9 +123,6 @@ _NAMES = {
     "projects.detection": """
         nn.BBoxNorm nn.ContextRegion nn.ConvertFrom nn.DeepMask nn.Foveal nn.ModeSwitch nn.ModelParallelTable
         nn.SelectBoxes nn.SequentialSplitBatch nn.SharpMask
-    """,
-    "projects.diagonal": """
-        nn.Diag
     """,
     "projects.dpnn": """
         nn.CategoricalEntropy nn.Kmeans nn.SpatialUniformCrop nn.VariableLength
@@ -154,7 +153,7 @@ _NAMES = {
         nn.maskSoftMax
     """,
     "projects.neuraltalk2": """
-        nn.FeatExpander
+        nn.FeatExpander nn.FeatExpanderConv
     """,
     "projects.nnx": """
         nn.Balance nn.SpatialColorTransform nn.SpatialDownSampling nn.SpatialGraph nn.SpatialLinear nn.SpatialMatching
@@ -193,8 +192,19 @@ _NAMES = {
         nn.ResidualDrop nn.StochasticDrop
     """,
     "projects.style_transfer": """
-        nn.AdaptiveInstanceNormalization nn.ContentLoss nn.DummyGradOutput nn.GenNoise nn.GradNormalization
-        nn.GramMatrix nn.MaxCoord nn.NoiseFill nn.StyleLoss nn.TVLoss nn.TotalVariation nn.VGG_postprocess
+        nn.AdaptiveInstanceNormalization nn.ContentLoss nn.ContentLossModule nn.DeepDreamLoss nn.DummyGradOutput
+        nn.GenNoise nn.GradNormalization nn.GramMatrix nn.MaxCoord nn.NoiseFill nn.StyleGramMatrixLossModule
+        nn.StyleINLossModule nn.StyleLoss nn.StylePatchLossModule nn.TVLoss nn.TVLoss2 nn.TVLossModule nn.TextureLoss
+        nn.TotalVariation
+    """,
+    "projects.text_similarity": """
+        nn.CsDis nn.Diag nn.MetrixMultiply nn.PaddingReshape nn.TensorProd
+    """,
+    "projects.video": """
+        nn.CropInvert nn.ExpandDim nn.SpatialUpSample nn.TemporalModule nn.VGG_postprocess
+    """,
+    "projects.visual_dialog": """
+        nn.MaskFuture nn.MaskSoftMax nn.MaskTime nn.ReplaceZero
     """,
     "projects.waifu2x": """
         w2nn.AuxiliaryLossTable w2nn.DepthExpand2x w2nn.EdgeFilter w2nn.GradWeight w2nn.InplaceClip01 w2nn.Print
@@ -220,7 +230,7 @@ _NAMES = {
         nn.ReinforceBernoulli nn.ReinforceCategorical nn.ReinforceGamma nn.ReinforceNormal
     """,
     "recurrent.reversal": """
-        nn.ReverseSequence nn.SeqReverseSequence
+        nn.Reverse nn.ReverseSequence nn.SeqReverseSequence
     """,
     "recurrent.sequence": """
         nn.SeqGRU nn.SeqGRU_WN nn.SeqLSTM nn.SeqLSTMP nn.SeqLSTMP_WN nn.SeqLSTM_WN

@@ -235,7 +235,7 @@ class SpatialConvolutionMap(Convolution):
         return super().lower(op, x)
 
 
-@layer("nn.SpatialSubSampling", kind="conv")
+@layer("nn.SpatialSubSampling", "nn.MySpatialAveragePooling", kind="conv")
 class SpatialSubSampling(Convolution):
     """y[c] = bias[c] + weight[c] * the sum of each kH x kW window of x[c]
 

@@ -26,19 +26,32 @@ class Watcher(Layer):
         return x
 
 
-@layer("nn.TotalVariation", "nn.TVLoss", kind="identity")
+@layer("nn.TotalVariation", "nn.TVLoss", "nn.TVLoss2", "nn.TVLossModule", kind="identity")
 class TotalVariation(Watcher):
     """x: adds the gradient of the total variation in training"""
 
-    ignored = frozenset({"strength", "x_diff", "y_diff"})
+    ignored = frozenset({"strength", "x_diff", "y_diff", "crit", "loss"})
 
 
-@layer("nn.ContentLoss", "nn.StyleLoss", kind="identity")
+@layer(
+    "nn.ContentLoss",
+    "nn.StyleLoss",
+    "nn.ContentLossModule",
+    "nn.StyleINLossModule",
+    "nn.StyleGramMatrixLossModule",
+    "nn.StylePatchLossModule",
+    "nn.TextureLoss",
+    "nn.DeepDreamLoss",
+    kind="identity",
+)
 class ContentLoss(Watcher):
     """x: measures its distance from a target in training"""
 
     ignored = frozenset(
         {"strength", "weight", "target", "normalize", "loss", "crit", "gram", "G", "agg", "gram_target", "blend_weight"}
+        | {"nC", "active", "match_to", "max_grad", "clipped", "fun", "dfun", "target_patches", "stitched_patches"}
+        | {"target_mean", "target_std", "mean_loss", "std_loss", "std_net", "mean_net", "conv_cc", "conv_norm"}
+        | {"mean_criterion", "std_criterion"}
     )
 
 

@@ -37,11 +37,11 @@ def reversed_along(op: Builder, x: Value, axis: int) -> Value:
     return op.Gather(x, list(range(x.shape[axis]))[::-1], axis=axis)
 
 
-@layer("nn.ReverseSequence", kind="reverse")
+@layer("nn.ReverseSequence", "nn.Reverse", kind="reverse")
 class ReverseSequence(Layer):
-    """x with its steps in reverse order: a table's entries, or a tensor's along ``dim`` (from 1; of torch-rnn)"""
+    """x with its steps in reverse order: a table's entries, or a tensor's along ``dim`` (from 1)"""
 
-    ignored = frozenset({"_range"})
+    ignored = frozenset({"_range", "reverseIdx"})
 
     dim: int = 1
 
