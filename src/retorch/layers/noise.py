@@ -28,7 +28,6 @@ _INT64 = 7
     "nn.GradientRescale",
     "nn.RegularizeLayer",
     "nn.KLDPenalty",
-    "nn.BatchFlip",
     "w2nn.PrintTable",
     "nn.Tic",
     "nn.Toc",

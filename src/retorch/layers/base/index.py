@@ -34,7 +34,8 @@ _NAMES = {
     """,
     "linear": """
         fbnn.NormalizedLinearNoBias nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBackprop
-        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.WeightedEuclidean
+        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.TensorProd
+        nn.WeightedEuclidean
     """,
     "lookup": """
         Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.IndexLinear nn.LookupTable
@@ -124,6 +125,9 @@ _NAMES = {
         nn.BBoxNorm nn.ContextRegion nn.ConvertFrom nn.DeepMask nn.Foveal nn.ModeSwitch nn.ModelParallelTable
         nn.SelectBoxes nn.SequentialSplitBatch nn.SharpMask
     """,
+    "projects.diagonal": """
+        nn.Diag
+    """,
     "projects.dpnn": """
         nn.CategoricalEntropy nn.Kmeans nn.SpatialUniformCrop nn.VariableLength
     """,
@@ -195,13 +199,13 @@ _NAMES = {
         nn.AdaptiveInstanceNormalization nn.ContentLoss nn.ContentLossModule nn.DeepDreamLoss nn.DummyGradOutput
         nn.GenNoise nn.GradNormalization nn.GramMatrix nn.MaxCoord nn.NoiseFill nn.StyleGramMatrixLossModule
         nn.StyleINLossModule nn.StyleLoss nn.StylePatchLossModule nn.TVLoss nn.TVLoss2 nn.TVLossModule nn.TextureLoss
-        nn.TotalVariation
+        nn.TotalVariation nn.VGG_postprocess
     """,
     "projects.text_similarity": """
-        nn.CsDis nn.Diag nn.MetrixMultiply nn.PaddingReshape nn.TensorProd
+        nn.CsDis nn.MetrixMultiply nn.PaddingReshape
     """,
     "projects.video": """
-        nn.CropInvert nn.ExpandDim nn.SpatialUpSample nn.TemporalModule nn.VGG_postprocess
+        nn.CropInvert nn.ExpandDim nn.SpatialUpSample nn.TemporalModule
     """,
     "projects.visual_dialog": """
         nn.MaskFuture nn.MaskSoftMax nn.MaskTime nn.ReplaceZero

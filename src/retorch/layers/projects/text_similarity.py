@@ -53,57 +53,6 @@ class PaddingReshape(Layer):
         return op.Unsqueeze(x, [0])
 
 
-@layer("nn.Diag", kind="mul")
-class Diag(Layer):
-    """x · weight, element by element; x is (P, L) or (N, P, L) (lstm-char-cnn)"""
-
-    weight: Array
-    ignored = frozenset({"tmp"})
-
-    def check(self, x: Array | Value) -> None:
-        check_rank(x, 2, 3)
-        if x.shape[-2:] != self.weight.shape:
-            raise Refusal(f"has weights for {self.weight.shape}, its input is {x.shape}")
-
-    def forward(self, x: Array) -> Array:
-        self.check(x)
-        return x * self.weight
-
-    def lower(self, op: Builder, x: Value) -> Value:
-        self.check(x)
-        return op.Mul(x, op.weight(self.weight, "w"))
-
-
-@layer("nn.TensorProd", kind="bilinear")
-class TensorProd(Layer):
-    """{a, b} ↦ y, y[o] = a · weight[o] · b + bias[o]; vectors or batches of them (lstm-char-cnn)"""
-
-    weight: Array
-    bias: Array
-    ignored = frozenset({"tmp", "ab", "buffer", "buffer2"})
-
-    def check(self, x: list[Array] | list[Value]) -> None:
-        pair(x)
-        check_rank(x[0], 1, 2)
-        check_rank(x[1], len(x[0].shape))
-        if (x[0].shape[-1], x[1].shape[-1]) != self.weight.shape[1:]:
-            raise Refusal(f"has weights for {self.weight.shape[1:]}, its inputs are {x[0].shape} and {x[1].shape}")
-
-    def forward(self, x: list[Array]) -> Array:
-        self.check(x)
-        return np.einsum("...n,onm,...m->...o", x[0], self.weight, x[1]) + self.bias
-
-    def lower(self, op: Builder, x: list[Value]) -> Value:
-        self.check(x)
-        outputs, first, second = self.weight.shape
-        a, b = (v if v.rank == 2 else op.Unsqueeze(v, [0]) for v in x)
-        columns = op.weight(np.ascontiguousarray(self.weight.transpose(2, 0, 1).reshape(second, outputs * first)), "w")
-        rows = op.Reshape(op.MatMul(b, columns), [-1, outputs, first])
-        y = op.ReduceSum(op.Mul(rows, op.Unsqueeze(a, [1])), [2], keepdims=0)
-        y = op.Add(y, op.weight(self.bias, "b"))
-        return y if x[0].rank == 2 else op.Squeeze(y, [0])
-
-
 @layer("nn.MetrixMultiply", kind="matmul")
 class MatrixMultiply(Layer):
     """x · weight; x is (N, dim) (spatial-temporal pooling networks)"""

@@ -13,9 +13,6 @@ from retorch.layers.convolution.spatial import check_rank
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
 
-#: The mean pixel that Caffe's VGG networks were trained with: blue, green, red.
-_VGG_MEAN = np.array([103.939, 116.779, 123.68], np.float32).reshape(1, 3, 1, 1)
-
 
 @layer("nn.TemporalModule", kind="sequential")
 class TemporalModule(Container):
@@ -85,25 +82,6 @@ class ExpandDim(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         axis = self.check(x)
         return op.Concat(*[x] * self.k, axis=axis)
-
-
-@layer("nn.VGG_postprocess", kind="pixels")
-class VGGPostprocess(Layer):
-    """(x + 1) · 127.5 − VGG's mean pixel, written into x, (N, 3, H, W) (CycleGAN)"""
-
-    def check(self, x: Array | Value) -> None:
-        check_rank(x, 4)
-        if x.shape[1] != _VGG_MEAN.size:
-            raise Refusal(f"takes 3 channels, not {x.shape[1]}")
-
-    def forward(self, x: Array) -> Array:
-        self.check(x)
-        x[...] = (x + 1) * 127.5 - _VGG_MEAN
-        return x
-
-    def lower(self, op: Builder, x: Value) -> Value:
-        self.check(x)
-        return op.write(x, op.Sub(op.Mul(op.Add(x, 1.0), 127.5), op.constant(_VGG_MEAN)))
 
 
 @layer("nn.CropInvert", kind="invert")
