@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffe2.nets import Array, Row, row
-from retorch.caffe2 import files, versions
+from retorch.caffe2 import files
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
 from retorch.cli import main
 from retorch.engines.caffe2_runtime import Runtime
@@ -180,39 +180,6 @@ def test_statistics_that_an_exporter_left_out_are_missed(tmp_path: Path) -> None
 def test_what_no_network_for_evaluation_has_is_refused_by_its_reason(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         Network.load(stored(tmp_path, row(text, X=(3,)), ""))
-
-
-DIFFERENCES = [
-    (row("ResizeNearest X -> Y | order=NHWC width_scale=2.0", X=(1, 2, 3, 4)), "order=NHWC"),
-    (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=(1, 1, 5, 5)), "count_include_pad"),
-    (row("BBoxTransform R X I -> Y | apply_scale=0", R=[[0.0]], X=(1, 4), I=[[1]]), "a pixel larger"),
-    (row("RoIAlign X R -> Y | pooled_h=2 sampling_ratio=0 aligned=1", X=(1, 1, 9, 9), R=(1, 5)), "aligned"),
-    (row("SoftmaxWithLoss X L W -> P Y | average_by_batch_size=1", X=(4, 3), L=[0] * 4, W=(4,)), "average_by_batch"),
-    (row("Int8ResizeNearest X -> Y | output_size=4,4", X=(1, 2, 2, 1)), "output_size"),
-    (row("ResizeNearest X -> Y | width_scale=2.0", X=(1, 2, 3, 4)), ""),
-    (row("BBoxTransform R X I -> Y | correct_transform_coords=1", R=[[0.0]], X=(1, 4), I=[[1]]), ""),
-]
-
-
-@pytest.mark.parametrize(("case", "said"), DIFFERENCES, ids=str)
-def test_where_the_ages_differ_is_said(case: Row, said: str) -> None:
-    notes = versions.release_differences(case.net())
-    assert len(notes) == bool(said)
-    assert all(said in note for note in notes)
-
-
-@pytest.mark.caffe2
-def test_the_ages_do_differ_there(tmp_path: Path) -> None:
-    case = DIFFERENCES[0][0]
-    files.write(tmp_path, case.net())
-    shapes = set[tuple[int, ...]]()
-    for version in ("1.10.2", "1.0.0"):
-        runtime = Runtime.find(version)
-        if runtime is None:
-            pytest.skip(f"Caffe2 {version} is not installed")
-        with runtime:
-            shapes.add(runtime.run(tmp_path, case.feeds())[0].shape)
-    assert shapes == {(1, 2, 6, 4), (1, 2, 3, 8)}
 
 
 DECLARED = [

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from retorch.caffe2.device import TO_CPU, TO_IDEEP, runs_on_ideep
 from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
-
-#: Shapes by blob, as far as they are known; a size that varies is not a number.
-Shapes = Mapping[str, tuple[int | str | None, ...]]
+from retorch.caffe2.release_differences import Shapes
 
 _LACKING: Mapping[str, str] = {
     **dict.fromkeys(("ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean"), "a pooling, or a convolution with ones"),
@@ -55,35 +53,6 @@ _ARGUMENTS: Mapping[tuple[str, str], tuple[int, str]] = {
 }
 _BROADCASTING = frozenset(("Add", "And", "Div", "EQ", "GE", "GT", "LE", "LT", "Mul", "Or", "Sub", "Xor"))
 _LARGEST_INIT = 1 << 30  # bytes that this protobuf was set to read
-
-
-def release_differences(net: Caffe2Net) -> list[str]:
-    """What the operators of a net mean to the Caffe2 in torch 1.0, where that is something else than in torch 1.10."""
-    return [
-        f"{op.output[0] if op.output else op.type}: {op.type}: {said}"
-        for op in net.predict.op
-        for said in _differences(op)
-    ]
-
-
-def _differences(op: OperatorDef) -> Iterator[str]:
-    args = {arg.name: arg for arg in op.arg}
-    if op.type == "ResizeNearest" and "order" in args and args["order"].s == b"NHWC":
-        yield "the Caffe2 of torch 1.0 passes over order=NHWC and takes the picture for NCHW"
-    if op.type in ("BBoxTransform", "GenerateProposals", "GenerateProposalsCPP") and not (
-        "correct_transform_coords" in args and args["correct_transform_coords"].i
-    ):
-        yield "without correct_transform_coords=1 the Caffe2 of torch 1.0 gives boxes that are a pixel larger"
-    if op.type == "AveragePool" and "count_include_pad" in args and args["count_include_pad"].i:
-        yield "the Caffe2 of torch 1.0 passes over count_include_pad=1"
-    if op.type == "SoftmaxWithLoss" and "average_by_batch_size" in args and args["average_by_batch_size"].i:
-        yield "the Caffe2 of torch 1.0 passes over average_by_batch_size=1"
-    if op.type == "Int8ResizeNearest" and "output_size" in args:
-        yield "the Caffe2 of torch 1.0 passes over output_size"
-    if "legacy_plus_one" in args and not args["legacy_plus_one"].i:
-        yield "the Caffe2 of torch 1.0 passes over legacy_plus_one=0"
-    if op.type in ("RoIAlign", "RoIAlignRotated") and "aligned" in args and args["aligned"].i:
-        yield "the Caffe2 of torch 1.0 passes over aligned=1"
 
 
 @dataclass(frozen=True, slots=True)

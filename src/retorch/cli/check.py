@@ -14,7 +14,8 @@ from retorch.cli.terminal import console, plain, print_json, print_table, table
 from retorch.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from retorch.caffe2.versions import Lack, Shapes
+    from retorch.caffe2.release_differences import Shapes
+    from retorch.caffe2.versions import Lack
 
 RELEASE = "0.8.1"
 EXAMPLES = """
@@ -49,32 +50,28 @@ def _lacks(path: Path) -> tuple[list[Lack], list[str], int]:
     """What is missing, what later releases understand differently, and how many operators were looked at."""
     import numpy as np
 
-    from retorch.caffe2 import files, fill_encoding, pairs, versions
+    from retorch.caffe2 import files, fill_encoding, pairs, release_differences, versions
 
     predict, init = pairs.locate(path)
     net = files.read(predict)
     kinds = {name: fill_encoding.operator(array.dtype) for name, array in net.params.items()}
     kinds |= dict.fromkeys(net.precisions, fill_encoding.operator(np.dtype(np.uint8)))
     size = 0 if init == predict else init.stat().st_size
-    lacks = versions.lacks(net, _shapes(predict), kinds, size)
-    return lacks, versions.release_differences(net), len(net.predict.op)
+    shapes = _shapes(predict)
+    lacks = versions.lacks(net, shapes, kinds, size)
+    return lacks, release_differences.release_differences(net, shapes), len(net.predict.op)
 
 
 def _shapes(path: Path) -> Shapes:
     """The shapes of blobs, where the net can be read as a graph; its operators are checked all the same."""
     from retorch.errors import ConversionError
+    from retorch.graph.ports import value_shapes
     from retorch.network import Network
 
     try:
-        graph = Network.load(path).model.graph
+        return value_shapes(Network.load(path).model)
     except ConversionError:
         return {}
-    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
-    return {
-        value.name or "": tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
-        for value in values
-        if value.shape is not None
-    }
 
 
 def _show(found: list[Lack], count: int, release: str) -> None:

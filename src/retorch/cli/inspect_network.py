@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from retorch.cli.terminal import console, plain, print_json, print_table, size, table
 from retorch.errors import counted
@@ -14,7 +14,12 @@ from retorch.files.artifacts import onnx_file
 
 if TYPE_CHECKING:
     from retorch.caffe2.files import Caffe2Net
+    from retorch.caffe2.release_differences import Shapes
     from retorch.network import Network
+
+
+#: The inputs and the outputs, as they are shown.
+Ports: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ def show(path: Path, *, as_json: bool) -> None:
 
 
 def _of_caffe2(path: Path) -> Contents:
-    from retorch.caffe2 import files, messages, pairs, versions
+    from retorch.caffe2 import files, messages, pairs
+    from retorch.caffe2.release_differences import release_differences
 
     net = files.read(path)
     arrays = net.params
@@ -68,7 +74,7 @@ def _of_caffe2(path: Path) -> Contents:
         )
         for op in net.predict.op
     )
-    ports, problems, notes = _ports(path, net)
+    ports, problems, notes, shapes = _ports(path, net)
     return Contents(
         "Caffe2",
         tuple(dict.fromkeys(file.name for file in pairs.locate(path))),
@@ -77,7 +83,7 @@ def _of_caffe2(path: Path) -> Contents:
         sum(array.size for array in arrays.values()),
         sum(array.nbytes for array in arrays.values()),
         problems,
-        (*_declared(net), *notes, *_small(net.precisions.values()), *versions.release_differences(net)),
+        (*_declared(net), *notes, *_small(net.precisions.values()), *release_differences(net, shapes)),
     )
 
 
@@ -95,21 +101,26 @@ def _declared(net: Caffe2Net) -> Iterator[str]:
         yield f"{value_info.NAME}: {name} is {blob}"
 
 
-def _ports(
-    path: Path, net: Caffe2Net
-) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
-    """The inputs and outputs, with their shapes where the operators can be read; what cannot; what there is to say."""
+def _ports(path: Path, net: Caffe2Net) -> tuple[Ports, tuple[str, ...], tuple[str, ...], Shapes]:
+    """The inputs and outputs, with their shapes where the operators can be read; what cannot; what there is to say; and
+    the shapes of blobs."""
+    from retorch.caffe2.parse.graph import NeedsShapeError
     from retorch.errors import UnsupportedError
+    from retorch.graph.ports import value_shapes
     from retorch.network import Network
 
     try:
         network = Network.load(path)
-        return _listed(network), (), network.notes
     except UnsupportedError as error:
-        return (net.inputs, tuple(net.predict.external_output)), tuple(map(str, error.problems)), ()
+        return (net.inputs, tuple(net.predict.external_output)), tuple(map(str, error.problems)), net.notes, {}
+    try:
+        shapes: Shapes = value_shapes(network.model)
+    except NeedsShapeError:
+        shapes = {}
+    return _listed(network), (), network.notes or net.notes, shapes
 
 
-def _listed(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _listed(network: Network) -> Ports:
     return tuple(map(str, network.inputs)), tuple(map(str, network.outputs))
 
 

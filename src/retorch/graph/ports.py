@@ -71,11 +71,19 @@ def outputs_of(model: ir.Model) -> tuple[Port, ...]:
 
 
 def _port(value: ir.Value) -> Port:
-    shape = None
-    if value.shape is not None:
-        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    shape = None if value.shape is None else _sizes(value.shape)
     dtype = value.dtype or ir.DataType.FLOAT
     return Port(value.name or "", dtype.numpy(), shape)
+
+
+def value_shapes(model: ir.Model) -> dict[str, tuple[int | str | None, ...]]:
+    """The shapes of inputs and of all that is computed, by name, where at least the rank is known."""
+    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+    return {value.name or "": _sizes(value.shape) for value in values if value.shape is not None}
+
+
+def _sizes(shape: ir.Shape) -> tuple[int | str | None, ...]:
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
 
 
 def known_shapes(ports: Sequence[Port]) -> dict[str, tuple[int, ...]]:
