@@ -244,7 +244,8 @@ class Network:
             return None
         given = names_or_count(inputs)
         names = self._source.fed(given) if isinstance(given, int) else given
-        if not set(self._source.inputs) < set(names) <= {*self._source.inputs, *self._source.params}:
+        known = {*self._source.inputs, *self._source.params, *self._source.predict.external_input}
+        if not set(self._source.inputs) < set(names) <= known:
             return None
         if names not in self._fed:
             source = self._source.feeding(names)

@@ -14,6 +14,7 @@ from caffe2.parse_rows_more import MORE
 from caffe2.parse_rows_quantized import QUANTIZED
 from caffe2.parse_rows_ragged import RAGGED
 from caffe2.parse_rows_sequences import SEQUENCES
+from caffe2.parse_rows_settings import SETTINGS
 
 NEW = ("1.10.2",)
 X = (2, 3, 9, 8)
@@ -390,6 +391,7 @@ ROWS: list[Row] = [
     *RAGGED,
     *MORE,
     *FEATURE_ROWS,
+    *SETTINGS,
     *FURTHER,
     *BOXES_ROWS,
     *SEQUENCES,

@@ -91,6 +91,16 @@ def test_the_real_predictor_takes_arrays_in_the_order_of_external_input(caffe2: 
         np.testing.assert_array_equal(Network.load(folder).run(*given)[0], caffe2.run(folder, given, predictor=True)[0])
 
 
+@pytest.mark.caffe2
+def test_inputs_that_nobody_reads_may_be_fed(caffe2: Runtime, tmp_path: Path) -> None:
+    net, x = row("Sqr X -> Y", Label=(2,), X=(2, 3)).net(), np.array([[1, 2, 3]], np.float32)
+    (tmp_path / "predict_net.pb").write_bytes(net.predict.SerializeToString())
+    (tmp_path / "init_net.pb").write_bytes(NetDef(name="init").SerializeToString())
+    expected = caffe2.run(tmp_path, [x[0], x], predictor=True)[0]
+    for given in ([x[0], x], [x], [{"Label": x[0], "X": x}]):
+        np.testing.assert_array_equal(Network.load(tmp_path).run(*given)[0], expected)
+
+
 def test_outputs_that_nothing_makes_are_left_out_with_a_note(tmp_path: Path) -> None:
     case = row("Dropout X -> Y M | is_test=1 ratio=0.5; Relu Y -> Z", "M", "Z", "Gone", X=(3,))
     network = Network.load(stored(tmp_path, case, ""))

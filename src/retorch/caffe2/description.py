@@ -112,7 +112,10 @@ def _integers(net: Caffe2Net) -> Iterator[dict[str, ir.DataType]]:
 
     known = {name: guess(net.predict, net.params, name) for name in net.inputs}
     names = [name for name, found in known.items() if found.dtype is None]
-    for kind in (ir.DataType.INT64, ir.DataType.INT32) if names else ():
+    whole = [name for name in names if known[name].likely != ir.DataType.FLOAT]
+    if whole:
+        yield dict.fromkeys(whole, ir.DataType.INT64)
+    for kind in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.DOUBLE, ir.DataType.BOOL) if names else ():
         yield dict.fromkeys(names, kind)
 
 

@@ -53,7 +53,7 @@ _SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
 _PICTURES = frozenset(_IMAGES.split())
 _ANY_ARITHMETIC = """
 Copy Alias StopGradient EnsureCPUOutput Add Sub Mul Div Sum Negative Abs AliasWithName Identity Snapshot EnsureDense
-CopyFromCPUInput CopyCPUToGPU CopyGPUToCPU
+CopyFromCPUInput CopyCPUToGPU CopyGPUToCPU CopyOnDeviceLike DepthConcat DepthSplit UnsafeCoalesce SumRelu Mean RMSNorm
 """
 #: Operators that read nothing but integers, and inputs of others that hold them.
 _WHOLE = (

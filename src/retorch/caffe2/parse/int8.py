@@ -130,9 +130,10 @@ def quantize(call: Call) -> ir.Value:
     """The nearest bytes of floats, halves as Caffe2 rounds them."""
     g, scale = call.graph, asked(call)
     steps = g.op("Div", call.x, g.constant(np.asarray(scale.scale)))
-    # beyond the bytes, and beyond what an integer holds, all are the first or the last
-    bounds = (g.constant(np.asarray(number, np.float32)) for number in (-65536, 65536))
-    return as_bytes(g, g.op("Round", g.op("Clip", steps, *bounds)), scale)
+    low, high, most = (g.constant(np.asarray(number, np.float32)) for number in (-65536, 65536, 2.0**31))
+    # NaN, and what is more than an integer holds, become the lowest integer and so the first byte
+    held = g.op("Where", g.op("Less", steps, most), steps, low)
+    return as_bytes(g, g.op("Round", g.op("Clip", held, low, high)), scale)
 
 
 def dequantize(call: Call) -> ir.Value:

@@ -32,8 +32,8 @@ def moved(rule: Rule) -> Rule:
 
 
 def concat(call: Call) -> ir.Value:
-    """Blobs of one scale after each other, along the channels."""
-    axis = axis_of(call.x, call.int("axis", rank(call.x) - 1))
+    """Blobs of one scale after each other."""
+    axis = axis_of(call.x, call.int("axis", 0))
     return call.graph.op("Concat", *call.inputs, axis=axis)
 
 

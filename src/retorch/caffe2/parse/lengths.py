@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import RefusalError, constant_of, dims, dtype, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, constant_of, dims, dtype, rank
 from retorch.caffe2.parse.segments import (
     INT64,
     arange,
@@ -271,7 +271,8 @@ def reverse_packed_segments(call: Call) -> ir.Value:
 def split_by_lengths(call: Call) -> Results:
     """x cut along ``axis`` into as many outputs, whose sizes are sums of equally many lengths."""
     g, lengths = call.graph, integers(call, 1)
-    axis = call.int("axis", 0) % rank(call.x)
+    channels = 3 if call.channels_last() else 1
+    axis = axis_of(call.x, call.int("axis", 0) if call.has("axis") else channels)
     if call.outputs == 1:
         return (call.x,)
     groups = g.op("ReduceSum", g.reshape(lengths, (call.outputs, -1)), g.constant([1]), keepdims=0)

@@ -41,10 +41,10 @@ def softmax_with_loss(call: Call) -> Results:
         weights = g.reshape(call.inputs[2], (-1,))
     else:
         weights = g.op("Expand", g.scalar(1.0, x), g.op("Shape", each))
-    return (probabilities, _mean_loss(call, each, weights))
+    return (probabilities, _mean_loss(call, each, weights, call.float("scale", 1.0)))
 
 
-def _mean_loss(call: Call, logs: ir.Value, weights: ir.Value) -> ir.Value:
+def _mean_loss(call: Call, logs: ir.Value, weights: ir.Value, scale: float = 1.0) -> ir.Value:
     """-sum(w * log) / sum(w) * scale, 0 where nothing weighs anything; both are vectors.
 
     With ``average_by_batch_size`` it is divided by their length instead.
@@ -57,12 +57,12 @@ def _mean_loss(call: Call, logs: ir.Value, weights: ir.Value) -> ir.Value:
     count = weight
     if call.type == "SoftmaxWithLoss" and call.int("average_by_batch_size", 0):
         count = g.cast(g.op("Size", logs), dtype(loss))
-    mean = g.op("Div", g.op("Mul", loss, g.scalar(call.float("scale", 1.0), loss)), count)
+    mean = g.op("Div", g.op("Mul", loss, g.scalar(scale, loss)), count)
     return g.op("Where", g.op("Equal", weight, zero), zero, mean)
 
 
 def spatial_softmax_with_loss(call: Call) -> Results:
-    """Softmax over the channels of pictures; then the loss over all places whose label is not -1."""
+    """Softmax over the channels of pictures; then the loss over all places whose label is not -1, never scaled."""
     g, x = call.graph, call.x
     if rank(x) != 4:
         raise RefusalError(f"SpatialSoftmaxWithLoss of {rank(x)} dimensions")
@@ -104,10 +104,11 @@ def make_two_class(call: Call) -> ir.Value:
 def sigmoid_cross_entropy(call: Call) -> ir.Value:
     """The cross entropy of sigmoid(x) and targets, weighted by a third input, averaged over the last dimension."""
     g, x, target = call.graph, call.x, call.input(1)
+    weighted = call.type.startswith("Weighted")  # which knows no other forms
     # log(1 + exp(x)), which does not overflow.
     soft = g.op("Log", g.op("Add", g.scalar(1.0, x), g.op("Exp", g.op("Neg", g.op("Abs", x)))))
     rise = g.op("Max", x, g.scalar(0.0, x))
-    match call.int("log_D_trick", 0), call.int("unjoined_lr_loss", 0):
+    match (0, 0) if weighted else (call.int("log_D_trick", 0), call.int("unjoined_lr_loss", 0)):
         case 0, 0:
             each = g.op("Sub", g.op("Add", soft, rise), g.op("Mul", x, target))
         case _, 0:
@@ -146,9 +147,10 @@ def bernoulli_jsd(call: Call) -> ir.Value:
 
     def entropy(x: ir.Value) -> ir.Value:
         low, one = g.scalar(_SMALLEST, x), g.scalar(1.0, x)
-        other = g.op("Sub", one, x)
-        parts = [g.op("Mul", side, g.op("Log", g.op("Max", side, low))) for side in (x, other)]
-        return g.op("Neg", g.op("Add", *parts))
+        sides = (x, g.op("Sub", one, x))
+        sure = g.op("Or", *(g.op("Less", side, low) for side in sides))
+        parts = [g.op("Mul", side, g.op("Log", side)) for side in sides]
+        return g.op("Where", sure, g.scalar(0.0, x), g.op("Neg", g.op("Add", *parts)))
 
     half = g.scalar(0.5, p)
     mean = g.op("Mul", g.op("Add", p, q), half)

@@ -74,7 +74,8 @@ def layer_norm(call: Call) -> Results:
     deviation = g.op("Sqrt", g.op("Add", variance, g.scalar(call.float("epsilon", 1e-5), x)))
     y = g.op("Div", centred, deviation)
     if call.int("elementwise_affine", 0):
-        y = g.op("Add", g.op("Mul", y, call.input(1)), call.input(2))
+        gamma, beta = (g.op("Reshape", value, g.shape_of(x, axis, rank(x))) for value in call.inputs[1:3])
+        y = g.op("Add", g.op("Mul", y, gamma), beta)
     trimmed = [g.squeeze(value, *range(axis + 1, rank(x))) for value in (mean, deviation)]
     return (y, *trimmed)
 
@@ -136,7 +137,7 @@ def moments(call: Call) -> Results:
     """Mean and variance over ``axes``."""
     g, x = call.graph, call.x
     axes = g.constant([axis_of(x, axis) for axis in call.ints("axes")] or list(range(rank(x))))
-    keep = call.int("keepdims", 1)
+    keep = int(bool(call.int("keepdims", 1)))
     mean = g.op("ReduceMean", x, axes, keepdims=1)
     centred = g.op("Sub", x, mean)
     variance = g.op("ReduceMean", g.op("Mul", centred, centred), axes, keepdims=keep)

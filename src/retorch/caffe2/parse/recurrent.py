@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import RefusalError, size
+from retorch.caffe2.parse.lengths import integers
 
 
 def lstm_unit(call: Call) -> Results:
@@ -33,7 +34,7 @@ def lstm_unit(call: Call) -> Results:
 def _going(call: Call, new: ir.Value, old: ir.Value) -> ir.Value:
     """The new state where the time step, the last input, is within the length of its sequence, the input before."""
     g = call.graph
-    step, lengths = call.inputs[-1], call.inputs[-2]
+    step, lengths = integers(call, -1), integers(call, -2)
     going = g.reshape(g.op("Less", g.reshape(step, ()), lengths), (1, -1, 1))
     return g.op("Where", going, new, g.scalar(0.0, new) if call.int("drop_states", 0) else old)
 

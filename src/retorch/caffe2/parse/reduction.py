@@ -103,7 +103,8 @@ def lp_norm(call: Call) -> ir.Value:
 
 def reduce_tail_sum(call: Call) -> ir.Value:
     """One sum per row, over all dimensions but the first."""
-    return call.graph.op("ReduceSum", call.x, call.graph.constant(list(range(1, rank(call.x)))), keepdims=0)
+    rest = call.graph.constant(list(range(1, rank(call.x))))
+    return call.graph.op("ReduceSum", call.x, rest, keepdims=0, noop_with_empty_axes=1)
 
 
 def row_mul(call: Call) -> ir.Value:

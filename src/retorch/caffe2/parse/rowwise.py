@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,8 +31,13 @@ def _floats(graph: Graph, data: ir.Value, *, half: bool) -> ir.Value:
     exponent = g.op("Sub", high, g.op("Mul", sign, g.scalar(float(exponents), bits)))
     one, zero = g.scalar(1.0, bits), g.scalar(0.0, bits)
     normal = g.cast(g.op("Greater", exponent, zero), DOUBLE)
+    # The last exponent stands for infinity, and with a fraction for no number.
+    beyond = g.op("Equal", exponent, g.scalar(float(exponents - 1), bits))
+    nothing = g.op("And", beyond, g.op("Greater", fraction, zero))
+    infinite = g.op("Where", nothing, g.scalar(math.nan, bits), g.scalar(math.inf, bits))
     power = g.op("Sub", g.op("Max", exponent, one), g.scalar(float(bias), bits))
     size_of = g.op("Mul", g.op("Pow", g.scalar(2.0, bits), power), g.op("Add", normal, fraction))
+    size_of = g.op("Where", beyond, infinite, size_of)
     signed = g.op("Mul", size_of, g.op("Sub", one, g.op("Mul", sign, g.scalar(2.0, bits))))
     return g.cast(signed, FLOAT)
 
@@ -46,7 +52,8 @@ def _unpacked(graph: Graph, data: ir.Value, bits: int) -> ir.Value:
     shifted = g.op("Floor", g.op("Div", numbers, steps))
     most = g.scalar(2.0**bits, shifted)
     kept = g.op("Sub", shifted, g.op("Mul", g.op("Floor", g.op("Div", shifted, most)), most))
-    return g.reshape(kept, (*(0,) * (rank(data) - 1), -1))
+    columns = g.op("Mul", g.shape_of(data, rank(data) - 1), g.constant([8 // bits]))
+    return g.op("Reshape", kept, g.op("Concat", g.shape_of(data, 0, rank(data) - 1), columns, axis=0), allowzero=1)
 
 
 def _fused(graph: Graph, table: ir.Value, bits: int, *, half: bool) -> ir.Value:
@@ -159,7 +166,7 @@ def float_to_rowwise(call: Call) -> Results:
     """Each row in 8 bits between its smallest and its largest number; then scale and bias of each."""
     g, x = call.graph, call.x
     rest = g.constant(list(range(1, rank(x))))
-    low, high = (g.op(kind, x, rest, keepdims=1) for kind in ("ReduceMin", "ReduceMax"))
+    low, high = (g.op(kind, x, rest, keepdims=1, noop_with_empty_axes=1) for kind in ("ReduceMin", "ReduceMax"))
     width = g.op("Sub", high, low)
     flat = g.op("Less", width, g.scalar(1e-10, x))
     scale = g.op("Where", flat, g.scalar(1.0, x), g.op("Div", width, g.scalar(255.0, x)))

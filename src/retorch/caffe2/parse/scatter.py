@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
-from retorch.caffe2.parse.graph import RefusalError, axis_of, rank
+from retorch.caffe2.parse.graph import RefusalError, axis_of, dtype, rank
 from retorch.caffe2.parse.lengths import integers
 
 
@@ -45,10 +45,10 @@ def scatter_weighted_sum(call: Call) -> ir.Value:
         raise RefusalError(f"{len(call.inputs)} inputs")
     x, where = call.x, _indices(call, 2)
     sizes = g.op("Concat", g.shape_of(call.input(2)), g.shape_of(x, 1, rank(x)), axis=0)
-    factor = g.op("Expand", g.reshape(call.input(1), (1,) * rank(x)), sizes)
+    factor = g.op("Expand", g.reshape(g.cast(call.input(1), dtype(x)), (1,) * rank(x)), sizes)
     y = g.op("ScatterND", x, where, factor, reduction="mul")
     for slices, weight in zip(call.inputs[3::2], call.inputs[4::2], strict=True):
-        rows = g.op("Mul", g.op("Reshape", slices, sizes), g.reshape(weight, ()))
+        rows = g.op("Mul", g.op("Reshape", slices, sizes), g.reshape(g.cast(weight, dtype(x)), ()))
         y = g.op("ScatterND", y, where, rows, reduction="add")
     return y
 

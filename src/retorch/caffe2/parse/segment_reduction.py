@@ -44,10 +44,13 @@ def by_lengths(call: Call, at: int) -> Segments:
 
 
 def by_ids(call: Call, at: int) -> Segments:
-    """Input ``at`` has the segment of each row; there are ``num_segments``, or one more than the largest."""
+    """Input ``at`` has the segment of each row; there is one more than the largest.
+
+    Of operators that take them in any order, ``num_segments`` says how many there are.
+    """
     g = call.graph
     ids = g.cast(call.input(at), INT64)
-    given = call.int("num_segments", -1)
+    given = call.int("num_segments", -1) if "Unsorted" in call.type else -1
     # A segment less than none, so that no rows make no segments.
     largest = g.op("ReduceMax", g.op("Concat", ids, g.constant([-1]), axis=0), g.constant([0]), keepdims=0)
     count = g.op("Add", largest, int64(g, 1)) if given < 0 else int64(g, given)
