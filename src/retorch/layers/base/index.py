@@ -138,6 +138,12 @@ _NAMES = {
         nn.AppendBias nn.BeamableMM nn.CAddTableMulConstant nn.ConvBlockTrainTestLayer nn.GradMultiply
         nn.LinearizedConvolution nn.SeqMultiply nn.TemporalConvolutionTBC nn.TrainTestLayer nn.ZipAlong
     """,
+    "projects.fbcunn": """
+        fbnn.SpatialConvolution nn.LookupTableGPU nn.ModelParallel nn.SpatialConvolutionCuFFT nn.SpatialConvolutionFBFFT
+        nn.SpatialConvolutionFBFFTGemm nn.SpatialConvolutionFFT nn.SpatialConvolutionFFTTiled
+        nn.SpatialConvolutionFFTTiledAsync nn.SpatialConvolutionFFTTiledIterated nn.SpatialConvolutionFFTTiledSync
+        nn.TemporalConvolutionFB nn.TemporalKMaxPooling
+    """,
     "projects.fbnn": """
         fbnn.Constant fbnn.L2Normalize nn.CrossMapNormalization nn.LocallyConnected nn.SparseLookupTable
         nn.SparseThreshold nn.UnfoldedTemporalConvolution nn.Upsample
@@ -182,11 +188,17 @@ _NAMES = {
         cudnn.BatchBRNN cudnn.BatchBRNNReLU nn.BiRnnJoin nn.LanguageModel nn.LstmLayer nn.SharedParallelTable
         nn.TemporalAdapter
     """,
+    "projects.rnnlib": """
+        nn.CudnnRnnTable nn.RecurrentTable nn.SequenceTable nn.WrappedCudnnRnn
+    """,
     "projects.roi_pooling": """
         inn.ROIPooling
     """,
     "projects.shake_shake": """
         nn.MulConstantSlices nn.ShakeShakeBlock nn.ShakeShakeTable
+    """,
+    "projects.softmax_tree": """
+        nn.SoftMaxTree
     """,
     "projects.stereo": """
         jzt.SpatialConvolution1_fw nn.BCECriterion2 nn.Margin2 nn.Normalize2 nn.SpatialConvolution1_fw nn.StereoJoin

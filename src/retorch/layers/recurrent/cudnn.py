@@ -125,11 +125,18 @@ class RNN(Remembers):
         return given[at * self.directions : (at + 1) * self.directions]
 
     def forward(self, x: Array) -> Array:
+        before = cast("list[list[Array]] | None", memory().get(id(self))) if stateful() else None
+        y, after = self.run(x, before)
+        if stateful():
+            memory()[id(self)] = after
+        return y
+
+    def run(self, x: Array, before: list[list[Array]] | None) -> tuple[Array, list[list[Array]]]:
+        """What it gives, and the states that each layer ends in: h and, of an LSTM, c, (directions, N, H) each."""
         if x.ndim != 3:
             raise Refusal(f"takes three dimensions, not {x.ndim}")
         y = x.swapaxes(0, 1) if self.batchFirst else x
         zeros = np.zeros((self.directions, y.shape[1], self.hiddenSize), x.dtype)
-        before = cast("list[list[Array]] | None", memory().get(id(self))) if stateful() else None
         after: list[list[Array]] = []
         for at, cells in enumerate(self.stack):
             h = self._state(self.h0, y.shape[1], at)
@@ -140,16 +147,21 @@ class RNN(Remembers):
             done = [scan(cell, y, h[d], c[d], reverse=d == 1) for d, cell in enumerate(cells)]
             y = np.concatenate([part.y for part in done], axis=2)
             after.append(_states(done, self.mode == "CUDNN_LSTM"))
-        if stateful():
-            memory()[id(self)] = after
-        return y.swapaxes(0, 1) if self.batchFirst else y
+        return y.swapaxes(0, 1) if self.batchFirst else y, after
 
     def lower(self, op: Builder, x: Value) -> Value:
+        before = cast("list[list[Value]] | None", op.memory.get(id(self))) if op.stateful else None
+        y, after = self.lower_run(op, x, before)
+        if op.stateful:
+            op.memory[id(self)] = after
+        return y
+
+    def lower_run(self, op: Builder, x: Value, before: list[list[Value]] | None) -> tuple[Value, list[list[Value]]]:
+        """The same in ONNX operators."""
         if x.rank != 3:
             raise Refusal(f"takes three dimensions, not {x.rank}")
         y = op.Transpose(x, perm=[1, 0, 2]) if self.batchFirst else x
         batch = y.shape[1]
-        before = cast("list[list[Value]] | None", op.memory.get(id(self))) if op.stateful else None
         after: list[list[Value]] = []
         for at, cells in enumerate(self.stack):
             kept = self._state(self.h0, batch, at), self._state(self.c0, batch, at)
@@ -160,9 +172,7 @@ class RNN(Remembers):
             # (T, directions, N, H) to (T, N, directions · H)
             y = op.Transpose(y, perm=[0, 2, 1, 3]) if self.directions == 2 else y
             y = op.Reshape(y, [0, -1, self.directions * self.hiddenSize])
-        if op.stateful:
-            op.memory[id(self)] = after
-        return op.Transpose(y, perm=[1, 0, 2]) if self.batchFirst else y
+        return op.Transpose(y, perm=[1, 0, 2]) if self.batchFirst else y, after
 
 
 def _states(done: list[Scanned], lstm: bool) -> list[Array]:
