@@ -29,7 +29,7 @@ class Container(Layer):
         return self.modules
 
 
-@layer("nn.Sequential", "nn.Maxout", kind="sequential")
+@layer("nn.Sequential", "nn.Maxout", "nn.HighwayLayer", "nn.LayerNorm", kind="sequential")
 class Sequential(Container):
     """modules[n](… modules[1](x))"""
 

@@ -63,6 +63,8 @@ class Affine(Layer):
     "nn.LinearNoBias",
     "nn.LinearNoBackprop",
     "nn.LinearNoBackpropInput",
+    "nn.LinearWP",
+    "nn.LinearVA",
     "fbnn.NormalizedLinearNoBias",
     kind="fc",
 )

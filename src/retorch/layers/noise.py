@@ -29,6 +29,10 @@ _INT64 = 7
     "nn.RegularizeLayer",
     "nn.KLDPenalty",
     "w2nn.PrintTable",
+    "nn.PrintModule",
+    "nn.PrintDimensions",
+    "nn.ScaleGrad",
+    "nn.GradientScale",
     "nn.Tic",
     "nn.Toc",
     kind="identity",
@@ -41,6 +45,7 @@ class Identity(Layer):
     ignored = frozenset(
         {"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"}
         | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul", "id", "comment"}
+        | {"factor", "g_scale"}
     )
 
     def forward(self, x: Nested) -> Nested:
@@ -50,11 +55,19 @@ class Identity(Layer):
         return x
 
 
-@layer("nn.GradientReversal", "nn.BatchFlip", kind="identity")
+@layer(
+    "nn.GradientReversal",
+    "nn.BatchFlip",
+    "nn.RandomCrop",
+    "nn.BatchRotate",
+    "nn.BatchScale",
+    "nn.BatchColor",
+    kind="identity",
+)
 class GradientReversal(Layer):
-    """x, as the one tensor that the module calls its output; training reverses gradients, or images"""
+    """x, as the one tensor that the module calls its output; training reverses gradients, or changes images"""
 
-    ignored = frozenset({"lambda"})
+    ignored = frozenset({"lambda", "pad", "module", "flip_mask"})
 
     def forward(self, x: Array) -> Array:
         return x
@@ -202,6 +215,25 @@ class Augmentation(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         return op.Identity(x)
+
+
+@layer("nn.GaussianNoise", kind="identity")
+class GaussianNoise(Identity):
+    """x: noise is added in training only; a copy of x in the version that has a field ``inplace`` and it is false"""
+
+    inplace: bool = True
+    ignored = frozenset({"std", "p", "v"})
+
+    def setup(self, bind: Binder) -> None:
+        if "mean" in self.raw:
+            raise Refusal("is of the version that draws its output, whatever it is given")
+        self.owns_no_output = self.inplace
+
+    def forward(self, x: Nested) -> Nested:
+        return x.copy() if isinstance(x, np.ndarray) and not self.inplace else x
+
+    def lower(self, op: Builder, x: Values) -> Values:
+        return x if self.inplace or isinstance(x, list) else op.Identity(x)
 
 
 @layer("nn.StochasticDrop", kind="dropout")

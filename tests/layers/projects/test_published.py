@@ -80,7 +80,7 @@ def reparametrized(rng: np.random.Generator) -> Rows:
     mean, log_variance, eps = (noise(rng, 2, 3) for _ in range(3))
     y = [[float(mean[i, j]) + math.exp(float(log_variance[i, j]) / 2) * float(eps[i, j]) for j in range(3)]
          for i in range(2)]  # fmt: skip
-    for name in ("nn.Reparametrize", "nn.Sampler"):
+    for name in ("nn.Reparametrize", "nn.Sampler", "nn.GaussianSampler"):
         yield f"drawn-{name}", module(name), [[mean, log_variance], eps], np.array(y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,8 +130,83 @@ def length_one(rng: np.random.Generator) -> Rows:
     yield "all", module("nn.L2Normalize", buffer=5.0, normSquared=25.0), x, whole
 
 
+def elementwise(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3)
+    x[0, 0] = 0
+    values = [float(v) for v in x.ravel()]
+    root = [math.copysign(math.sqrt(abs(v)), v) for v in values]
+    inside = torch_object("nn.Sequential", modules=[torch_object("nn.Abs"), torch_object("nn.Sqrt")])
+    yield "root", module("nn.SignedSquareRoot", module=inside), x, np.array(root).reshape(x.shape)
+    yield "sine", module("nn.Sin"), x, np.array([math.sin(v) for v in values]).reshape(x.shape)
+    rows = np.array([[3, 4], [6, 8]], np.float32)
+    yield "L2Norm", module("nn.L2Norm", p=2, eps=0.5), rows, np.array([[2.1, 2.8], [3.6, 4.8]])
+    yield "L2Norm", module("nn.L2Norm", p=2, eps=0.5), rows[0], np.array([2.1, 2.8])
+
+
+def changed_in_training(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3, 4, 4)
+    padding = torch_object("nn.SpatialZeroPadding", pad_l=2, pad_r=2, pad_t=2, pad_b=2)
+    yield "RandomCrop", module("nn.RandomCrop", pad=2, module=padding, train=True), x, x
+    for name in ("BatchRotate", "BatchScale", "BatchColor", "PrintModule", "PrintDimensions"):
+        yield name, module(f"nn.{name}"), x, x
+    yield "ScaleGrad", module("nn.ScaleGrad", factor=0.5), x, x
+    yield "GradientScale", module("nn.GradientScale", g_scale=0.5), x, x
+    for fields in ({"std": 1.0, "inplace": False}, {"std": 1.0, "inplace": True}, {"p": 0.05}, {"v": 0.1}):
+        yield f"GaussianNoise {fields}", module("nn.GaussianNoise", **fields), x, x
+    # a copy is not written into by who writes into the copy
+    twice = torch_object("nn.MulConstant", constant_scalar=2, inplace=True)
+    for inplace in (False, True):
+        noisy = torch_object("nn.GaussianNoise", std=1.0, inplace=inplace)
+        both = torch_object("nn.ConcatTable", modules=[row_of(noisy, twice), torch_object("nn.Identity")])
+        yield (
+            "in place",
+            sequential(torch_object("nn.MulConstant", constant_scalar=1), both),
+            x,
+            [
+                2 * x,
+                2 * x if inplace else x,
+            ],
+        )
+
+
+def row_of(*modules: Any) -> Any:
+    return torch_object("nn.Sequential", modules=list(modules))
+
+
+def by_other_names(rng: np.random.Generator) -> Rows:
+    x, weight = noise(rng, 2, 3), noise(rng, 2, 3)
+    y = np.array([[sum(float(a) * float(b) for a, b in zip(w, r, strict=True)) for w in weight] for r in x])
+    for name in ("nn.LinearWP", "nn.LinearVA"):
+        yield name, module(name, weight=weight, bias=np.ones(2, np.float32)), x, y + 1
+    scale = [torch_object("nn.MulConstant", constant_scalar=2), torch_object("nn.MulConstant", constant_scalar=3)]
+    for name in ("nn.HighwayLayer", "nn.LayerNorm"):
+        yield name, module(name, modules=scale), x, 6 * x
+    image, kernel = noise(rng, 1, 2, 3), noise(rng, 2, 1, 1, 1)
+    sizes = {"nInputPlane": 1, "nOutputPlane": 2, "kW": 1, "kH": 1, "dW": 1, "dH": 1}
+    expected = np.array([image[0] * float(k) for k in kernel.ravel()])
+    yield "SpatialConvWP", module("cudnn.SpatialConvWP", weight=kernel, **sizes), image, expected
+    a, b, c = noise(rng, 3, 2), noise(rng, 2), noise(rng, 2)
+    total = np.array([[a[i, j] + b[j] + c[j] for j in range(2)] for i in range(3)])
+    yield "CAddRepTable", module("nn.CAddRepTable"), [a, b, c], total
+
+
+def masked(rng: np.random.Generator) -> Rows:
+    words = np.array([[3, 0, 1], [0, 0, 2]], np.float32)
+    x = noise(rng, 3, 2)
+    y = np.array([[x[n] if words[t, n] else [0, 0] for n in range(3)] for t in range(2)])
+    yield "time", module("nn.MaskTime", featSize=2), [words, x], y
+    later = np.triu(np.ones((3, 3), np.float32), 1)[None]
+    x = noise(rng, 2, 3, 3)
+    y = np.array([[[x[n, i, j] if j <= i else 0 for j in range(3)] for i in range(3)] for n in range(2)])
+    yield "future", module("nn.MaskFuture", mask=later), x, y
+
+
 ROWS = named(
     embedded,
+    elementwise,
+    changed_in_training,
+    by_other_names,
+    masked,
     given_more_dimensions,
     left_of_training,
     rows_added,
@@ -154,6 +230,11 @@ test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
         (module("nn.MinDim", pos=4, numInputDims=3), np.ones((3, 2), np.float32)),
         (module("nn.VGG_postprocess"), np.ones((3, 2, 2), np.float32)),
         (module("nn.Constant"), np.ones(3, np.float32)),
+        (module("nn.GaussianNoise", mean=0.0, std=1.0), np.ones(3, np.float32)),
+        (module("nn.GaussianSampler", keep_long=False), np.ones((3, 2), np.float32)),
+        (module("nn.LayerNorm", affine=False), np.ones((3, 2), np.float32)),
+        (module("nn.MaskTime", featSize=3), [np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)]),
+        (module("nn.MaskFuture", mask=np.ones((1, 2, 2), np.float32)), np.ones((1, 3, 3), np.float32)),
     ],
 )
 def test_what_torch_refuses_is_refused(net: Module, x: Any) -> None:

@@ -12,15 +12,15 @@ _NAMES = {
         nn.SAdd nn.Sqrt nn.Square
     """,
     "container": """
-        nn.Bottle nn.Concat nn.ConcatTable nn.DepthConcat nn.MapTable nn.Maxout nn.Parallel nn.ParallelTable
-        nn.Sequential
+        nn.Bottle nn.Concat nn.ConcatTable nn.DepthConcat nn.HighwayLayer nn.LayerNorm nn.MapTable nn.Maxout nn.Parallel
+        nn.ParallelTable nn.Sequential
     """,
     "convolution.full": """
         cudnn.SpatialFullConvolution cudnn.VolumetricFullConvolution nn.SpatialFullConvolution
         nn.SpatialFullConvolutionMap nn.SpatialFullDilatedConvolution nn.VolumetricFullConvolution
     """,
     "convolution.spatial": """
-        cudnn.RandomBinaryConvolution cudnn.SpatialConvolution cudnn.SpatialDilatedConvolution
+        cudnn.RandomBinaryConvolution cudnn.SpatialConvWP cudnn.SpatialConvolution cudnn.SpatialDilatedConvolution
         nn.MySpatialAveragePooling nn.RandomBinaryConvolution nn.SpatialClassifier nn.SpatialConvolution
         nn.SpatialConvolutionLocal nn.SpatialConvolutionMM nn.SpatialConvolutionMap nn.SpatialDepthWiseConvolution
         nn.SpatialDilatedConvolution nn.SpatialSubSampling w2nn.RandomBinaryConvolution
@@ -34,8 +34,8 @@ _NAMES = {
     """,
     "linear": """
         fbnn.NormalizedLinearNoBias nn.Bilinear nn.Cosine nn.Euclidean nn.Linear nn.LinearNB nn.LinearNoBackprop
-        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearWeightNorm nn.PartialLinear nn.TensorProd
-        nn.WeightedEuclidean
+        nn.LinearNoBackpropInput nn.LinearNoBias nn.LinearTHNN nn.LinearVA nn.LinearWP nn.LinearWeightNorm
+        nn.PartialLinear nn.TensorProd nn.WeightedEuclidean
     """,
     "lookup": """
         Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.IndexLinear nn.LookupTable
@@ -48,11 +48,12 @@ _NAMES = {
         nn.gModule nngraph.JustElement nngraph.JustTable
     """,
     "noise": """
-        fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.BatchFlip
-        nn.Contiguous nn.Copy nn.Dropout nn.GradientRescale nn.GradientReversal nn.Identity nn.KLDPenalty nn.L1Penalty
-        nn.LowMemDropout nn.PCAColorTransform nn.PrintSize nn.Probe nn.RegularizeLayer nn.SeqDropout
-        nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.Tic nn.Toc nn.TotalDropout
-        nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
+        fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.BatchColor
+        nn.BatchFlip nn.BatchRotate nn.BatchScale nn.Contiguous nn.Copy nn.Dropout nn.GaussianNoise nn.GradientRescale
+        nn.GradientReversal nn.GradientScale nn.Identity nn.KLDPenalty nn.L1Penalty nn.LowMemDropout
+        nn.PCAColorTransform nn.PrintDimensions nn.PrintModule nn.PrintSize nn.Probe nn.RandomCrop nn.RegularizeLayer
+        nn.ScaleGrad nn.SeqDropout nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.Tic nn.Toc
+        nn.TotalDropout nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
     """,
     "normalization.batch": """
         cudnn.BatchNormalization cudnn.SpatialBatchNormalization cudnn.SpatialCrossMapLRN
@@ -111,8 +112,8 @@ _NAMES = {
         ccn2.SpatialAvgPooling ccn2.SpatialConvolution ccn2.SpatialCrossResponseNormalization ccn2.SpatialMaxPooling
     """,
     "projects.dcign": """
-        nn.Entity nn.GradScale nn.IntensityMod nn.LinearCR nn.Reparametrize nn.Sampler nn.SelectiveGradientFilter
-        nn.SelectiveOutputClamp nn.UnPooling nn.componentMul
+        nn.Entity nn.GaussianSampler nn.GradScale nn.IntensityMod nn.LinearCR nn.Reparametrize nn.Sampler
+        nn.SelectiveGradientFilter nn.SelectiveOutputClamp nn.UnPooling nn.componentMul
     """,
     "projects.densecap": """
         nn.ApplyBoxTransform nn.BatchBilinearSamplerBHWD nn.BilinearRoiPooling nn.BoxIoU nn.BoxToAffine
@@ -133,6 +134,9 @@ _NAMES = {
     """,
     "projects.edsr": """
         nn.MultiSkipAdd
+    """,
+    "projects.encoding": """
+        nn.Aggregate nn.Encoding nn.Inspiration nn.NetVLAD
     """,
     "projects.fairseq": """
         nn.AppendBias nn.BeamableMM nn.CAddTableMulConstant nn.ConvBlockTrainTestLayer nn.GradMultiply
@@ -196,6 +200,9 @@ _NAMES = {
     """,
     "projects.shake_shake": """
         nn.MulConstantSlices nn.ShakeShakeBlock nn.ShakeShakeTable
+    """,
+    "projects.signed_root": """
+        nn.L2Norm nn.SignedSquareRoot nn.Sin
     """,
     "projects.softmax_tree": """
         nn.SoftMaxTree
@@ -285,8 +292,8 @@ _NAMES = {
         nn.AffineGridGeneratorBHWD nn.AffineTransformMatrixGenerator nn.BilinearSamplerBHWD nn.ScaleBHWD
     """,
     "table.arithmetic": """
-        classifier.CRowAddTable nn.CAddTable nn.CAddTensorTable nn.CDivTable nn.CMaxTable nn.CMinTable nn.CMulTable
-        nn.CSubTable nn.JoinTable nn.MixtureTable nn.SplitTable treelstm.CRowAddTable
+        classifier.CRowAddTable nn.CAddRepTable nn.CAddTable nn.CAddTensorTable nn.CDivTable nn.CMaxTable nn.CMinTable
+        nn.CMulTable nn.CSubTable nn.JoinTable nn.MixtureTable nn.SplitTable treelstm.CRowAddTable
     """,
     "table.selection": """
         nn.ElementTable nn.FlattenTable nn.NarrowTable nn.PullTable nn.PushTable nn.ReverseTable nn.SelectTable

@@ -121,6 +121,7 @@ class Convolution(Windowed):
     "nn.SpatialConvolution",
     "nn.SpatialConvolutionMM",
     "cudnn.SpatialConvolution",
+    "cudnn.SpatialConvWP",
     "nn.RandomBinaryConvolution",
     "w2nn.RandomBinaryConvolution",
     "cudnn.RandomBinaryConvolution",

@@ -88,18 +88,20 @@ class SelectiveOutputClamp(Layer):
         return op.Concat(*parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-@layer("nn.Reparametrize", "nn.Sampler", kind="sample")
+@layer("nn.Reparametrize", "nn.Sampler", "nn.GaussianSampler", kind="sample")
 class Reparametrize(RandomLayer):
     """{mean, log σ²} ↦ mean + exp(log σ² / 2) · ε, ε drawn from a normal distribution
 
     ε is an input of the network.
     """
 
-    ignored = frozenset({"size", "dimension", "eps", "ouput"})
+    ignored = frozenset({"size", "dimension", "eps", "ouput", "randnOut", "z"})
 
     def setup(self, bind: Binder) -> None:
         if "mu" in self.raw:
             raise Refusal("is of the version that writes over both of its inputs")
+        if "keep_long" in self.raw:
+            raise Refusal("is of a version that takes no table of a mean and a variance")
 
     def draws(self) -> str:
         return "normal numbers"

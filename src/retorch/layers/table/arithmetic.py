@@ -91,9 +91,9 @@ class CAddTable(Accumulating):
         return x[0]
 
 
-@layer("treelstm.CRowAddTable", "classifier.CRowAddTable", kind="add")
+@layer("treelstm.CRowAddTable", "classifier.CRowAddTable", "nn.CAddRepTable", kind="add")
 class CRowAddTable(Layer):
-    """{x, v}: x + v for each entry of x's first dimension; tables of rows with a row each in a later treelstm
+    """{x, v, …}: x + v + … for each entry of x's first dimension; tables of rows with a row each in a later treelstm
 
     That version has a field ``outputTensors``: x (N, n, m) and v (N, m) give x[i, j] + v[i].
     """
@@ -111,11 +111,15 @@ class CRowAddTable(Layer):
         return wanted
 
     def forward(self, x: list[Array]) -> Array:
-        return x[0] + x[1].reshape(self.added(x[0].shape, x[1].shape))
+        first, *others = x
+        return sum((v.reshape(self.added(first.shape, v.shape)) for v in others), first.copy())
 
     def lower(self, op: Builder, x: list[Value]) -> Value:
-        sizes = self.added(x[0].shape, x[1].shape)
-        return op.Add(x[0], x[1] if x[1].shape == sizes else op.Reshape(x[1], list(sizes)))
+        y = op.Identity(x[0]) if len(x) == 1 else x[0]
+        for v in x[1:]:
+            sizes = self.added(x[0].shape, v.shape)
+            y = op.Add(y, v if v.shape == sizes else op.Reshape(v, list(sizes)))
+        return y
 
 
 @layer("nn.CSubTable", kind="sub")
