@@ -95,7 +95,7 @@ class Reparametrize(RandomLayer):
     ε is an input of the network.
     """
 
-    ignored = frozenset({"size", "dimension", "eps", "ouput", "randnOut", "z"})
+    ignored = frozenset({"size", "dimension", "eps", "ouput", "randnOut"})
 
     def setup(self, bind: Binder) -> None:
         if "mu" in self.raw:
