@@ -161,3 +161,10 @@ def test_a_loss_beside_the_network_is_no_second_network(name: str, tmp_path: Pat
     loss = torch_object(name, module=torch_object("nn.Identity"))
     retorch.write(tmp_path / "both.t7", LuaTable({"model": inside, "criterion": loss}))
     assert np.array_equal(retorch.load(tmp_path / "both.t7").forward(np.ones(2)), [2, 2])
+
+
+def test_the_network_of_a_trainer_is_read(tmp_path: Path) -> None:
+    fields = {"learningRate": 0.01, "criterion": torch_object("nn.MSECriterion"), "verbose": True}
+    inside = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+    retorch.write(tmp_path / "trainer.t7", torch_object("nn.StochasticGradient", module=inside, **fields))
+    assert np.array_equal(retorch.load(tmp_path / "trainer.t7").forward(np.ones(2)), [2, 2])

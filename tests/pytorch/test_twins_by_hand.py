@@ -59,7 +59,12 @@ def fewer_channels() -> tuple[Module, np.ndarray, np.ndarray]:
     return net, ramp(2, 2, 1, 1), np.array([[[[1]]], [[[3]]]])
 
 
-CASES: list[Any] = [signs, nearest, padded_maximum, repeated_edges, fewer_channels]
+def one_pixel() -> tuple[Module, np.ndarray, np.ndarray]:
+    """An image brought to one pixel stays an image."""
+    return module("nn.SpatialReSamplingEx", oheight=1, owidth=1), ramp(2, 3, 4), np.array([[[0]], [[12]]])
+
+
+CASES: list[Any] = [signs, nearest, padded_maximum, repeated_edges, fewer_channels, one_pixel]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -20,9 +20,15 @@ def stored_as_table(reader: Callable[[LuaTable], TorchObject | None]) -> Callabl
     return reader
 
 
+#: What nn trains a network by, and keeps it in.
+TRAINER = "nn.StochasticGradient"
+
+
 def is_module(value: object) -> bool:
     """Whether a stored object looks like a network: a class with a rule, or one that has modules inside."""
     if not isinstance(value, TorchObject):
+        return False
+    if value.typename == TRAINER:
         return False
     known = rule(value.typename) is not None
     return known or isinstance(value.get("modules"), LuaTable) or value.typename.startswith(("nn.", "cudnn."))

@@ -74,8 +74,11 @@ def _pad(n: Node) -> str:
 
 def _gather(n: Node) -> str:
     axis = n.attribute("axis", 0) % n.rank()
-    if n.node.inputs[1] is not None and n.node.inputs[1].const_value is not None and n.array(1).ndim == 0:
-        return f"{receiver(n)}.select({axis}, {int(n.array(1))})"
+    if n.node.inputs[1] is not None and n.node.inputs[1].const_value is not None and n.array(1).size == 1:
+        if n.array(1).ndim == 0:
+            return f"{receiver(n)}.select({axis}, {int(n.array(1))})"
+        # one index in a list keeps the dimension, which a number would take away
+        return f"{receiver(n)}[{':, ' * axis}{n.array(1).tolist()}]"
     return f"{receiver(n)}[{':, ' * axis}{n[1]}]"
 
 
