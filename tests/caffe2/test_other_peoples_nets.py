@@ -246,3 +246,122 @@ def test_value_info_that_does_not_fit_the_operators_is_passed_over(tmp_path: Pat
     files.write(tmp_path, row("Add X w -> Y", X=(3,), w=(3,)).net())
     (tmp_path / "value_info.json").write_text('{"X": [7, [3]]}')
     assert str(Network.load(tmp_path).inputs[0]) == "X float32 …"
+
+
+WEIGHTS = """
+op { output: 'w' type: 'GivenTensorFill' arg { name: 'shape' ints: 4 ints: 3 }
+     arg { name: 'values' floats: 1 floats: 2 floats: 3 floats: 4 floats: 5 floats: 6
+           floats: 7 floats: 8 floats: 9 floats: 1 floats: 2 floats: 3 } }
+op { output: 'b' type: 'GivenTensorFill' arg { name: 'shape' ints: 4 }
+     arg { name: 'values' floats: 1 floats: 2 floats: 3 floats: 4 } }
+"""
+
+
+@pytest.mark.parametrize(("half", "other"), [("predict_net.pb", "init_net.pb"), ("init_net.pb", "predict_net.pb")])
+def test_a_half_alone_names_the_other_one(half: str, other: str, tmp_path: Path) -> None:
+    folder = stored(tmp_path, FC, WEIGHTS)
+    (folder / other).unlink()
+    with pytest.raises(UsageError, match="the other half of the network is missing") as caught:
+        Network.load(folder / half)
+    assert caught.value.hint == f"expected {other}"
+
+
+def test_halves_that_are_exchanged_are_told(tmp_path: Path) -> None:
+    stored(tmp_path, FC, WEIGHTS, predict="init_net.pb", filled="predict_net.pb")
+    with pytest.raises(FormatError, match=r"init_net\.pb: not an init net: it reads X, w, b, which") as caught:
+        Network.load(tmp_path)
+    assert caught.value.hint == "predict_net.pb and init_net.pb are exchanged"
+
+
+@pytest.mark.parametrize(
+    ("copied", "over", "says"),
+    [
+        ("predict_net.pb", "init_net.pb", r"init_net\.pb: not an init net: it reads X, w, b"),
+        ("init_net.pb", "predict_net.pb", r"predict_net\.pb: not a predict net: it is the same file as init_net\.pb"),
+    ],
+)
+def test_a_half_that_was_copied_over_the_other_is_told(copied: str, over: str, says: str, tmp_path: Path) -> None:
+    stored(tmp_path, FC, WEIGHTS)
+    (tmp_path / over).write_bytes((tmp_path / copied).read_bytes())
+    with pytest.raises(FormatError, match=says):
+        Network.load(tmp_path)
+
+
+def test_a_container_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    net = files.read(stored(tmp_path / "pair", FC, WEIGHTS))
+    files.write_container(tmp_path / "alone" / "model.mdb", net)
+    for path in (tmp_path / "alone", tmp_path / "alone" / "model.mdb"):
+        assert Network.load(path).run(np.float32([[1, 1, 1]]))[0].tolist() == [[7, 17, 27, 10]]
+
+
+def test_run_takes_the_sizes_that_the_operators_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(stored(tmp_path, FC, WEIGHTS)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"]["output_0"]["shape"] == [1, 4]
+
+
+@pytest.mark.parametrize("command", ["export", "verify"])
+def test_commands_for_torch7_files_say_what_takes_a_caffe2_network(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stored(tmp_path / "net", FC, WEIGHTS)
+    more = ["-o", str(tmp_path / "x.npz")] if command == "export" else [str(folder)]
+    assert main([command, str(folder), *more]) == 3
+    assert "it holds a Caffe2 network" in " ".join(capsys.readouterr().err.split())
+
+
+TWICE = "external_input: 'X' external_input: 'X' external_input: 'w' external_input: 'w'"
+ORDERS = [
+    ("op { type: 'Relu' input: 'X' output: 'X' } external_input: 'X' external_output: 'X'", ["X"], [[1, 0, 3]]),
+    (
+        "op { type: 'Sqr' input: 'X' output: 'Y' } external_input: 'X' external_output: 'X' external_output: 'Y'",
+        ["X"],
+        [[1, -2, 3], [1, 4, 9]],
+    ),
+    (
+        "op { type: 'Sqr' input: 'X' output: 'Y' } external_input: 'X' external_output: 'Y' external_output: 'Y'",
+        ["X"],
+        [[1, 4, 9], [1, 4, 9]],
+    ),
+    (f"op {{ type: 'Add' input: 'X' input: 'w' output: 'Y' }} {TWICE} external_output: 'Y'", ["X"], [[6, 4, 10]]),
+    (
+        "op { type: 'Add' input: 'X' input: 'w' output: 'w' } external_input: 'X' external_input: 'w'"
+        " external_output: 'w'",
+        ["X"],
+        [[6, 4, 10]],
+    ),
+    (
+        "op { type: 'Sqr' input: 'X' output: 'Y' } external_input: 'X' external_input: 'w'"
+        " external_output: 'Y' external_output: 'w'",
+        ["X"],
+        [[1, 4, 9], [5, 6, 7]],
+    ),
+]
+COMPUTED = """
+op { output: 'i' type: 'GivenTensorIntFill' arg { name: 'shape' ints: 3 }
+     arg { name: 'values' ints: 5 ints: 6 ints: 7 } }
+op { input: 'i' output: 'v' type: 'Cast' arg { name: 'to' i: 1 } } op { input: 'v' output: 'w' type: 'Copy' }
+op { output: 'X' type: 'GivenTensorFill' arg { name: 'shape' ints: 1 ints: 1 } arg { name: 'values' floats: 0 } }
+"""
+
+
+@pytest.mark.parametrize(("text", "inputs", "expected"), ORDERS, ids=lambda value: str(value)[:60])
+def test_blobs_that_are_several_things_at_once(
+    text: str, inputs: list[str], expected: list[list[float]], tmp_path: Path
+) -> None:
+    stored(tmp_path, FC, COMPUTED)
+    (tmp_path / "predict_net.pb").write_bytes(text_format.Parse(f"name: 'n' {text}", NetDef()).SerializeToString())
+    network = Network.load(tmp_path)
+    assert [port.name for port in network.inputs] == inputs
+    assert [port.name for port in network.outputs] == list(files.read(tmp_path).predict.external_output)
+    assert [y.tolist() for y in network.run(np.float32([1, -2, 3]))] == expected
+
+
+@pytest.mark.caffe2
+@pytest.mark.parametrize(("text", "inputs", "expected"), ORDERS, ids=lambda value: str(value)[:60])
+def test_the_real_predictor_takes_them_so(
+    text: str, inputs: list[str], expected: list[list[float]], caffe2: Runtime, tmp_path: Path
+) -> None:
+    stored(tmp_path, FC, COMPUTED)
+    (tmp_path / "predict_net.pb").write_bytes(text_format.Parse(f"name: 'n' {text}", NetDef()).SerializeToString())
+    results = caffe2.run(tmp_path, {inputs[0]: np.float32([1, -2, 3])}, predictor=True)
+    assert [y.tolist() for y in results] == expected

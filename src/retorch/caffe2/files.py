@@ -22,6 +22,7 @@ from retorch.caffe2 import (
     container,
     fill_decoding,
     fill_encoding,
+    halves,
     messages,
     minidb,
     pairs,
@@ -262,6 +263,7 @@ def read(path: str | Path) -> Caffe2Net:
         return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
     blobs, computed, drawn = _filled(init_path)
+    halves.check(predict_path, predict, init_path, computed, blobs)
     predict = _with_computed(predict, computed)
     said = value_info.beside(predict_path)
     inputs = data_blobs(predict, blobs, value_info.named(said, _external(predict)))

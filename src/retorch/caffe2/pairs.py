@@ -6,7 +6,7 @@ from pathlib import Path
 
 from retorch.caffe2 import container, messages
 from retorch.errors import FormatError, MissingFileError, UsageError
-from retorch.files.artifacts import CAFFE2
+from retorch.files.artifacts import CAFFE2, MINIDB
 
 #: How the two halves of a network are told apart by name: in the predict net's, in the init net's.
 _HALVES = (
@@ -30,13 +30,14 @@ def locate(path: Path) -> tuple[Path, Path]:
     for predict, init in _pairs(path):
         if predict.exists() and init.exists():
             return predict, init
-    if path.suffix == ".minidb":
+    if path.suffix in MINIDB:
         raise FormatError(f"{path}: not a predictor container")
     if path.suffix not in CAFFE2:
         raise UsageError(
             f"{path}: not a Caffe2 network", hint="name its folder, its predict_net.pb or .pbtxt, or its minidb"
         )
-    raise UsageError(f"{path}: the other half of the network is missing", hint=f"expected {_pairs(path)[0][1].name}")
+    other = next(half.name for half in _pairs(path)[0] if half != path)
+    raise UsageError(f"{path}: the other half of the network is missing", hint=f"expected {other}")
 
 
 def _in_folder(folder: Path) -> tuple[Path, Path]:
@@ -50,7 +51,8 @@ def _in_folder(folder: Path) -> tuple[Path, Path]:
             if predict.name in there and init.name in there:
                 found.setdefault(init, predict)
             halves.setdefault(*((predict, init) if predict.name in there else (init, predict)))
-    found.update({path: path for path in sorted(folder.glob("*.minidb")) if _is_container(path)})
+    others = sorted(path for path in folder.iterdir() if path.suffix in MINIDB)
+    found.update({path: path for path in others if _is_container(path)})
     if not found:
         half, other = next(iter(halves.items()), (None, None))
         if half is not None and other is not None:

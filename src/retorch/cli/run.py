@@ -107,10 +107,11 @@ def _tensors(network: Path, given: Given, seed: int) -> list[Array]:
     from retorch.network import described
     from retorch.verification.compare import example_shapes
     from retorch.verification.inputs import noise
+    from retorch.verification.round_trip import known_shapes
 
     made = described(network)
     found = given.tensors(made, None, seed) if given else None
-    return noise(example_shapes(made), seed) if found is None else found
+    return noise(known_shapes(made) or example_shapes(made), seed) if found is None else found
 
 
 def _save(output: str, results: list[Array]) -> None:

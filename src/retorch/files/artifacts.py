@@ -9,8 +9,9 @@ from retorch.errors import UsageError
 
 ONNX = ".onnx"
 PYTHON = ".py"
-MINIDB = ".minidb"
-CAFFE2 = (".pb", ".pbtxt", ".prototxt", ".minidb")
+#: Ours, and what Caffe2's own examples call a minidb.
+MINIDB = (".minidb", ".mdb")
+CAFFE2 = (".pb", ".pbtxt", ".prototxt", *MINIDB)
 
 
 def is_written(path: Path) -> bool:
@@ -21,7 +22,7 @@ def is_written(path: Path) -> bool:
 
 def is_container_name(path: Path) -> bool:
     """Whether a minidb is a predictor container by its name, and not the weights of a pair."""
-    return path.suffix == MINIDB and not path.stem.endswith(("init_net", "_init"))
+    return path.suffix in MINIDB and not path.stem.endswith(("init_net", "_init"))
 
 
 def external_data(path: Path, digest: str) -> Path:

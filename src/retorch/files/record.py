@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 import retorch
 from retorch.errors import FormatError, MissingFileError, UsageError
 from retorch.files import json_text
-from retorch.files.artifacts import MINIDB, ONNX, is_container_name, onnx_file
+from retorch.files.artifacts import ONNX, is_container_name, onnx_file
 from retorch.files.atomic import named_file, replacing
 from retorch.files.digests import digest_if_file
 
@@ -209,7 +209,7 @@ def _only_file(folder: Path) -> Path | None:
     """The ``.onnx`` file or the predictor container that is all of a folder's network."""
     found = onnx_file(folder)
     if found is None and not (folder / NAME).exists():
-        containers = [path for path in folder.glob(f"*{MINIDB}") if is_container_name(path)]
+        containers = [path for path in sorted(folder.iterdir()) if is_container_name(path)]
         nets = [path for path in folder.iterdir() if path.suffix in {".pb", ".pbtxt", ".prototxt"}]
         return containers[0] if len(containers) == 1 and not nets else None
     return found

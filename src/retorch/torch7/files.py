@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from retorch import limits
 from retorch.errors import FormatError, MissingFileError, UsageError
+from retorch.files.artifacts import CAFFE2
 from retorch.files.garbage import collector_paused
 from retorch.torch7.binary import BinaryStream
 from retorch.torch7.reader import Reader
@@ -173,6 +174,8 @@ def _what_is_in(folder: Path) -> str:
         return f"name a file in it, as {folder / torch[0]}"
     if any(folder.glob("*.py")):
         return f"it holds Python source: Python runs it, and `retorch verify MODEL.t7 {folder}` compares it"
+    if any(entry.suffix in CAFFE2 for entry in folder.iterdir()):
+        return "it holds a Caffe2 network: `retorch inspect`, `run`, `convert` and `check` take it"
     return "no Torch7 file is in it"
 
 

@@ -200,7 +200,9 @@ def example_shapes(network: Network) -> list[tuple[int, ...]]:
     """
     text = network.model.metadata_props.get("retorch.example_shapes")
     if not text:
-        raise UsageError("these files do not say which input they take", hint="give one with --inputs x.npz")
+        raise UsageError(
+            "these files do not say which input they take", hint="give one: --input 1x3x224x224, or --input x.npz"
+        )
     return [tuple(shape) for shape in json.loads(text)]
 
 
