@@ -33,6 +33,7 @@ _INT64 = 7
     "nn.PrintDimensions",
     "nn.ScaleGrad",
     "nn.GradientScale",
+    "nn.Calibrate",
     "nn.Tic",
     "nn.Toc",
     kind="identity",
@@ -45,7 +46,7 @@ class Identity(Layer):
     ignored = frozenset(
         {"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"}
         | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul", "id", "comment"}
-        | {"factor", "g_scale"}
+        | {"factor", "g_scale", "gram", "calibrator"}
     )
 
     def forward(self, x: Nested) -> Nested:

@@ -201,7 +201,29 @@ def masked(rng: np.random.Generator) -> Rows:
     yield "future", module("nn.MaskFuture", mask=later), x, y
 
 
+def depth_from_few_samples(rng: np.random.Generator) -> Rows:
+    x = noise(rng, 2, 3, 2, 4)
+    y = np.zeros((2, 3, 4, 8))
+    for n, c, i, j in np.ndindex(*x.shape):
+        y[n, c, 2 * i, 2 * j] = x[n, c, i, j]
+    nearest = torch_object("nn.SpatialUpSamplingNearest", scale_factor=2)
+    yield "Unpool", module("nn.Unpool", nInputPlane=3, k=2, oheight=4, owidth=8, upsample=nearest), x, y
+    yield "ChannelDropout", module("nn.ChannelDropout", p=0.5, nChannels=3, stochastic_inference=False), x, x
+    yield "Calibrate", module("nn.Calibrate", gram=x, calibrator=torch_object("nn.GramMatrix")), x, x
+
+
+def pictures(rng: np.random.Generator) -> Rows:
+    x = rng.uniform(0, 1, (3, 2, 3)).astype(np.float32)
+    mean, std, swap = [102.9801, 115.9465, 122.7717], [2.0, 4.0, 5.0], [3, 2, 1]
+    y = np.array([(255 * x[2 - c].astype(float) - mean[c]) / std[c] for c in range(3)])
+    yield "all", module("fbcoco.ImageTransformer", mean=mean, std=std, scale=255, swap=swap), x, y
+    y = np.array([x[c].astype(float) - mean[c] for c in range(3)])
+    yield "mean", module("fbcoco.ImageTransformer", mean=mean, scale=1), x, y
+
+
 ROWS = named(
+    depth_from_few_samples,
+    pictures,
     embedded,
     elementwise,
     changed_in_training,
@@ -230,6 +252,9 @@ test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
         (module("nn.MinDim", pos=4, numInputDims=3), np.ones((3, 2), np.float32)),
         (module("nn.VGG_postprocess"), np.ones((3, 2, 2), np.float32)),
         (module("nn.Constant"), np.ones(3, np.float32)),
+        (module("nn.Unpool", nInputPlane=1, k=2, oheight=4, owidth=4), np.ones((1, 1, 2, 3), np.float32)),
+        (module("nn.ChannelDropout", nChannels=1, stochastic_inference=True), np.ones((1, 1, 2, 3), np.float32)),
+        (module("fbcoco.ImageTransformer", mean=[1, 2]), np.ones((3, 2, 2), np.float32)),
         (module("nn.GaussianNoise", mean=0.0, std=1.0), np.ones(3, np.float32)),
         (module("nn.GaussianSampler", keep_long=False), np.ones((3, 2), np.float32)),
         (module("nn.LayerNorm", affine=False), np.ones((3, 2), np.float32)),

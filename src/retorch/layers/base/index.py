@@ -49,8 +49,8 @@ _NAMES = {
     """,
     "noise": """
         fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.BatchColor
-        nn.BatchFlip nn.BatchRotate nn.BatchScale nn.Contiguous nn.Copy nn.Dropout nn.GaussianNoise nn.GradientRescale
-        nn.GradientReversal nn.GradientScale nn.Identity nn.KLDPenalty nn.L1Penalty nn.LowMemDropout
+        nn.BatchFlip nn.BatchRotate nn.BatchScale nn.Calibrate nn.Contiguous nn.Copy nn.Dropout nn.GaussianNoise
+        nn.GradientRescale nn.GradientReversal nn.GradientScale nn.Identity nn.KLDPenalty nn.L1Penalty nn.LowMemDropout
         nn.PCAColorTransform nn.PrintDimensions nn.PrintModule nn.PrintSize nn.Probe nn.RandomCrop nn.RegularizeLayer
         nn.ScaleGrad nn.SeqDropout nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.Tic nn.Toc
         nn.TotalDropout nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
@@ -122,9 +122,12 @@ _NAMES = {
     "projects.densenet": """
         nn.DenseConnectLayerCustom
     """,
+    "projects.depth": """
+        nn.ChannelDropout nn.Unpool
+    """,
     "projects.detection": """
-        nn.BBoxNorm nn.ContextRegion nn.ConvertFrom nn.DeepMask nn.Foveal nn.ModeSwitch nn.ModelParallelTable
-        nn.SelectBoxes nn.SequentialSplitBatch nn.SharpMask
+        fbcoco.ImageTransformer nn.BBoxNorm nn.ContextRegion nn.ConvertFrom nn.DeepMask nn.Foveal nn.ModeSwitch
+        nn.ModelParallelTable nn.SelectBoxes nn.SequentialSplitBatch nn.SharpMask
     """,
     "projects.diagonal": """
         nn.Diag

@@ -119,6 +119,23 @@ class Reparametrize(RandomLayer):
         return op.Add(x[0], op.Mul(op.Exp(op.Mul(x[1], 0.5)), noise))
 
 
+def spread(x: Array, scale: int) -> Array:
+    """Each pixel at the upper left of a square of ``scale`` pixels, the others 0."""
+    n, c, height, width = x.shape
+    y = np.zeros((n, c, height * scale, width * scale), x.dtype)
+    y[:, :, ::scale, ::scale] = x
+    return y
+
+
+def lower_spread(op: Builder, x: Value, scale: int) -> Value:
+    """The same in ONNX operators."""
+    if scale == 1:
+        return op.Identity(x)
+    corner = np.zeros((x.shape[1], 1, scale, scale), np.float32)
+    corner[:, :, 0, 0] = 1
+    return op.ConvTranspose(x, op.weight(corner, "w"), strides=[scale] * 2, group=x.shape[1])
+
+
 @layer("nn.UnPooling", kind="unpool")
 class UnPooling(Layer):
     """Each pixel at the upper left of a square of ``scale`` pixels, the others 0; x is (N, C, S, S)"""
@@ -133,19 +150,11 @@ class UnPooling(Layer):
 
     def forward(self, x: Array) -> Array:
         self.check(x)
-        n, c, size, _ = x.shape
-        y = np.zeros((n, c, size * self.scale, size * self.scale), x.dtype)
-        y[:, :, :: self.scale, :: self.scale] = x
-        return y
+        return spread(x, self.scale)
 
     def lower(self, op: Builder, x: Value) -> Value:
         self.check(x)
-        if self.scale == 1:
-            return op.Identity(x)
-        c = x.shape[1]
-        corner = np.zeros((c, 1, self.scale, self.scale), np.float32)
-        corner[:, :, 0, 0] = 1
-        return op.ConvTranspose(x, op.weight(corner, "w"), strides=[self.scale] * 2, group=c)
+        return lower_spread(op, x, self.scale)
 
 
 @layer("nn.Entity", kind="constant")

@@ -275,3 +275,45 @@ class SharpMask(Layer):
         for place, ref in zip(self.skpos, self._refs[1:], strict=True):
             y = op.call(ref, [made[place - 1], y])
         return y
+
+
+@layer("fbcoco.ImageTransformer", kind="normalize")
+class ImageTransformer(Layer):
+    """(x · scale − mean) / std of an image (3, H, W), whose channels are first put in the order ``swap`` (from 1)"""
+
+    mean: object
+    std: object = None
+    scale: float = 1.0
+    swap: object = None
+
+    def setup(self, bind: Binder) -> None:
+        self._mean = self._three(self.mean, "mean")
+        self._std = np.ones(3) if self.std is None else self._three(self.std, "std")
+        order = self._three([1, 2, 3] if self.swap is None else self.swap, "swap")
+        if sorted(order) != [1, 2, 3]:
+            raise Refusal("its field swap should be an order of three channels")
+        self._order = order.astype(np.int64) - 1
+
+    def _three(self, held: object, name: str) -> Array:
+        """Three numbers, which a file holds as a table or as a tensor."""
+        numbers = np.array(held.sequence() if isinstance(held, LuaTable) else held, np.float64).reshape(-1)
+        if numbers.shape != (3,):
+            raise Refusal(f"its field {name} should be three numbers")
+        return numbers
+
+    def check(self, x: Array | Value) -> None:
+        """An image of three channels, or Refusal."""
+        check_rank(x, 3)
+        if x.shape[0] != 3:
+            raise Refusal(f"takes images of 3 channels, not of {x.shape[0]}")
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
+        mean, std = (held.reshape(3, 1, 1).astype(x.dtype) for held in (self._mean, self._std))
+        return (x[self._order] * self.scale - mean) / std
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        self.check(x)
+        mean, std = (op.constant(held.reshape(3, 1, 1).astype(np.float32)) for held in (self._mean, self._std))
+        image = x if self.swap is None else op.Gather(x, op.constant(self._order), axis=0)
+        return op.Div(op.Sub(op.Mul(image, self.scale) if self.scale != 1 else image, mean), std)

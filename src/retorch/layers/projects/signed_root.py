@@ -51,4 +51,4 @@ class L2Norm(Layer):
     def lower(self, op: Builder, x: Value) -> Value:
         vector_or_matrix(x.rank)
         length = op.Sqrt(op.ReduceSum(op.Mul(x, x), [x.rank - 1], keepdims=1))
-        return op.Mul(x, op.Add(op.Reciprocal(length), self.eps))
+        return op.Add(op.Div(x, length), op.Mul(x, self.eps))
