@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import RefusalError, axis_of, constant_of, dims, dtype, rank
+from retorch.caffe2.parse.segments import arange
 
 #: Caffe2's TensorProto.DataType; strings and float16 pairs have no ONNX number here.
 TYPES: Mapping[int, ir.DataType] = {
@@ -161,15 +162,20 @@ def constant_range(call: Call) -> ir.Value:
         bounds = [g.scalar(0, like), *bounds]
     if len(bounds) == 2:
         bounds = [*bounds, g.scalar(1, like)]
-    start, stop, step = bounds
-    by = constant_of(step)
-    if dtype(like).is_floating_point() or (by is not None and by > 0):
+    step = constant_of(bounds[2])
+    if dtype(like).is_floating_point() or (step is not None and step > 0):
         return g.op("Range", *bounds)
-    # Caffe2 divides towards zero: of a falling range, it leaves out a last step that is shorter.
+    places = g.cast(arange(g, _whole_steps(call, *bounds)), dtype(like))
+    return g.op("Add", g.op("Mul", places, bounds[2]), bounds[0])
+
+
+def _whole_steps(call: Call, start: ir.Value, stop: ir.Value, step: ir.Value) -> ir.Value:
+    """How many whole numbers Caffe2 finds there: it divides towards zero, and adds one where that falls short."""
+    g = call.graph
     way = g.op("Sub", stop, start)
-    short = g.op("Mod", way, step)
-    whole = g.op("Sub", stop, g.op("Mul", short, g.cast(g.op("Less", step, g.scalar(0, step)), dtype(step))))
-    return g.op("Range", start, whole, step)
+    steps = g.op("Div", way, step)
+    more = g.op("Less", g.op("Mul", steps, step), way)
+    return g.op("Add", g.cast(steps, ir.DataType.INT64), g.cast(more, ir.DataType.INT64))
 
 
 def float_to_half(call: Call) -> ir.Value:
