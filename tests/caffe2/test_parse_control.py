@@ -106,6 +106,11 @@ CASES = [
              {"a": ("A",), "b": ("B",)})
         for fed in (True, False)
     ),
+    Case("apart, whole numbers", "CreateScope -> S_then_net; CreateScope -> S_else_net",
+         "If C A B S_then_net S_else_net -> B S_then_net S_else_net",
+         {"then_net": "Copy a -> b", "else_net": "Copy b -> b"},
+         "Copy B -> Y", {"A": np.array([2**40, 3]), "B": np.array([5]), "C": np.array([True])}, lambda a, b, c: a,
+         {"a": ("A",), "b": ("B",)}),
     *(
         Case(f"without naming what it leaves, {fed}", "Copy A -> B; Copy A -> Y", "If C ->",
              {"then_net": "Sqr B -> t; Add t B -> B; Copy B -> Y", "else_net": "Scale B -> B | scale=3.0"},
@@ -152,7 +157,9 @@ def test_runs_as_in_caffe2(case: Case, caffe2: Runtime, tmp_path: Path) -> None:
         pytest.skip("Caffe2 1.0.0 takes no empty arrays")
     files.write(tmp_path, case.net())
     expected = caffe2.run((tmp_path / "predict_net.pb", tmp_path / "init_net.pb"), dict(case.feeds))
-    np.testing.assert_array_equal(Network.load(tmp_path).run(dict(case.feeds))[0], expected[0])
+    got = Network.load(tmp_path).run(dict(case.feeds))[0]
+    np.testing.assert_array_equal(got, expected[0])
+    assert got.dtype == expected[0].dtype
 
 
 def test_a_fixed_condition_is_decided_when_the_net_is_read() -> None:

@@ -46,7 +46,7 @@ CTC PackRNN UnpackRNN ONNXWhile
 _GENERAL = """
 Where BooleanMask Gather BatchGather Cast EQ NE GT GE LT LE Mod ResizeLike Shape Size ConstantFill Range LSTMUnit
 NumpyTile Expand ScatterAssign MergeDim PrependDim ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ArgMax
-ArgMin TopK Sign Max Min Mean Cube Sqrt Scale SumSqrElements ReplaceNaN SumRelu
+ArgMin TopK Sign Max Min Mean Cube Sqrt Scale SumSqrElements ReplaceNaN SumRelu If While Do
 """
 _SAME_SHAPE = frozenset(_POINTWISE.split())
 _SAME_TYPE = _SAME_SHAPE | frozenset(_MOVING.split())
