@@ -84,7 +84,7 @@ class Module:
             UsageError: the input does not fit a layer.
         """
         if self.problems:
-            raise UnsupportedError(self.problems)
+            raise UnsupportedError(self.problems, hint=remedy(self.layer))
         limits.check_steps(calls(self.layer), "this network")
         layers = random_layers(self.layer)
         given, noise = _input_copy(x), list[Nested]()

@@ -147,6 +147,18 @@ def test_a_content_that_another_task_finished_meanwhile_keeps_the_name_of_this_f
     assert (second.path, second.same_as) == ("second.t7", "first.t7")
 
 
+def test_classes_are_read_as_others(tmp_path: Path, client: Any) -> None:
+    odd = retorch.read(linear(tmp_path / "other" / "odd.t7", "my.Linear"))
+    (tmp_path / "in").mkdir()
+    retorch.write(tmp_path / "in" / "odd.t7", retorch.TorchObject("nn.Sequential", {"modules": [odd]}))
+    retorch.batch(tmp_path / "in", tmp_path / "refused", client)
+    row = rows(tmp_path / "refused")["odd.t7"]
+    assert row.outcome == "refused"
+    assert "`--alias my.Linear=nn.Linear`" in row.hint
+    retorch.batch(tmp_path / "in", tmp_path / "out", client, aliases={"my.Linear": "nn.Linear"})
+    assert rows(tmp_path / "out")["odd.t7"].outcome == "converted"
+
+
 def test_members_of_archives_are_files(tmp_path: Path, client: Any) -> None:
     good = linear(tmp_path / "good.t7")
     readme = tmp_path / "readme.txt"

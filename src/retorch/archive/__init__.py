@@ -69,6 +69,8 @@ def batch(
     reports: bool = False,
     inputs: Mapping[str, Example] | None = None,
     plugins: Iterable[str | Path] = (),
+    aliases: Mapping[str, str] | None = None,
+    nn_age: str | None = None,
     weights: str = "float",
     max_memory: int | str = "4G",
     time_limit: float = 120.0,
@@ -87,6 +89,8 @@ def batch(
         reports: write a report page beside it.
         inputs: shapes of inputs, by path, end of a path, name, name without suffix, or SHA-256.
         plugins: Python files that register layers.
+        aliases: classes that are read as others, as ``{"nn.CustomLinear": "nn.Linear"}``.
+        nn_age: how instance norms are read: ``old``, ``new``, or as the file says.
         weights: what they are stored in: ``float``, ``half`` or ``int8``.
         max_memory: what one file may use, in bytes or as ``"4G"``.
         time_limit: seconds that one file may take.
@@ -99,7 +103,8 @@ def batch(
         EngineError: the cluster is gone, or the disk is full; ``resume`` goes on.
     """
     targets = tuple(cast("Iterable[Target]", [to] if isinstance(to, str) else to))
-    options = Options(targets, verify, reports, absolute(tuple(plugins)), dict(inputs or {}), precision(weights))
+    own, shapes, stored = absolute(tuple(plugins)), dict(inputs or {}), precision(weights)
+    options = Options(targets, verify, reports, own, shapes, stored, dict(aliases or {}), nn_age)
     limits = Limits(bytes_of(str(max_memory)), time_limit)
     named = [sources] if isinstance(sources, (str, Path)) else sources
     try:

@@ -139,7 +139,7 @@ class OutputFolder:
             if options.read_text(encoding="utf-8") != asked:
                 raise UsageError(
                     f"{self.path}: was begun with other options than these",
-                    hint="name the same --to, --no-verify, --reports, --input-map and --plugin, or another folder",
+                    hint="name the same --to, --reports, --input-map, --plugin and so on, or another folder",
                 )
         for name in ("work", "incoming", "claims"):
             shutil.rmtree(self._inside / name, ignore_errors=True)

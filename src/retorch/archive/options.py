@@ -28,6 +28,8 @@ class Options:
         verify: compare what was written with the reference.
         reports: write a report page beside it.
         plugins: Python files that register layers.
+        aliases: classes that are read as others.
+        nn_age: how instance norms are read: old, new, or as the file says.
         inputs: shapes of inputs, by path, end of a path, name, name without suffix, or SHA-256.
         weights: what they are stored in: float, half or int8.
     """
@@ -38,6 +40,8 @@ class Options:
     plugins: tuple[str, ...] = ()
     inputs: Mapping[str, Example] = field(default_factory=dict[str, "Example"])
     weights: Precision = "float"
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    nn_age: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done. UsageError."""
@@ -70,8 +74,9 @@ class Options:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """From what ``to_json`` gave, after a way through JSON."""
         inputs = {name: shape_from_json(value) for name, value in stored["inputs"].items()}
-        weights = precision(stored["weights"])
-        return cls(tuple(stored["to"]), stored["verify"], stored["reports"], tuple(stored["plugins"]), inputs, weights)
+        given = {key: stored[key] for key in ("verify", "reports", "aliases", "nn_age")}
+        to, plugins = tuple(stored["to"]), tuple(stored["plugins"])
+        return cls(to=to, plugins=plugins, inputs=inputs, weights=precision(stored["weights"]), **given)
 
 
 @dataclass(frozen=True, slots=True)

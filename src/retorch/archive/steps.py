@@ -20,6 +20,7 @@ from retorch.caffe2.emit.net import EmitOptions
 from retorch.conversion import as_converted, convert
 from retorch.engines import real_pytorch
 from retorch.errors import ConversionError, EngineError, FormatError, RetorchError, UnsupportedError, UsageError
+from retorch.layers.base.likeness import remedy
 from retorch.module import Module, networks, pick, weights
 from retorch.report import Subject, write_report
 from retorch.report.flops import multiply_adds, with_sizes
@@ -79,14 +80,14 @@ def steps(request: Request) -> Iterator[Update]:
         return
     yield {"dialect": str(document.dialect), "notes": list(document.damage), "kind": "a Torch7 file"}
     found = networks(document.root)
-    net = pick(document.root, name=request.name)
+    net = pick(document.root, name=request.name, nn_age=request.options.nn_age)
     if net is None:
         yield {"outcome": "no network"}
         return
     yield {"kind": "a Torch7 network" if "" in found else "a Torch7 file with networks inside"}
     yield _facts(net, list(found))
     if net.problems:
-        yield {"outcome": "refused", **_about(UnsupportedError(net.problems))}
+        yield {"outcome": "refused", **_about(UnsupportedError(net.problems, hint=remedy(net.layer)))}
         return
     yield from _conversions(request, net, document.damage)
 

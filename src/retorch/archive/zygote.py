@@ -215,7 +215,7 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, os.dup(1)
     os.dup2(2, 1)
     options = Options.from_json(json.loads(requests.readline()))
-    load_plugins([Path(plugin) for plugin in options.plugins])
+    load_plugins([Path(plugin) for plugin in options.plugins], options.aliases)
     _warm_up(options)
     gc.collect()
     gc.freeze()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retorch.cli.arguments import Plugins, example
+from retorch.cli.arguments import Aliases, NnAge, Plugins, example
 from retorch.cli.exit_codes import DIFFERS, DONE
 from retorch.cli.terminal import console, plain, table
 from retorch.errors import MissingFileError, UsageError, counted
@@ -47,11 +47,14 @@ def batch(
         Path | None, typer.Option("--input-map", help="Lines of a file's name, a tab, a shape.")
     ] = None,
     plugin: Plugins = None,
+    alias: Aliases = None,
+    nn_age: NnAge = None,
     weights: Annotated[str, typer.Option(help="Stored as float, half or int8.")] = "float",
     as_json: Annotated[bool, typer.Option("--json", help="Print each row as a line of JSON.")] = False,
 ) -> None:
     from retorch import archive
     from retorch.cli.batch_progress import watching
+    from retorch.layers.plugins import parse_aliases
 
     if scheduler and workers is not None:
         raise UsageError("--workers is for this machine", hint="the cluster behind --scheduler has its own")
@@ -61,6 +64,8 @@ def batch(
         "reports": reports,
         "inputs": _input_map(input_map) if input_map else {},
         "plugins": plugin or [],
+        "aliases": parse_aliases(alias or []),
+        "nn_age": nn_age,
         "weights": weights,
         "max_memory": max_memory,
         "time_limit": time_limit,

@@ -51,8 +51,9 @@ def export(
     target = output or file.with_suffix(arrays.SUFFIXES[kind])
     check_apart(target, file)
     source = Unchanged.since_now(file)
-    matched = None if like is None else _matched(load_module(file, at, plugin, alias), like)
-    found = _tensors(file, at, plugin, alias, weights=weights) if matched is None else matched.tensors.items()
+    net = load_module(file, at, plugin, alias) if weights or like is not None else None
+    matched = None if net is None or like is None else _matched(net, like)
+    found = _tensors(file, at, net) if matched is None else matched.tensors.items()
     named, renamed = arrays.by_name(found)
     with about(target):
         arrays.export(named, target, kind)
@@ -65,19 +66,17 @@ def export(
         if matched is not None:
             _show(matched)
         screen = console()
-        for note in renamed:
+        for note in [*renamed, *(_left_out(net) if net is not None else [])]:
             screen.print(f"[yellow]note:[/yellow] {plain(note)}")
         long = f", {size(target.stat().st_size)}" if target.is_file() else ""
         screen.print(f"wrote {plain(str(target))}: {counted(len(named), 'tensor')}{long}")
     raise typer.Exit(DONE if matched is None or matched.is_whole else DIFFERS)
 
 
-def _tensors(
-    file: Path, at: str | None, plugin: list[Path] | None, alias: list[str] | None, *, weights: bool
-) -> list[tuple[str, Array]]:
-    """Every tensor by its path in the file, or the network's weights by PyTorch's names."""
-    if weights:
-        return list(load_module(file, at, plugin, alias).state_dict().items())
+def _tensors(file: Path, at: str | None, net: Module | None) -> list[tuple[str, Array]]:
+    """Every tensor by its path in the file, or a network's weights by PyTorch's names."""
+    if net is not None:
+        return list(net.state_dict().items())
     from retorch.layers import cleaning
     from retorch.torch7 import read
     from retorch.torch7.paths import follow
@@ -87,6 +86,18 @@ def _tensors(
         found = cleaning.tensors(follow(root, at) if at else root)
         # what is empty is a buffer that somebody cleared
         return [(name, array) for name, array in found if array.size]
+
+
+def _left_out(net: Module) -> list[str]:
+    """The layers of unknown classes that hold tensors, and what can be done about it."""
+    from retorch.layers import cleaning
+    from retorch.layers.base.binding import Unknown
+    from retorch.layers.base.likeness import remedy
+
+    unknown = [made for made in net.layer.every() if isinstance(made, Unknown)]
+    holding = [made for made in unknown if any(tensor.size for _, tensor in cleaning.tensors(made.raw))]
+    told = [f"{made.path or '(root)'} {made.typename}: unknown class, its tensors are left out" for made in holding]
+    return [*told, remedy(net.layer)] if told else []
 
 
 def _matched(net: Module, like: Path) -> Matched:

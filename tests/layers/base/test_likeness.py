@@ -53,10 +53,26 @@ def hint(typename: str, **fields: Any) -> str:
         ("my.LinearOfMine", {"weight": WEIGHT, "bias": BIAS, "gradWeight": WEIGHT}, "nn.Linear"),
         ("MyLeakyReLU", {"negval": 0.2, "inplace": False}, "nn.LeakyReLU"),
         ("Conv", CONVOLUTION, "nn.SpatialConvolution"),
+        ("mine.Tanh", {}, "nn.Tanh"),
+        ("mine.Max", {"dimension": 2}, "nn.Max"),
+        ("nn.MySequential", {"modules": [torch_object("nn.Odd")]}, "nn.Sequential"),
     ],
 )
 def test_a_class_whose_fields_fit_is_offered(typename: str, fields: dict[str, Any], known: str) -> None:
     assert f"`--alias {typename}={known}`" in hint(typename, **fields)
+
+
+def test_where_fields_fit_several_classes_all_are_offered() -> None:
+    statistics = {"running_mean": BIAS, "running_var": BIAS + 2, "weight": BIAS, "bias": BIAS, "eps": 1e-5}
+    told = hint("my.Norm", **statistics, momentum=0.1, affine=True)
+    kinds = ("BatchNormalization", "SpatialBatchNormalization", "VolumetricBatchNormalization", "InstanceNormalization")
+    assert all(f"`--alias my.Norm=nn.{kind}`" in told for kind in kinds)
+    assert "or nn.InstanceNormalization: if it computes the same" in told
+
+
+def test_a_name_that_says_which_is_offered_alone() -> None:
+    statistics = {"running_mean": BIAS, "running_var": BIAS + 2, "weight": BIAS, "bias": BIAS, "eps": 1e-5}
+    assert hint("my.SpatialBatchNormalization2", **statistics).count("--alias") == 1
 
 
 @pytest.mark.parametrize(
@@ -67,8 +83,10 @@ def test_a_class_whose_fields_fit_is_offered(typename: str, fields: dict[str, An
         ("nn.CustomLinear", {"weight": WEIGHT, "bias": BIAS, "temperature": 2.0}),
         ("nn.CustomLinear", {"weight": "none"}),
         ("nn.Odd", {}),
+        ("nn.MyTanh", {}),
+        ("nn.Bound", {"threshold": 0.0, "val": 0.0, "inplace": False}),
     ],
-    ids=["no known class", "too little to tell", "a field more", "no weight", "no fields"],
+    ids=["no known class", "too little to tell", "a field more", "no weight", "no fields", "a name alone", "no tensor"],
 )
 def test_what_fits_nothing_is_not_offered(typename: str, fields: dict[str, Any]) -> None:
     assert hint(typename, **fields) == "`--plugin my_layers.py` registers classes of your own"
@@ -104,8 +122,27 @@ def test_the_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     write(file, torch_object("nn.CustomLinear", weight=WEIGHT, bias=BIAS))
     assert main(["convert", str(file), "-o", out]) == 3
     assert "--alias nn.CustomLinear=nn.Linear" in capsys.readouterr().err.replace("\n", " ")
-    for command in (["inspect", str(file)], ["convert", str(file), "-o", out], ["verify", str(file), out]):
+    assert main(["run", str(file), "--input", "1x2"]) == 3
+    assert "--alias nn.CustomLinear=nn.Linear" in capsys.readouterr().err.replace("\n", " ")
+    for command in (
+        ["inspect", str(file)],
+        ["convert", str(file), "-o", out],
+        ["verify", str(file), out],
+        ["run", str(file)],
+        ["export", str(file), "--weights", "-o", str(tmp_path / "w.npz")],
+    ):
         assert main([*command, "--alias", "nn.CustomLinear=nn.Linear"]) == 0
+    with np.load(tmp_path / "w.npz") as weights:
+        assert np.array_equal(weights["weight"], WEIGHT)
+
+
+def test_weights_of_an_unknown_class_are_left_out_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "net.t7"
+    write(file, sequential(torch_object("nn.CustomLinear", weight=WEIGHT, bias=BIAS)).layer.raw)
+    assert main(["export", str(file), "--weights", "-o", str(tmp_path / "w.npz")]) == 0
+    told = capsys.readouterr().out.replace("\n", " ")
+    assert "modules[1] nn.CustomLinear: unknown class, its tensors are left out" in told
+    assert "--alias nn.CustomLinear=nn.Linear" in told
 
 
 def test_the_same_name_twice_is_the_last() -> None:
