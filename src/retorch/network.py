@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 import onnx_ir as ir
 
 from retorch.caffe2 import files, narrow_fill, ownership, ports
-from retorch.caffe2.description import DESCRIPTION, emit_described, first_model, needs_sizes, notes_of, parse_described
+from retorch.caffe2.description import (
+    DESCRIPTION,
+    emit_described,
+    first_model,
+    needs_sizes,
+    notes_of,
+    parse_described,
+    retyped,
+)
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net, Init
 from retorch.caffe2.parse.graph import NeedsShapeError
@@ -227,6 +235,13 @@ class Network:
         chosen, feeds = self._choose(inputs)
         return chosen.session().run(feeds)
 
+    def weights(self) -> dict[str, Array]:
+        """The numbers that are fixed in the network, by their names: Caffe2's blobs, or ONNX's initializers."""
+        if self._source is not None:
+            return dict(self._source.params)
+        stored = self.model.graph.initializers.items()
+        return {name: value.const_value.numpy() for name, value in stored if value.const_value is not None}
+
     def let_go(self) -> None:
         """Take no more memory than before the first run; another run takes it again."""
         self._sized.let_go()
@@ -336,6 +351,9 @@ class Network:
     def _save_twin(self, target: Destination) -> tuple[Path, ...]:
         from retorch.pytorch.twin import MODEL
 
+        if self.twin is None and self.origin is None:
+            reason = "a network for Caffe2 or ONNX is not written as PyTorch source: only Torch networks are"
+            raise UsageError(reason, hint="write it as ONNX: model.onnx")
         if self.twin is None:
             raise UsageError("this network was not converted to PyTorch", hint="convert(net, to='pytorch')")
         return self.twin.write(target.path / MODEL if target.is_folder else target.path)
@@ -381,7 +399,7 @@ class Network:
                 onnx_file.check_sizes(self.model)
             self._emitted[settings], fixed = emit_described(widened(self.model), settings)
             self._fixed = self._fixed or bool(fixed.keys() - {BATCH})
-            self.notes += needs_sizes(fixed)
+            self.notes += (*needs_sizes(fixed), *([] if self.origin else retyped(self.outputs)))
         return self._emitted[settings]
 
     def layer_records(self, options: EmitOptions | None = None) -> tuple[LayerRecord, ...]:

@@ -99,6 +99,7 @@ BINARY = [
     Row("Equal", [Data((2, 3, 4), high=3), Data((2, 3, 4), high=3)], ""),
     Row("Equal", [d(2, 1), w(1)], ""),
     *(Row(op, [_T, Data((2, 1, 4), truth=True)], op) for op in ("And", "Or", "Xor")),
+    *(Row(op, [_I, Data((2, 1, 4), high=9)], f"Cast Cast {op}") for op in ("BitwiseAnd", "BitwiseOr", "BitwiseXor")),
     Row("Where", [_T, d(2, 3, 4), d(2, 3, 4)], "Where"),
     Row("Where", [_T, s(1.5), d(2, 3, 4)], "ConstantFill Where"),
     Row("Where", [_T, d(2, 3, 4), w(4)], ""),

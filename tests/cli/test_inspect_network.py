@@ -133,3 +133,46 @@ def test_several_onnx_files_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFi
         (tmp_path / name).write_bytes(b"")
     assert main(["inspect", str(tmp_path)]) == 2
     assert "a.onnx, b.onnx" in capsys.readouterr().err
+
+
+def test_the_weights_of_a_caffe2_network_are_exported(theirs: Path, tmp_path: Path) -> None:
+    assert main(["export", str(theirs), "-o", str(tmp_path / "w.npz")]) == 0
+    with np.load(tmp_path / "w.npz") as stored:
+        assert sorted(stored) == ["b", "w"]
+        np.testing.assert_array_equal(stored["w"], WEIGHTS)
+        np.testing.assert_array_equal(stored["b"], BIAS)
+
+
+def test_a_caffe2_network_is_no_source_of_pytorch(
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(theirs), "-o", str(tmp_path / "model.py")]) == 2
+    assert "not written as PyTorch source" in capsys.readouterr().err
+    assert not (tmp_path / "model.py").exists()
+
+
+def test_a_type_that_caffe2_is_not_written_in_is_told(
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (theirs / "predict_net.pbtxt").write_text(
+        PREDICT.replace('"FC" }', '"FC" }\nop { input: "y" output: "z" type: "ArgMax" }').replace(
+            'external_output: "y"', 'external_output: "z"'
+        )
+    )
+    assert main(["convert", str(theirs), "-o", str(tmp_path / "out"), "--input", "2x3"]) == 0
+    assert "output z is int32 as Caffe2 is written, and was int64" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.caffe2
+def test_what_random_numbers_do_not_run_is_written_unverified(
+    theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (theirs / "predict_net.pbtxt").write_text("""
+op { input: "x" input: "lengths" output: "y" type: "LengthsSum" }
+external_input: "x" external_input: "lengths" external_output: "y" """)
+    (theirs / "init_net.pbtxt").write_text("")
+    target = tmp_path / "sums.onnx"
+    assert main(["convert", str(theirs), "-o", str(target), "--input", "5x2", "--input", "7"]) == 0
+    assert "not verified" in capsys.readouterr().out
+    (got,) = Network.load(target).run(np.ones((5, 2), np.float32), np.array([2, 3, 0, 0, 0, 0, 0], np.int32))
+    np.testing.assert_array_equal(got[:3], [[2, 2], [3, 3], [0, 0]])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -18,6 +18,7 @@ from retorch.caffe2.files import Caffe2Net
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.errors import ConversionError, UnsupportedError
 from retorch.graph.metadata import checked
+from retorch.graph.ports import Port
 from retorch.graph.shapes import BATCH, fix_sizes, inferred
 
 #: The sizes of the input of a network whose states are further inputs and outputs.
@@ -67,6 +68,16 @@ def needs_sizes(fixed: Mapping[str, int]) -> tuple[str, ...]:
     sizes = [f"{name} = {size}" for name, size in fixed.items() if name != BATCH]
     told = ", ".join(batch + sizes)
     return (f"Caffe2 can express this network for {told} only",) if told else ()
+
+
+def retyped(outputs: Iterable[Port]) -> tuple[str, ...]:
+    """What to tell of outputs that Caffe2's operators, as they are written, give as another type."""
+    kinds = {"float64": "float32", "float16": "float32", **dict.fromkeys(("int64", "int16", "int8", "uint8"), "int32")}
+    return tuple(
+        f"output {port.name} is {kinds[port.dtype.name]} as Caffe2 is written, and was {port.dtype.name}"
+        for port in outputs
+        if port.dtype.name in kinds
+    )
 
 
 def _described(net: Caffe2Net, model: ir.Model, options: EmitOptions) -> Caffe2Net:

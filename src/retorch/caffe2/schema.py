@@ -41,7 +41,23 @@ _PLAIN = (
     *("ScatterAssign", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqr", "Sqrt", "Sum", "Tan", "Tanh"),
     *("Where", TO_CPU, TO_IDEEP),
 )
-_BINARY = ("Add", "And", "Div", "EQ", "GE", "GT", "LE", "LT", "Mul", "Or", "Sub", "Xor")
+_BINARY = (
+    "Add",
+    "And",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Div",
+    "EQ",
+    "GE",
+    "GT",
+    "LE",
+    "LT",
+    "Mul",
+    "Or",
+    "Sub",
+    "Xor",
+)
 
 ARGUMENTS: Mapping[str, Mapping[str, Kind]] = {
     **dict.fromkeys(_PLAIN, _NONE),

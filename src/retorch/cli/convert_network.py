@@ -47,11 +47,14 @@ def convert_again(file: Path, style: Style, given: Given, *, check: bool, as_jso
 
 def _compared(file: Path, target: Path, network: Network, sizes: list[tuple[int, ...]], *, drawn: bool) -> Report | str:
     """The comparison, or why there is none."""
-    from retorch.verification.round_trip import draws_in_every_run, known_shapes, verify_copy
+    from retorch.verification.round_trip import SourceError, draws_in_every_run, known_shapes, verify_copy
 
     known = sizes or known_shapes(network)
     if known is None:
         return _UNKNOWN
     if draws_in_every_run(network):
         return _DRAWS
-    return verify_copy(file, target, known, drawn=network if drawn else None)
+    try:
+        return verify_copy(file, target, known, drawn=network if drawn else None)
+    except SourceError as error:
+        return f"not verified: {file} does not run on random numbers: {error}"

@@ -1,4 +1,4 @@
-"""``retorch export``: every tensor of any .t7 file, or a network's weights under PyTorch's names."""
+"""``retorch export``: every tensor of any .t7 file or network, or its weights under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from retorch.cli.arguments import Aliases, AsJson, At, Plugins, Source, check_ap
 from retorch.cli.exit_codes import DIFFERS, DONE, about
 from retorch.cli.terminal import console, plain, print_json, size
 from retorch.errors import UsageError, counted
+from retorch.files.artifacts import is_written
 from retorch.files.unchanged import Unchanged
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ Examples:
   retorch export checkpoint.t7 -o weights.safetensors --at model --weights
 
   retorch export model.t7 -o resnet.safetensors --like state_dict.txt
+
+  retorch export squeezenet/predict_net.pb -o weights.safetensors
 """
 
 
@@ -74,7 +77,12 @@ def export(
 
 
 def _tensors(file: Path, at: str | None, net: Module | None) -> list[tuple[str, Array]]:
-    """Every tensor by its path in the file, or a network's weights by PyTorch's names."""
+    """Every tensor by its path in the file, or a network's weights by PyTorch's names; of others, by their own."""
+    if is_written(file):
+        from retorch.network import Network
+
+        with about(file):
+            return list(Network.load(file).weights().items())
     if net is not None:
         return list(net.state_dict().items())
     from retorch.layers import cleaning

@@ -27,6 +27,10 @@ _DRAWING = frozenset(
 )
 
 
+class SourceError(EngineError):
+    """What a network was made from does not run: whether it says the same cannot be seen."""
+
+
 def draws_in_every_run(network: Network) -> bool:
     """Whether the network draws random numbers when it runs, so that no two runs agree."""
     return any(node.op_type in _DRAWING for node in network.model.graph.all_nodes())
@@ -48,7 +52,7 @@ def verify_copy(
         seed: of the random input.
 
     Raises:
-        EngineError: the source does not run.
+        SourceError: the source does not run on that input.
     """
     written = Network.load(target)
     small = rounded(target, written, by_copy(source, shapes, target))
@@ -56,7 +60,10 @@ def verify_copy(
     with closing(first), closing(second):
         given = _random(second.network.inputs, shapes, seed)
         label = f"random, seed {seed}"
-        wanted = first.run(given)
+        try:
+            wanted = first.run(given)
+        except EngineError as error:
+            raise SourceError(str(error)) from error
         try:
             got = second.run(given)
         except EngineError as error:

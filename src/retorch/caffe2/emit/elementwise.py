@@ -145,6 +145,7 @@ def is_nan(op: Op) -> Result:
 RULES: Mapping[str, Rule] = {
     "Add": arithmetic("Add"),
     "And": compare("And"),
+    **{name: compare(name) for name in ("BitwiseAnd", "BitwiseOr", "BitwiseXor")},
     "Div": div,
     "Equal": equal,
     "Greater": compare("GT"),

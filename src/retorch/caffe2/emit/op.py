@@ -152,7 +152,10 @@ def storable(array: Array) -> Array:
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
     if array.dtype.kind in "iu":
-        return array.astype(np.int32, copy=False)
+        whole = array.astype(np.int32, copy=False)
+        if not np.array_equal(whole, array):
+            raise RefusalError("whole numbers of more than 32 bits")
+        return whole
     return array
 
 

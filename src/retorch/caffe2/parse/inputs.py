@@ -26,7 +26,15 @@ LRN MaxPool AveragePool LpPool PadImage ResizeNearest UpsampleBilinear ConvTrans
 NHWC2NCHW
 """
 _INDICES = frozenset(
-    {("Gather", 1), ("BatchGather", 1), ("OneHot", 0), ("OneHot", 1), ("ScatterAssign", 1), ("ONNXWhile", 0)}
+    {
+        ("Gather", 1),
+        ("BatchGather", 1),
+        ("OneHot", 0),
+        ("OneHot", 1),
+        ("ScatterAssign", 1),
+        ("WeightScale", 1),
+        ("ONNXWhile", 0),
+    }
 )
 _CHOICES = frozenset({("If", 0), ("While", 0), ("Where", 0), ("BooleanMask", 1), ("ONNXWhile", 1)})
 #: Operators of several types of input: numbers of rows and segments beside numbers.
