@@ -33,6 +33,7 @@ STATED = [
     ("Relu X -> Y", ["X float32 …"], ["Y float32 …"]),
     ("Copy X -> Y", ["X type not stated …"], ["Y type not stated …"]),
     ("ConstantFill X -> Y | value=3.0", ["X type not stated …"], ["Y float32 …"]),
+    ("Scale X -> A; Split A -> B C | axis=1; LeakyRelu C -> Y", ["X float32 …"], ["Y float32 …"]),
     ("Sqr X -> X", ["X float32 …"], ["X float32 …"]),
 ]
 

@@ -15,7 +15,7 @@ from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 #: The sizes of a tensor: a number, the name of one that may vary, None for an unknown one without a name.
 Sizes: TypeAlias = tuple[int | str | None, ...]
 
-#: Operators whose first output has the shape and the type of the first input.
+#: Operators whose first output, of Split all, has the shape and the type of the first input.
 _POINTWISE = """
 Relu Sigmoid Tanh Exp Log Sqrt Abs Sign Floor Ceil Softsign LeakyRelu PRelu Elu Selu Clip Copy Alias StopGradient
 EnsureCPUOutput AliasWithName Scale Softmax Dropout Negative Sqr Add Sub Mul Div Sum LRN CopyCPUToIDEEP CopyIDEEPToCPU
@@ -160,7 +160,7 @@ def _readers(net: NetDef, blob: str, through: frozenset[str]) -> Iterator[tuple[
             for name in names:
                 yield from _readers(inner, name, through)
         if operator.input and operator.input[0] in names and operator.type in through:
-            names.update(operator.output[:1])
+            names.update(operator.output if operator.type == "Split" else operator.output[:1])
         else:
             names.difference_update(operator.output)
 
