@@ -22,6 +22,15 @@ def test_what_is_written_has_the_digest_of_its_bytes(size: int, tmp_path: Path) 
     assert digests.digest(tmp_path / "x") == hashlib.sha256(data).hexdigest()
 
 
+def test_short_pieces_between_long_ones_stay_in_order(tmp_path: Path) -> None:
+    numbers = np.arange(40_000, dtype=np.float32)
+    pieces = [b"a", numbers.data, b"", b"bc", numbers[:3].data, LARGE[:70_000], b"d" * 65_536, b"e", b"f" * 65_536]
+    digests.write(tmp_path / "x", pieces)
+    expected = b"".join(pieces)
+    assert (tmp_path / "x").read_bytes() == expected
+    assert digests.digest(tmp_path / "x") == hashlib.sha256(expected).hexdigest()
+
+
 def test_a_part_of_a_mapped_file_is_written_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(LARGE)
     part = np.frombuffer(content(tmp_path / "source"), np.uint8)[5:-7]

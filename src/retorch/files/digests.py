@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,6 +27,8 @@ _Identity: TypeAlias = tuple[int, int, int, int]
 
 #: Bytes that are hashed on the spot: below that, a thread costs more than it saves.
 _SMALL = 1 << 20
+#: Bytes of pieces that are made one.
+_SHORT = 1 << 16
 #: Pieces that wait to be hashed; those that are no part of a map or an array take memory meanwhile.
 _WAITING = 64
 
@@ -91,7 +93,7 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
     hashing = _Hashing()
     try:
         with path.open("wb", buffering=_SMALL) as stream:
-            for piece in chunks:
+            for piece in _joined(chunks):
                 hashing.update(piece)
                 if isinstance(piece, bytes):
                     stream.write(piece)
@@ -101,6 +103,23 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
     finally:
         hashing.end()
     _keep(_identity(path.stat()), hashing.result)
+
+
+def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The same bytes, short pieces as one: handing a piece to a thread takes as long as hashing thousands of bytes."""
+    short: list[Chunk] = []
+    held = 0
+    for piece in chunks:
+        size = len(piece) if isinstance(piece, bytes) else piece.nbytes
+        if held + size > _SHORT:
+            yield b"".join(short)
+            short, held = [], 0
+        if size > _SHORT:
+            yield piece
+        else:
+            short.append(piece)
+            held += size
+    yield b"".join(short)
 
 
 class _Hashing:
