@@ -113,6 +113,44 @@ def examples(rng: np.random.Generator) -> Rows:
         yield f"handed-{lengths}", module("nn.PositionalEncoder", forwardLen=True), [x, count], [coded, count]
 
 
+def flattened(rng: np.random.Generator) -> Rows:
+    x, weight, bias = noise(rng, 2, 3, 4, 5), noise(rng, 3, 2), noise(rng, 3)
+    wide = x.astype(float)
+    across = np.stack(
+        [wide[:, c, :, :-1] * weight[c, 0] + wide[:, c, :, 1:] * weight[c, 1] + bias[c] for c in range(3)], 1
+    )
+    down = np.stack([wide[:, c, :-1] * weight[c, 0] + wide[:, c, 1:] * weight[c, 1] + bias[c] for c in range(3)], 1)
+    fields = {"kL": 2, "nInputPlane": 3, "nOutputPlane": 3, "weight": weight, "bias": bias, "ones": np.zeros(0)}
+    yield "across", module("nn.HorizontalConvolution", **fields), x, across
+    yield "down", module("nn.VerticalConvolution", **fields), x, down
+    matrix = noise(rng, 4, 3)
+    lateral = slid(x, matrix[:, :, None, None], noise(rng, 4) * 0)
+    fields = {"nInputPlane": 3, "nOutputPlane": 4, "weight": matrix, "bias": np.zeros(4, np.float32)}
+    yield "lateral", module("nn.LateralConvolution", **fields), x, lateral
+    pixels, b = noise(rng, 4, 3, 3, 3), noise(rng, 4)
+    conv = {"kW": 3, "kH": 3, "padW": 1, "padH": 1, "weight": pixels, "bias": b, "nInputPlane": 3, "nOutputPlane": 4}
+    view = slid(x, pixels, b, 1).reshape(2, 1, 8, 10)
+    yield "upsample", module("cudnn.SpatialConvolutionUpsample", **conv, factor=2, nOutputPlaneU=1), x, view
+
+
+def copied(rng: np.random.Generator) -> Rows:
+    """skip-thoughts: samples whose word is blank take states from before, the first of them the first."""
+    double = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
+    inner = torch_object("nn.Sequential", modules=[torch_object("nn.CAddTable", inplace=False), double])
+    steps = [noise(rng, 3, 2) for _ in range(4)]
+    steps[1][0] = steps[2][1] = steps[3][1] = steps[3][2] = 0
+    h, states = np.zeros((3, 2)), []
+    for x in steps:
+        before = iter(h)
+        h = np.array(
+            [2 * (row.astype(float) + own) if row.any() else next(before) for row, own in zip(x, h, strict=True)]
+        )
+        states.append(h)
+    mask = torch_object("nn.MaskZeroCopy", modules=[inner], nInputDim=1)
+    step = torch_object("nn.GRUST", modules=[mask], recurrentModule=mask, inputSize=2, outputSize=2, p=0, mono=False)
+    yield "", module("nn.Sequencer", modules=[step], module=step), steps, states
+
+
 def projected(row: np.ndarray) -> np.ndarray:
     """The numbers max(x − t, 0) that sum up to 1, t found by halving."""
     low, high = row.min() - 1, row.max()
@@ -132,9 +170,13 @@ def sparsely(rng: np.random.Generator) -> Rows:
 def losses(rng: np.random.Generator) -> Rows:
     x = noise(rng, 2, 3)
     doubled = torch_object("nn.MulConstant", constant_scalar=2, inplace=False)
-    named = "BinaryLogisticRegression SpatialBinaryLogisticRegression VRClassReward BinaryClassReward HSM HLogSoftMax"
-    for name in ("Criterion", "SparseMaxLoss", *named.split()):
+    names = """Criterion SparseMaxLoss BinaryLogisticRegression SpatialBinaryLogisticRegression VRClassReward HSM L1Cost
+    BinaryClassReward HLogSoftMax AdaptiveLoss ClassNLLCriterionWithUNK SequencerCriterionNormStab"""
+    for name in names.split():
         yield name, sequential(doubled, torch_object(f"nn.{name}")), x, 2 * x.astype(float)
+    squares = torch_object("nn.MSECriterion", sizeAverage=True)
+    loss = np.array([(x.astype(float) ** 2).mean()])
+    yield "table", module("nn.CriterionTable", criterion=squares), [x, 2 * x], loss
 
 
 def sparse(rng: np.random.Generator) -> Rows:
@@ -149,7 +191,9 @@ def sparse(rng: np.random.Generator) -> Rows:
         yield f"{samples}", net, x, dense @ weight.T.astype(float) + bias
 
 
-ROWS = named(fire_modules, wrappers, in_nns_own_tests, renamed, capsules, examples, sparsely, losses, sparse)
+ROWS = named(
+    fire_modules, wrappers, in_nns_own_tests, renamed, capsules, examples, flattened, copied, sparsely, losses, sparse
+)
 
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)

@@ -246,7 +246,7 @@ LOSSES: dict[str, type[Loss]] = {
 }
 
 
-@layer("nn.ModuleFromCriterion", kind="loss")
+@layer("nn.ModuleFromCriterion", "nn.CriterionTable", kind="loss")
 class ModuleFromCriterion(Layer):
     """{x, t} ↦ the criterion's loss, a tensor of one
 

@@ -203,7 +203,7 @@ class PixelSort(Layer):
         return op.Reshape(y, [-1, *sizes] if x.rank == 4 else sizes)
 
 
-@layer("nn.SpatialConvolutionUpsample", kind="pixelshuffle")
+@layer("nn.SpatialConvolutionUpsample", "cudnn.SpatialConvolutionUpsample", kind="pixelshuffle")
 class SpatialConvolutionUpsample(Layer):
     """A convolution to more channels, which are then laid out as pixels
 

@@ -222,6 +222,10 @@ class Convert(Layer):
     "nn.HSM",
     "nn.HLogSoftMax",
     "nn.SparseMaxLoss",
+    "nn.L1Cost",
+    "nn.AdaptiveLoss",
+    "nn.ClassNLLCriterionWithUNK",
+    "nn.SequencerCriterionNormStab",
     kind="criterion",
 )
 class Criterion(Layer):

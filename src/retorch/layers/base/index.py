@@ -42,7 +42,7 @@ _NAMES = {
         nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
     """,
     "loss": """
-        nn.ModuleFromCriterion
+        nn.CriterionTable nn.ModuleFromCriterion
     """,
     "nngraph": """
         nn.gModule nngraph.JustElement nngraph.JustTable
@@ -155,6 +155,9 @@ _NAMES = {
         fbnn.Constant fbnn.L2Normalize nn.CrossMapNormalization nn.LocallyConnected nn.SparseLookupTable
         nn.SparseThreshold nn.UnfoldedTemporalConvolution nn.Upsample
     """,
+    "projects.flattened": """
+        nn.HorizontalConvolution nn.LateralConvolution nn.VerticalConvolution
+    """,
     "projects.foveas": """
         nn.SpatialFovea nn.SpatialPyramid nn.SpatialRecursiveFovea
     """,
@@ -246,11 +249,11 @@ _NAMES = {
         cudnn.BGRU cudnn.BLSTM cudnn.GRU cudnn.LSTM cudnn.RNN cudnn.RNNReLU cudnn.RNNTanh
     """,
     "recurrent.masking": """
-        nn.MaskZero nn.TrimZero
+        nn.MaskZero nn.MaskZeroCopy nn.TrimZero
     """,
     "recurrent.recursor": """
-        nn.BNFastLSTM nn.CopyGrad nn.FastLSTM nn.LinearRNN nn.LookupRNN nn.MuFuRu nn.NormStabilizer nn.RecGRU nn.RecLSTM
-        nn.Recurrence nn.Recurrent nn.Recursor
+        nn.BNFastLSTM nn.CopyGrad nn.FastLSTM nn.GRUST nn.LinearRNN nn.LookupRNN nn.MuFuRu nn.NormStabilizer nn.RecGRU
+        nn.RecLSTM nn.Recurrence nn.Recurrent nn.Recursor
     """,
     "recurrent.reinforce": """
         nn.ReinforceBernoulli nn.ReinforceCategorical nn.ReinforceGamma nn.ReinforceNormal
@@ -303,14 +306,14 @@ _NAMES = {
         nn.ZipTable nn.ZipTableOneToMany
     """,
     "upsampling": """
-        nn.PixelShuffle nn.PixelSort nn.SpatialConvolutionUpsample nn.SpatialReSampling nn.SpatialReSamplingEx
-        nn.SpatialUpSamplingBilinear nn.SpatialUpSamplingNearest nn.UpSampling
+        cudnn.SpatialConvolutionUpsample nn.PixelShuffle nn.PixelSort nn.SpatialConvolutionUpsample nn.SpatialReSampling
+        nn.SpatialReSamplingEx nn.SpatialUpSamplingBilinear nn.SpatialUpSamplingNearest nn.UpSampling
     """,
     "wrapper": """
-        fbnn.Probe nn.BinaryClassReward nn.BinaryLogisticRegression nn.Convert nn.Criterion nn.DataParallel
-        nn.DataParallelTable nn.Decorator nn.DontCast nn.FireModule nn.GPU nn.HLogSoftMax nn.HSM nn.Inception nn.NaN
-        nn.NoBackprop nn.Profile nn.Serial nn.SparseMaxLoss nn.SpatialBinaryLogisticRegression nn.VRClassReward
-        nn.WeightNorm
+        fbnn.Probe nn.AdaptiveLoss nn.BinaryClassReward nn.BinaryLogisticRegression nn.ClassNLLCriterionWithUNK
+        nn.Convert nn.Criterion nn.DataParallel nn.DataParallelTable nn.Decorator nn.DontCast nn.FireModule nn.GPU
+        nn.HLogSoftMax nn.HSM nn.Inception nn.L1Cost nn.NaN nn.NoBackprop nn.Profile nn.SequencerCriterionNormStab
+        nn.Serial nn.SparseMaxLoss nn.SpatialBinaryLogisticRegression nn.VRClassReward nn.WeightNorm
     """,
 }
 

@@ -142,7 +142,7 @@ class FastLSTM(HiddenStep):
         return self.lower_step(op, x, self.start())
 
 
-@layer("nn.RecGRU", "nn.MuFuRu", kind="gru")
+@layer("nn.RecGRU", "nn.MuFuRu", "nn.GRUST", kind="gru")
 class RecGRU(HiddenStep):
     """h = inner{x, h}; gives h; (N, D) or (D); h starts at zero"""
 
