@@ -57,6 +57,10 @@ NUMBERS: list[Row] = [
     row("SparseLengthsSumFused4BitRowwise X I L -> Y", X=ODD_HALVES[:1], I=i64(), L=[0, 0], versions=NEW),
     row("FloatToRowwiseQuantized8Bits X -> Y S", "Y", "S", X=(4,)),
     row("ReduceTailSum X -> Y", X=(3,)),
+    row("LabelCrossEntropy X L -> Y", X=(0, 4), L=[]),
+    row("FloatToFused4BitRowwiseQuantized X -> Y", X=np.float32([[1, 2e6, 3, 4], [1, 2, 3, 4], [-1e7, 2, 1, 0]]),
+        versions=NEW),
+    row("FloatToFused8BitRowwiseQuantized X -> Y", X=np.float32([[1, np.inf, 3, 4], [-np.inf, 2, 3, 4]])),
 ]  # fmt: skip
 
 KINDS: list[Row] = [
@@ -68,6 +72,8 @@ KINDS: list[Row] = [
     row("ScatterWeightedSum X W I Z V -> X", "X", X=doubles(4, 3), W=floats(0.5), I=[2, 0], Z=doubles(2, 3),
         V=floats(-2), versions=NEW),
     row("BitwiseAnd X b -> Y", X=i64(6, 5), b=i64(3, 4)),
+    row("MergeMultiScalarFeatureTensors L j a m I B -> N K V", "N", "K", "V", L=[1, 0, 2], j=i64(1, 2, 3), a=(3,),
+        m=[0, 2, 1], I=i64(4, 5, 6), B=(3,)),
     row("Add X b -> Y", X=doubles(2), b=np.array([0.5, -2])),
     row("GRUUnit H G l T -> Y", H=(1, 2, 3), G=(1, 2, 9), l=[3, 4], T=number(3)),
 ]  # fmt: skip

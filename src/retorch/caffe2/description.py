@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.emit.net import EmitOptions, emit
 from retorch.caffe2.files import Caffe2Net
-from retorch.caffe2.parse.graph import NeedsShapeError
+from retorch.caffe2.parse.graph import MISFIT, NeedsShapeError
 from retorch.errors import ConversionError, UnsupportedError
 from retorch.graph.metadata import checked
 from retorch.graph.ports import Port
@@ -105,25 +105,33 @@ def parse_described(
 def first_model(net: Caffe2Net) -> ir.Model | None:
     """The model before any input is seen: from the operators alone, and where they leave sizes open, at those that a
     ``value_info.json`` beside the files gives, or that retorch converted it with. Inputs that may be of any type are
-    integers where the operators refuse floats."""
+    integers where the operators refuse floats. None where only an input can tell: its sizes are missing, or no one
+    type for all such inputs fits."""
     types = {name: blob.dtype for name, blob in net.declared.items()}
     try:
         return _at_said_sizes(net, types)
-    except UnsupportedError:
+    except UnsupportedError as error:
         bare = replace(net, declared={})  # what lies beside it may be about something else
         for others in [*([{}] if types else []), *_integers(net)]:
             with contextlib.suppress(UnsupportedError):
                 return _at_said_sizes(bare, others)
+        if _untyped(net) and all(MISFIT in problem.reason for problem in error.problems):
+            return None
         raise
+
+
+def _untyped(net: Caffe2Net) -> dict[str, ir.DataType]:
+    """The inputs that may be of any type, and what they are taken for."""
+    from retorch.caffe2.parse.inputs import guess
+
+    known = {name: guess(net.predict, net.params, name) for name in net.inputs}
+    return {name: found.likely for name, found in known.items() if found.dtype is None}
 
 
 def _integers(net: Caffe2Net) -> Iterator[dict[str, ir.DataType]]:
     """Types for the inputs that may be of any."""
-    from retorch.caffe2.parse.inputs import guess
-
-    known = {name: guess(net.predict, net.params, name) for name in net.inputs}
-    names = [name for name, found in known.items() if found.dtype is None]
-    whole = [name for name in names if known[name].likely != ir.DataType.FLOAT]
+    names = _untyped(net)
+    whole = [name for name, likely in names.items() if likely != ir.DataType.FLOAT]
     if whole:
         yield dict.fromkeys(whole, ir.DataType.INT64)
     for kind in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.DOUBLE, ir.DataType.BOOL) if names else ():

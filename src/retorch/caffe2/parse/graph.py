@@ -20,6 +20,9 @@ Attribute: TypeAlias = int | float | str | Sequence[int] | Sequence[float]
 READABLE = 64
 
 
+#: How a refusal begins whose reason may be the type that an input was taken for.
+MISFIT = "inputs do not fit"
+
 #: In which type to choose between numbers of another.
 _CHOOSABLE = {
     ir.DataType.BOOL: ir.DataType.UINT8,
@@ -83,7 +86,7 @@ class Graph:
         try:
             nodes.infer(node)
         except nodes.DoesNotFitError as error:
-            raise RefusalError(f"inputs do not fit: {error}") from error
+            raise RefusalError(f"{MISFIT}: {error}") from error
         self.nodes.append(node)
         return node.outputs
 

@@ -83,7 +83,7 @@ def label_cross_entropy(call: Call) -> ir.Value:
     """-log of the probability that each row gives its label."""
     g = call.graph
     labels = g.reshape(integers(call, 1), (-1, 1))
-    chosen = g.op("GatherElements", g.reshape(call.x, (0, -1)), labels, axis=1)
+    chosen = g.op("GatherElements", g.op("Flatten", call.x, axis=1), labels, axis=1)
     return g.op("Neg", g.op("Log", g.op("Max", g.reshape(chosen, (-1,)), g.scalar(_SMALLEST, call.x))))
 
 

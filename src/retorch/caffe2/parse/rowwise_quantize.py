@@ -40,6 +40,9 @@ def _bytes(graph: Graph, numbers: ir.Value, form: _Format) -> ir.Value:
     unit = g.op("Gather", powers, g.op("Max", g.op("Sub", field, int64(g, 1)), int64(g, 0)))
     normal = g.cast(g.op("Greater", field, int64(g, 0)), DOUBLE)
     fraction = g.op("Mul", g.op("Sub", g.op("Div", size, unit), normal), g.scalar(2.0**form.fraction, size))
+    infinite = g.op("GreaterOrEqual", size, g.scalar(2.0 ** (form.smallest + form.exponents), size))
+    fraction = g.op("Where", infinite, g.scalar(0.0, size), fraction)
+    field = g.op("Add", field, g.cast(infinite, INT64))
     zero = g.scalar(0.0, value)
     sign = g.op("Where", g.op("Equal", value, zero), g.op("Reciprocal", value), value)  # 1 / -0 is -inf
     negative = g.cast(g.op("Less", sign, zero), INT64)
