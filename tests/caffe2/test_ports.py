@@ -33,7 +33,6 @@ STATED = [
     ("Relu X -> Y", ["X float32 …"], ["Y float32 …"]),
     ("Copy X -> Y", ["X type not stated …"], ["Y type not stated …"]),
     ("ConstantFill X -> Y | value=3.0", ["X type not stated …"], ["Y float32 …"]),
-    ("Scale X -> A; Split A -> B C | axis=1; LeakyRelu C -> Y", ["X float32 …"], ["Y float32 …"]),
     ("Sqr X -> X", ["X float32 …"], ["X float32 …"]),
 ]
 
@@ -47,6 +46,11 @@ def test_types_are_those_that_the_operators_state(
     network = Network.load(stored(tmp_path, case))
     assert [str(port) for port in network.inputs] == inputs
     assert [str(port) for port in network.outputs] == outputs
+
+
+def test_every_part_of_a_split_blob_says_the_type_of_the_whole(tmp_path: Path) -> None:
+    case = row("Scale X -> A; Split A -> B C | axis=1; LeakyRelu C -> Y", "Y", X=(2, 4))
+    assert [str(port) for port in Network.load(stored(tmp_path, case)).inputs] == ["X float32 …"]
 
 
 @pytest.mark.parametrize(("weight", "said"), [(np.int64([5]), "int64"), (np.float32([5]), "float32")])
