@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from caffe2.nets import Array, Row, row
 from retorch.caffe2.proto.caffe2_pb2 import NetDef
 from retorch.cli import main
+from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
 from retorch.network import Network
 
@@ -147,3 +148,52 @@ def test_weights_that_were_drawn_are_compared_with_themselves(
 def test_run_says_that_numbers_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(stored(tmp_path, FC, DRAWN)), "--input", "2x200"]) == 0
     assert "drawn at random (w, b)" in " ".join(capsys.readouterr().out.split())
+
+
+ADDED_PAIR = row("Add X w -> Y", X=(2, 3), w=(2, 3))
+SEEDED = "device_option { random_seed: 7 } " + fill("GaussianFill", "w", 2, 3)
+
+
+ADDED_PAIR = row("Add X w -> Y", X=(2, 3), w=(2, 3))
+SEEDED = "device_option { random_seed: 7 } " + fill("GaussianFill", "w", 2, 3)
+OWN_DEVICE = SEEDED.replace("type: 'GaussianFill'", "type: 'GaussianFill' device_option { device_type: 0 }")
+ZEROS = np.zeros((2, 3), np.float32)
+
+
+@pytest.mark.parametrize("init", [SEEDED, OWN_DEVICE])
+def test_the_seed_of_an_init_net_is_that_of_its_fills(init: str, tmp_path: Path) -> None:
+    network = Network.load(stored(tmp_path, ADDED_PAIR, init))
+    assert network.notes == ("GaussianFill: drawn as Caffe2 1.10 does from the seed 7; 1.0 draws other numbers",)
+    np.testing.assert_array_equal(network.run(ZEROS)[0], Network.load(tmp_path).run(ZEROS)[0])
+    assert str(network.inputs[0]) == "X float32 …"
+    # the numbers are weights: they may be fed, and are saved
+    np.testing.assert_array_equal(network.run({"X": ZEROS, "w": ZEROS + 1})[0], ZEROS + 1)
+    network.save(tmp_path / "saved")
+    np.testing.assert_array_equal(Network.load(tmp_path / "saved").run(ZEROS)[0], network.run(ZEROS)[0])
+
+
+@pytest.mark.caffe2
+@pytest.mark.parametrize("init", [SEEDED, OWN_DEVICE])
+def test_the_real_caffe2_draws_by_the_seed_of_its_init_net(init: str, tmp_path: Path) -> None:
+    runtime = Runtime.find("1.10.2")
+    if runtime is None:
+        pytest.skip("Caffe2 1.10.2 is not installed")
+    folder = stored(tmp_path, ADDED_PAIR, init)
+    with runtime:
+        np.testing.assert_allclose(Network.load(folder).run(ZEROS)[0], runtime.run(folder, [ZEROS])[0], rtol=1e-6)
+
+
+@pytest.mark.caffe2
+@pytest.mark.parametrize("weights", ["float", "half", "int8"])
+@pytest.mark.parametrize("init", ["", "device_option { random_seed: 7 } "])
+def test_drawn_weights_are_saved_in_fewer_bits_too(init: str, weights: str, caffe2: Runtime, tmp_path: Path) -> None:
+    case = row("Conv X w -> Y | kernel=3", X=(1, 8, 5, 5), w=(16, 8, 3, 3))
+    network = Network.load(stored(tmp_path / "drawn", case, init + fill("XavierFill", "w", 16, 8, 3, 3)))
+    x = np.random.default_rng(0).standard_normal((1, 8, 5, 5)).astype(np.float32)
+    network.save(tmp_path / "saved", weights=weights)
+    saved = Network.load(tmp_path / "saved")
+    tolerance = {"float": 0, "half": 2e-3, "int8": 0.05}[weights]
+    np.testing.assert_allclose(saved.run(x)[0], network.run(x)[0], atol=tolerance)
+    np.testing.assert_allclose(caffe2.run(tmp_path / "saved", [x])[0], saved.run(x)[0], atol=1e-5)
+    network.save(tmp_path / "saved.onnx", weights=weights)
+    np.testing.assert_allclose(Network.load(tmp_path / "saved.onnx").run(x)[0], network.run(x)[0], atol=tolerance)

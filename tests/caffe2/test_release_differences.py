@@ -153,14 +153,6 @@ def test_many_blobs_of_one_operator_are_one_note() -> None:
     assert notes_of(case) == ["Y0, Y1, Y2 and 2 more: Gelu: the Caffe2 of torch 1.0 has no such operator"]
 
 
-def test_a_device_with_a_node_name_is_told() -> None:
-    net = row("Relu X -> Y", X=MATRIX).net()
-    net.predict.device_option.node_name = "trainer:0"
-    assert release_differences(net) == [
-        "Y: Relu: the Caffe2 of torch 1.0 runs no operator whose device has a node_name"
-    ]
-
-
 @pytest.mark.parametrize("command", [["inspect"], ["check"], ["inspect", "--json"], ["check", "--json"]])
 def test_both_commands_say_it(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files.write(tmp_path, row("SpatialBN X s b m v -> Y | is_test=1; FC Y w c -> Z", X=MATRIX, s=(3,), b=(3,), m=(3,),

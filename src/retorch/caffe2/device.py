@@ -14,18 +14,21 @@ TO_IDEEP, TO_CPU = "CopyCPUToIDEEP", "CopyIDEEPToCPU"  # they run on the device 
 
 
 def runs_on_ideep(op: OperatorDef, net: NetDef) -> bool:
-    """Whether the operator is for that device; one that names no device is for that of its net."""
-    option = op.device_option if op.HasField("device_option") else net.device_option
-    return option.device_type == IDEEP
+    """Whether the operator is for that device."""
+    return placed(op, net).device_option.device_type == IDEEP
 
 
 def placed(op: OperatorDef, net: NetDef) -> OperatorDef:
-    """The operator with the device and seed that it runs with: its net's, where it names none."""
-    if op.HasField("device_option") or not net.HasField("device_option"):
+    """The operator with the device and seed that it runs with: its net's, but for what it names itself.
+
+    So it is in torch 1.10. In torch 1.0 an operator that names anything takes nothing from its net.
+    """
+    if not net.HasField("device_option"):
         return op
     made = OperatorDef()
     made.CopyFrom(op)
     made.device_option.CopyFrom(net.device_option)
+    made.device_option.MergeFrom(op.device_option)
     return made
 
 

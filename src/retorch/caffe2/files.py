@@ -23,13 +23,12 @@ from retorch.caffe2 import (
     fill_decoding,
     fill_encoding,
     halves,
+    init_net,
     messages,
     minidb,
     pairs,
-    random_laws,
     text_form,
     value_info,
-    widening,
 )
 from retorch.caffe2.blobs import Blobs
 from retorch.caffe2.control import read_first
@@ -40,7 +39,6 @@ from retorch.errors import ConversionError, FormatError, UsageError
 from retorch.files import atomic, digests, file_set, protobuf
 from retorch.files.precision import Precision
 from retorch.files.protobuf import Array
-from retorch.files.regular import content
 
 LIMIT = 1 << 31  # bytes: protobuf reads no more, and Caffe2 then runs an empty net without a word
 _WARN = (
@@ -74,13 +72,13 @@ class Caffe2Net:
     declared: Mapping[str, value_info.Declared] = field(default_factory=dict[str, value_info.Declared])
     #: The parameters that were drawn when the files were read: the init net gives them no seed.
     drawn: tuple[str, ...] = ()
-    #: The init net, where it has no bytes at all.
-    empty: str = ""
+    #: What else a user should know of how the files were read.
+    remarks: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of how the files were read."""
-        said = [f"{self.empty} has 0 bytes: a net that fills nothing, so that every blob is fed"] if self.empty else []
+        said = [*self.remarks]
         if self.drawn:
             names = ", ".join(self.drawn[:3]) + (", …" if len(self.drawn) > 3 else "")
             said.append(f"drawn at random ({names}): the init net has no seed, and every load draws other weights")
@@ -262,43 +260,17 @@ def read(path: str | Path) -> Caffe2Net:
     if predict_path == init_path:
         return Caffe2Net(*container.read(predict_path))
     predict = read_net(predict_path)
-    blobs, computed, drawn = _filled(init_path)
-    halves.check(predict_path, predict, init_path, computed, blobs)
-    predict = _with_computed(predict, computed)
+    init = init_net.read(init_path)
+    blobs = init.blobs
+    halves.check(predict_path, predict, init_path, init.computed, blobs)
+    predict = _with_computed(predict, init.computed)
     said = value_info.beside(predict_path)
     inputs = data_blobs(predict, blobs, value_info.named(said, _external(predict)))
     params = Blobs({name: blob for name, blob in blobs.items() if name not in inputs})
     small: dict[str, Precision] = {name: kind for name in params if (kind := blobs[name].precision) != "float"}
     declared = {name: said[name] for name in inputs if name in said}
-    drawn = [name for name in drawn if name in params]
-    empty = "" if init_path.stat().st_size else init_path.name
-    return Caffe2Net(predict, params, inputs, small, declared, tuple(drawn), empty)
-
-
-def _filled(init_path: Path) -> tuple[dict[str, fill_decoding.Filled], list[OperatorDef], list[str]]:
-    """What the init net fills, what it computes, and which of the blobs that it fills are drawn at random."""
-    serialised = _map(init_path)
-    blobs: dict[str, fill_decoding.Filled] = {}
-    computed: list[OperatorDef] = []
-    drawn: list[str] = []
-    try:
-        for item in fill_decoding.decode(serialised):
-            if not isinstance(item, OperatorDef):
-                blobs.update(_loaded(item, init_path) if isinstance(item, fill_decoding.Load) else {item.name: item})
-            elif computed or not widening.widen(item, blobs):
-                numbers = _drawn(item)
-                drawn += [] if numbers is None else item.output
-                blobs.update({} if numbers is None else {item.output[0]: numbers})
-                computed += [item] if numbers is None else []
-    except FormatError as error:
-        raise FormatError(f"{init_path}: {error.detail}", offset=error.offset, hint=error.hint) from error
-    return blobs, computed, drawn
-
-
-def _drawn(operator: OperatorDef) -> fill_decoding.Filled | None:
-    """What the operator draws, where it does that, and has no seed."""
-    numbers = random_laws.drawn_at_load(operator) if len(operator.output) == 1 else None
-    return None if numbers is None else fill_decoding.Filled(operator.output[0], numbers, False)
+    drawn = tuple(name for name in init.drawn if name in params)
+    return Caffe2Net(predict, params, inputs, small, declared, drawn, tuple(dict.fromkeys(init.remarks)))
 
 
 def _with_computed(predict: NetDef, computed: Sequence[OperatorDef]) -> NetDef:
@@ -315,38 +287,12 @@ def _with_computed(predict: NetDef, computed: Sequence[OperatorDef]) -> NetDef:
     return whole
 
 
-def _loaded(load: fill_decoding.Load, init_path: Path) -> dict[str, fill_decoding.Filled]:
-    """The blobs that the init net takes from a minidb: the one beside it, as it may have moved, or at its path."""
-    if load.kind != "minidb":
-        raise FormatError(f"the weights are in a database of type {load.kind}", hint="only minidb can be read")
-    beside = init_path.with_name(load.path.name)
-    path = beside if beside.is_file() else load.path
-    if not path.is_file():
-        raise UsageError(
-            f"{init_path}: its weights are in {path}, which is not there", hint=f"put {path.name} beside it"
-        )
-    arrays = minidb.read(path)
-    missing = [name for name in load.names if name not in arrays]
-    if missing:
-        raise FormatError(f"{path} has no blobs {', '.join(missing)}")
-    return {name: fill_decoding.Filled(name, arrays[name], False) for name in load.names or arrays}
-
-
 def read_net(path: Path) -> NetDef:
     """A NetDef from its binary or (``.pbtxt``, ``.prototxt``) text form."""
     net = messages.load(NetDef(), path, "a Caffe2 net")
     if not net.op:
         raise FormatError(f"{path}: not a Caffe2 net: it has no operators")
     return net
-
-
-def _map(path: Path) -> memoryview:
-    """The serialised init net: the file itself, mapped, where it is binary."""
-    data = content(path)
-    head = bytes(data[: messages.HEAD])
-    if messages.is_text_form(path, head) or head.startswith(messages.LFS_POINTER):
-        return memoryview(messages.load(NetDef(), path, "a Caffe2 net").SerializeToString())
-    return memoryview(data)
 
 
 def data_blobs(

@@ -15,7 +15,7 @@ from retorch import limits
 from retorch.caffe2 import fill_encoding
 from retorch.caffe2.deferred import Deferred
 from retorch.caffe2.fill_encoding import ARG_FLOATS, ARG_INTS, ARG_STRINGS, UNPACKED_FLOAT
-from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
+from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 from retorch.errors import FormatError
 from retorch.files import protobuf
 from retorch.files.precision import Precision
@@ -102,6 +102,19 @@ def decode(data: memoryview) -> Iterator[Filled | Load | OperatorDef]:
         rule = None if operator.inputs or "dtype" in operator.arguments else _RULES.get(operator.kind)
         rule = _constant if operator.kind == "ConstantFill" and not operator.inputs else rule
         yield _whole(data, net_field.start, net_field.end) if rule is None else rule(operator)
+
+
+def device(data: memoryview) -> NetDef:
+    """A net with the device of a serialised init net, which its operators run with where they name none."""
+    fields = protobuf.fields(data, 0, len(data))
+    parts = [item for item in fields if item.number == fill_encoding.NET_DEVICE and item.kind == protobuf.BYTES]
+    net = NetDef()
+    try:
+        for item in parts:
+            net.device_option.MergeFromString(bytes(data[item.start : item.end]))
+    except DecodeError as error:
+        raise FormatError(f"not a device: {error}", offset=parts[0].start) from error
+    return net
 
 
 def _whole(data: memoryview, start: int, end: int) -> OperatorDef:

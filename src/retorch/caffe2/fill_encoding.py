@@ -21,7 +21,7 @@ from retorch.files import protobuf
 from retorch.files.protobuf import Array
 
 # Field numbers of caffe2.proto.
-NET_NAME, NET_OP = 1, 2
+NET_NAME, NET_OP, NET_DEVICE = 1, 2, 5
 OP_INPUT, OP_OUTPUT, OP_NAME, OP_TYPE, OP_ARG, OP_DEVICE = 1, 2, 3, 4, 5, 6
 ARG_NAME, ARG_F, ARG_I, ARG_S, ARG_FLOATS, ARG_INTS, ARG_STRINGS = 1, 2, 3, 4, 5, 6, 7
 _DEVICE_TYPE = 1

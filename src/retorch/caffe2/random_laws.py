@@ -22,6 +22,8 @@ from retorch.files.protobuf import Array
 
 Floats = NDArray[np.float64]
 Shape: TypeAlias = tuple[int, ...]
+#: Draws this many numbers at most while a net is read.
+LARGEST = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +73,37 @@ def from_seed(law: Law, count: int, seed: int) -> Array:
 
 
 def drawn_at_load(operator: OperatorDef) -> Array | None:
-    """What an operator of an init net draws, which Caffe2 runs once: None for one with a seed, or that draws nothing.
+    """What an operator of an init net draws, which Caffe2 runs once: from its seed, else by its law.
 
-    One that makes no sense is None as well: its rule says why.
+    None for one that draws nothing, and for one that makes no sense: its rule says why.
     """
-    if operator.type not in LAWS or operator.input or seed_of(operator) is not None:
+    if operator.type not in LAWS or operator.input:
         return None
     found = (argument(operator, name) for name in ("shape", "extra_shape"))
     shape = tuple(size for each in found if each is not None for size in each.ints)
-    if min(shape, default=0) < 0 or limits.too_large(limits.needed(shape, 4)):
+    if min(shape, default=0) < 0 or math.prod(shape) > LARGEST or limits.too_large(limits.needed(shape, 4)):
         return None
     try:
         law = law_of(operator, shape)
     except ValueError:
         return None
+    seed = seed_of(operator)
+    return _drawn(law, shape) if seed is None else from_seed(law, math.prod(shape), seed).reshape(shape)
+
+
+def _drawn(law: Law, shape: Shape) -> Array:
+    """Numbers that nobody else has."""
     random = np.random.default_rng()
     if law.whole:
         return (random.integers(0, int(law.scale), shape) + int(law.offset)).astype(np.int32)
     numbers = random.standard_normal(shape, np.float32) if law.normal else random.random(shape, np.float32)
     numbers = numbers * np.float32(law.scale) + np.float32(law.offset)
     return numbers.astype(np.float16) if law.half else numbers
+
+
+def seeded(operator: OperatorDef) -> str:
+    """What there is to say of numbers that come from a seed."""
+    return f"{operator.type}: drawn as Caffe2 1.10 does from the seed {seed_of(operator)}; 1.0 draws other numbers"
 
 
 def law_of(operator: OperatorDef, shape: Shape) -> Law:

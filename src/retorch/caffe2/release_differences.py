@@ -151,8 +151,6 @@ def _differences(at: _Seen) -> Iterator[str]:
         return
     if len(at.op.input) > _INPUTS.get(kind, len(at.op.input)):
         yield f"takes {_INPUTS[kind]} input, and there are {len(at.op.input)}"
-    if at.op.device_option.node_name:
-        yield "runs no operator whose device has a node_name"
     for (operator, name), default in _PASSED_OVER.items():
         if operator == kind and at.whole(name, default) != default:
             yield f"passes over {name}={at.whole(name, default)}"

@@ -59,7 +59,8 @@ def _lacks(path: Path) -> tuple[list[Lack], list[str], int]:
     size = 0 if init == predict else init.stat().st_size
     shapes = _shapes(predict)
     lacks = versions.lacks(net, shapes, kinds, size)
-    return lacks, release_differences.release_differences(net, shapes), len(net.predict.op)
+    notes = [*net.notes, *release_differences.release_differences(net, shapes)]
+    return lacks, notes, len(net.predict.op)
 
 
 def _shapes(path: Path) -> Shapes:

@@ -11,10 +11,8 @@ import onnx_ir as ir
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.fill import asked_sizes
 from retorch.caffe2.parse.graph import NeedsShapeError, RefusalError, constant_of
-from retorch.caffe2.random_laws import LAWS, OF_SHAPE, Law, Shape, from_seed, law_of, seed_of
+from retorch.caffe2.random_laws import LARGEST, LAWS, OF_SHAPE, Law, Shape, from_seed, law_of, seed_of, seeded
 
-#: Draws this many numbers at most from a seed while a net is read.
-LARGEST = 1 << 26
 _DRAWING = ("RandomNormalLike", "RandomUniformLike")
 
 
@@ -29,7 +27,7 @@ def random_fill(call: Call) -> ir.Value:
         raise NeedsShapeError(f"{call.type} draws as many numbers as its input says, which is not known")
     if min(shape, default=0) < 0 or math.prod(shape) > LARGEST:
         raise RefusalError(f"draws numbers for shape {shape}")
-    call.graph.notes.append(f"{call.type}: drawn as Caffe2 1.10 does from the seed {seed}; 1.0 draws other numbers")
+    call.graph.notes.append(seeded(call.definition))
     return call.graph.constant(from_seed(_law(call, shape), math.prod(shape), seed).reshape(shape))
 
 
