@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import retorch
 from building import module, torch_object
 from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
@@ -137,3 +138,10 @@ test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 def test_refused(name: str, fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UnsupportedError, match=said):
         module(name, **fields).forward(np.zeros((3, 2, 2)))
+
+
+@pytest.mark.parametrize("name", ["nn.KMaxPooling", "nn.GroupKMaxPooling", "nn.TemporalKMaxPooling"])
+def test_a_network_that_keeps_a_share_of_a_sequence_takes_its_length_only(name: str) -> None:
+    x = np.zeros((6, 3), np.float32)
+    fixed, shared = (retorch.convert(module(name, k=1, k_dynamic=share), x, fold=False) for share in (-1, 0.7))
+    assert [isinstance(net.inputs[0].shape[0], int) for net in (fixed, shared)] == [False, True]

@@ -39,6 +39,11 @@ class TemporalMaxPooling(Layer):
         return op.Squeeze(y, axes)
 
 
+def of_this_length(op: Builder, x: Value) -> Value:
+    """x, in a graph for sequences of its length alone: how many of them stay depends on it."""
+    return op.Gather(x, np.arange(x.shape[-2]), axis=x.rank - 2)
+
+
 @layer("nn.TemporalDynamicKMaxPooling", kind="pool")
 class TemporalDynamicKMaxPooling(Layer):
     """The k = max(minK, ⌈factor T⌉) largest of each feature, in their order in time; x is (N, T, C) or (T, C)"""
@@ -62,6 +67,7 @@ class TemporalDynamicKMaxPooling(Layer):
 
     def lower(self, op: Builder, x: Value) -> Value:
         k = self.count(x)
+        x = of_this_length(op, x) if self.factor > 0 else x
         rows = op.Transpose(x, perm=[0, 2, 1] if x.rank == 3 else [1, 0])
         _, best = op.many("TopK", 2, rows, [k], axis=-1)
         # sorted by place: the largest of the negated places come first
@@ -96,7 +102,7 @@ class KMax(Layer):
         """The same in ONNX operators, features along rows."""
         count, short = self.counts(x)
         swap = [0, 2, 1] if x.rank == 3 else [1, 0]
-        rows = op.Transpose(x, perm=swap)
+        rows = op.Transpose(of_this_length(op, x) if self.k_dynamic > 0 else x, perm=swap)
         best = op.many("TopK", 2, op.Transpose(weighed, perm=swap), [count], axis=-1)[1]
         # sorted by place: the largest of the negated places come first
         places = op.many("TopK", 2, op.Neg(op.Cast(best, to=1)), [count], axis=-1)[0]

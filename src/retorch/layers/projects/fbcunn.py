@@ -78,6 +78,9 @@ class TemporalKMaxPooling(TemporalDynamicKMaxPooling):
     minK: int = 1
     factor: float = 0.0
 
+    def setup(self, bind: Binder) -> None:
+        self.factor = max(self.k_dynamic, 0.0)
+
     def count(self, x: Array | Value) -> int:
         check_rank(x, 2, 3)
         length = x.shape[-2]
