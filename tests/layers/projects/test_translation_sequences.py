@@ -12,8 +12,9 @@ from benchmarks.nngraph import Node, graph
 
 import retorch
 from building import module, torch_object
-from layers.rows import named, noise, row_tests
-from retorch.errors import UnsupportedError
+from golden_cases import check, flatten
+from layers.rows import Row, named, noise, row_tests
+from retorch.errors import UnsupportedError, UsageError
 from retorch.module import Module
 from retorch.torch7 import LuaTable, TorchObject
 
@@ -206,3 +207,34 @@ def test_a_length_that_cannot_be_divided_is_refused() -> None:
     net = module("onmt.PDBiEncoder", modules=[both_ways(rng, "sum", None)] * 2, args=args)
     with pytest.raises(UnsupportedError, match="3 cannot be divided"):
         net.forward(noise(rng, 1, 3, SIZE))
+
+
+def sizes(x: Any) -> Any:
+    """Of a nested input, those that the network says: the batch and the steps may be others."""
+    return [sizes(item) for item in x] if isinstance(x, list) else x.shape[2:]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "convolutions" not in row.name], ids=lambda row: row.name)
+def test_the_sentences_that_it_takes_are_worked_out(row: Row) -> None:
+    made = retorch.convert(row.net)
+    shape = row.net.input_shape()
+    assert sizes([np.zeros(given) for given in leaves(shape)]) == sizes(flatten(row.x))
+    got = made.run(*[np.ones(given, x.dtype) for given, x in zip(leaves(shape), flatten(row.x), strict=True)])
+    check(list(got), flatten(row.net.forward(ones(shape, row.x))), 1e-5)
+
+
+def leaves(shape: Any) -> list[tuple[int, ...]]:
+    return [shape] if isinstance(shape, tuple) else [leaf for item in shape for leaf in leaves(item)]
+
+
+def ones(shape: Any, like: Any) -> Any:
+    if isinstance(shape, tuple):
+        return np.ones(shape, like.dtype)
+    return [ones(given, x) for given, x in zip(shape, like, strict=True)]
+
+
+def test_another_number_of_words_is_refused_by_sizes() -> None:
+    net = ROWS[0].net
+    made = retorch.convert(net, np.array([[1, 4, 2]]))
+    with pytest.raises(UsageError, match="N×3 does not take 1×4"):
+        made.run(np.array([[1, 4, 2, 6]]))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from retorch.graph.input_shape.sentences import bi_encoder, convolutional, decoder, encoder, stacked
 from retorch.graph.input_shape.terms import Size, Term
 from retorch.layers.base.layer import Layer
 from retorch.layers.container import Bottle, ConcatTable, Joined, MapTable, Parallel, ParallelTable, Sequential
 from retorch.layers.nngraph import Flow, GModule
+from retorch.layers.projects.opennmt_sequences import BiEncoder, ConvolutionalEncoder, Decoder, Encoder, Stacked
 from retorch.layers.projects.recurrent import LanguageModel, SharedParallelTable
 from retorch.layers.recurrent.recursor import FastLSTM, HiddenStep, RecGRU, Recurrence, Recurrent
 from retorch.layers.recurrent.sequencer import Repeater, Sequencer
@@ -227,4 +229,9 @@ _STRUCTURES: dict[type, Structure] = {
     Sequencer: _sequencer,
     Repeater: _repeater,
     LanguageModel: _language_model,
+    Encoder: encoder,
+    BiEncoder: bi_encoder,
+    Stacked: stacked,
+    ConvolutionalEncoder: convolutional,
+    Decoder: decoder,
 }
