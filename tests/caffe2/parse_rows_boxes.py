@@ -45,7 +45,33 @@ PROPOSALS: list[Row] = [
     ),
 ]  # fmt: skip
 
+LEANING_ANCHORS = np.array([[8, 8, 64, 64, 0], [8, 8, 130, 60, 30], [8, 8, 40, 120, -60]], np.float32)
+LEANING_DELTAS = RANDOM.normal(0, 0.2, (1, 15, 5, 5)).astype(np.float32)
+#: Twelve boxes of centre, size and angle for each of three classes.
+LEANING = np.concatenate(
+    [RANDOM.uniform(20, 50, (12, 3, 2)), RANDOM.uniform(10, 40, (12, 3, 2)), RANDOM.uniform(-90, 90, (12, 3, 1))],
+    axis=2,
+).astype(np.float32)
+
+LEANING_SCORES = RANDOM.permutation(36).reshape(12, 3).astype(np.float32) / np.float32(36)
+
+LEANING_ROWS: list[Row] = [
+    *(
+        row(f"GenerateProposals S D I a -> R P | {more}", "R", "P", S=LIKELY, D=LEANING_DELTAS, I=PICTURE,
+            a=LEANING_ANCHORS, versions=("1.10.2",))
+        for more in ("nms_thresh=0.5", "legacy_plus_one=0 pre_nms_topN=30 post_nms_topN=6", "clip_angle_thresh=40.0",
+                     "angle_bound_lo=0 angle_bound_hi=180", "angle_bound_on=0 min_size=0.0")
+    ),
+    *(
+        row(f"BoxWithNMSLimit X Z -> S B C N K L | rotated=1 {more}", *_SIX, X=LEANING_SCORES,
+            Z=LEANING.reshape(12, 15), versions=("1.10.2",))
+        for more in ("nms=0.4 score_thresh=0.1", "detections_per_im=5", "soft_nms_enabled=1",
+                     "soft_nms_enabled=1 soft_nms_method=gaussian")
+    ),
+]  # fmt: skip
+
 BOXES_ROWS: list[Row] = [
+    *LEANING_ROWS,
     *PROPOSALS,
     *FADED,
     row("BoxWithNMSLimit X Z D -> S B C N | score_thresh=0.2 soft_nms_enabled=1", *_SIX[:4], X=SCORES,

@@ -116,13 +116,14 @@ def _transform_rotated(call: Call) -> Results:
     every = columns(g, call.input(1), size(call.input(1), 1))
     out: list[ir.Value] = []
     for at in range(0, len(every), 5):
-        made = _cut_upright(call, _turned(call, placed, every[at : at + 5], how), sizes, how.plus_one)
+        made = cut_upright(call, turned(call, placed, every[at : at + 5], how), sizes, how.plus_one)
         out += [g.op("Mul", part, scale) if call.int("apply_scale", 1) else part for part in made[:4]]
         out.append(made[4])
     return (g.op("Concat", *out, axis=1), counts)
 
 
-def _turned(call: Call, boxes: Sequence[ir.Value], deltas: Sequence[ir.Value], how: Deltas) -> list[ir.Value]:
+def turned(call: Call, boxes: Sequence[ir.Value], deltas: Sequence[ir.Value], how: Deltas) -> list[ir.Value]:
+    """Boxes cx, cy, w, h, angle moved, grown and turned by their deltas."""
     g = call.graph
     shifts = [g.op("Div", delta, number(g, weight)) for delta, weight in zip(deltas, how.weights, strict=False)]
     centres = [g.op("Add", g.op("Mul", shifts[at], boxes[at + 2]), boxes[at]) for at in range(2)]
@@ -136,9 +137,10 @@ def _turned(call: Call, boxes: Sequence[ir.Value], deltas: Sequence[ir.Value], h
     return [*centres, *grown, angle]
 
 
-def _cut_upright(
+def cut_upright(
     call: Call, boxes: Sequence[ir.Value], sizes: Sequence[ir.Value], plus_one: float
 ) -> Sequence[ir.Value]:
+    """Those boxes cx, cy, w, h, angle that hardly lean cut to their pictures."""
     g, half, one = call.graph, number(call.graph, 0.5), number(call.graph, plus_one)
     upright = g.op("LessOrEqual", g.op("Abs", boxes[4]), number(g, call.float("clip_angle_thresh", 1.0)))
     reach = [g.op("Mul", g.op("Sub", length, one), half) for length in boxes[2:4]]

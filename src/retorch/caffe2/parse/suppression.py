@@ -14,6 +14,7 @@ from retorch.caffe2.parse.detection import columns, number
 from retorch.caffe2.parse.graph import Graph, RefusalError, rank, size
 from retorch.caffe2.parse.loop import Step, repeat
 from retorch.caffe2.parse.proposals import extended, suppressed
+from retorch.caffe2.parse.rotated import greedy, overlap
 from retorch.caffe2.parse.segments import INT64, int64
 from retorch.caffe2.parse.sort import falling, stable
 
@@ -47,8 +48,6 @@ def box_with_nms_limit(call: Call) -> Results:
     classes, how many each picture has, the places of what is left, and how many each class has.
     """
     g = call.graph
-    if call.int("rotated", 0):
-        raise RefusalError("rotated boxes")
     scores, boxes = (_matrix(g, call.input(at)) for at in range(2))
     if len(call.inputs) < 3:
         found = [_detections(call, scores, boxes)]
@@ -84,7 +83,8 @@ def _by_class(call: Call, scores: ir.Value, boxes: ir.Value) -> tuple[ir.Value, 
     """Scores (classes, n) and boxes (classes, n, 4) without the background's."""
     g, classes = call.graph, size(scores, 1) - 1
     first = int(bool(call.int("input_boxes_include_bg_cls", 1)))
-    each = g.transpose(g.reshape(boxes, (-1, size(boxes, 1) // 4, 4)), (1, 0, 2))
+    wide = 5 if call.int("rotated", 0) else 4
+    each = g.transpose(g.reshape(boxes, (-1, size(boxes, 1) // wide, wide)), (1, 0, 2))
     if call.int("cls_agnostic_bbox_reg", 0):
         each = g.op("Concat", *[g.slice(each, 0, 0, 1)] * classes, axis=0)
     else:
@@ -98,7 +98,8 @@ def _detections(call: Call, scores: ir.Value, boxes: ir.Value) -> _Detections:
     if classes == 1:
         chosen = _Chosen(g.constant(np.zeros((0, 2), np.int64)), by_class)
     else:
-        chosen = (_softly if call.int("soft_nms_enabled", 0) else _strictly)(call, by_class, each)
+        strictly = _strictly_rotated if call.int("rotated", 0) else _strictly
+        chosen = (_softly if call.int("soft_nms_enabled", 0) else strictly)(call, by_class, each)
     rows = _limited(g, chosen, most) if most > 0 else chosen.rows
     kind = g.op("Add", g.reshape(g.slice(rows, 1, 0, 1), (-1,)), int64(g, 1))
     hit = g.op("Equal", g.unsqueeze(kind, 0), g.constant(np.arange(classes).reshape(-1, 1)))
@@ -134,6 +135,31 @@ def _strictly(call: Call, scores: ir.Value, boxes: ir.Value) -> _Chosen:
     wide = extended(g, boxes, float(call.int("legacy_plus_one", 1)))
     rows = suppressed(g, wide, ranks, most, call.float("nms", 0.3), 0.0)
     return _Chosen(g.op("Concat", g.slice(rows, 1, 0, 1), g.slice(rows, 1, 2, 3), axis=1), scores)
+
+
+def _strictly_rotated(call: Call, scores: ir.Value, boxes: ir.Value) -> _Chosen:
+    """The same for boxes that lean."""
+
+    def of_class(g: Graph, at: ir.Value, states: Sequence[ir.Value]) -> Step:
+        own, places = (g.op("Gather", x, at, axis=0) for x in (scores, boxes))
+        pending = _enough(g, call, own)
+        order = g.op("Gather", pending, falling(g, g.op("Gather", own, pending)))
+        order.shape = ir.Shape([None])
+        kept = greedy(g, places, order, call.float("nms", 0.3), call.int("detections_per_im", 100))
+        return Step(None, [g.op("Concat", states[0], _of_class(g, at, kept), axis=0)])
+
+    g = call.graph
+    none = g.constant(np.zeros((0, 2), np.int64))
+    (rows,) = repeat(g, [none], of_class, times=int64(g, size(scores, 0)))
+    rows.shape = ir.Shape([None, 2])
+    return _Chosen(rows, scores)
+
+
+def _of_class(graph: Graph, at: ir.Value, kept: ir.Value) -> ir.Value:
+    """Rows of a class and a box."""
+    g = graph
+    kind = g.op("Expand", g.reshape(at, (1, 1)), g.op("Concat", g.shape_of(kept), g.constant([1]), axis=0))
+    return g.op("Concat", kind, g.unsqueeze(kept, 1), axis=1)
 
 
 def _enough(graph: Graph, call: Call, scores: ir.Value) -> ir.Value:
@@ -199,9 +225,7 @@ def _softly(call: Call, scores: ir.Value, boxes: ir.Value) -> _Chosen:
             return _take(inner, call, fade, places, held)
 
         _, faded, kept = repeat(g, [pending, own, kept], take, begins=some)
-        kind = g.op("Expand", g.reshape(at, (1, 1)), g.op("Concat", g.shape_of(kept), g.constant([1]), axis=0))
-        rows = g.op("Concat", kind, g.unsqueeze(kept, 1), axis=1)
-        return Step(None, [g.op("Concat", states[0], rows, axis=0)], [faded])
+        return Step(None, [g.op("Concat", states[0], _of_class(g, at, kept), axis=0)], [faded])
 
     g = call.graph
     none = g.constant(np.zeros((0, 2), np.int64))
@@ -217,8 +241,8 @@ def _take(graph: Graph, call: Call, fade: _Fade, boxes: ir.Value, states: Sequen
     taken = g.op("Gather", pending, at)
     # The first one takes its place in the list.
     rest = g.slice(g.op("ScatterElements", pending, at, g.slice(pending, 0, 0, 1), axis=0), 0, 1, _END)
-    overlap = _overlap(g, call, *(g.op("Gather", boxes, which, axis=0) for which in (taken, rest)))
-    faded = g.op("Mul", g.op("Gather", scores, rest), fade(g, overlap))
+    shared = _overlap(g, call, *(g.op("Gather", boxes, which, axis=0) for which in (taken, rest)))
+    faded = g.op("Mul", g.op("Gather", scores, rest), fade(g, shared))
     left = g.op("GreaterOrEqual", faded, number(g, call.float("soft_nms_min_score_thres", 0.001)))
     pending = g.op("Compress", rest, left, axis=0)
     goes_on = g.op("Greater", g.op("Size", pending), int64(g, 0))
@@ -228,6 +252,8 @@ def _take(graph: Graph, call: Call, fade: _Fade, boxes: ir.Value, states: Sequen
 
 def _overlap(graph: Graph, call: Call, one: ir.Value, others: ir.Value) -> ir.Value:
     """The intersection over the union of one box (1, 4) and others (n, 4): (n,)."""
+    if call.int("rotated", 0):
+        return overlap(graph, one, others)
     g, plus_one = graph, number(graph, float(call.int("legacy_plus_one", 1)))
     a, b = columns(g, one, 4), columns(g, others, 4)
 
