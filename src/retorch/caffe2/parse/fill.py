@@ -25,15 +25,25 @@ from retorch.caffe2.parse.indexing import data_type
 
 def constant_fill(call: Call) -> ir.Value:
     """One value everywhere: in the shape of an argument, of the input, or that the input spells out."""
-    g, value = call.graph, _value(call)
-    sizes = asked_sizes(call)
-    known = constant_of(sizes)
-    if known is not None:
+    g, number, sizes = call.graph, _number(call), asked_sizes(call)
+    value, known = constant_of(number), constant_of(sizes)
+    if value is not None and known is not None:
         return _filled(g, known.ravel().tolist(), value)
-    y = g.op("Expand", g.constant(value), sizes)
+    y = g.op("Expand", number, sizes)
     if not call.int("input_as_shape", 0) and call.x.shape is not None:
         y.shape = ir.Shape([*call.x.shape, *call.ints("extra_shape")])
     return y
+
+
+def _number(call: Call) -> ir.Value:
+    """The value of a second input, else of the argument."""
+    g, value = call.graph, _value(call)
+    if len(call.inputs) < 2:
+        return g.constant(value)
+    given = constant_of(call.inputs[1])
+    if given is not None:
+        return g.constant(given.reshape(()).astype(value.dtype))
+    return g.cast(g.reshape(call.inputs[1], ()), ir.DataType.from_numpy(value.dtype))
 
 
 def _filled(graph: Graph, shape: Sequence[int], value: Array) -> ir.Value:

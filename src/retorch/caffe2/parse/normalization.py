@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
-from retorch.caffe2.parse.graph import RefusalError, axis_of, rank, size
+from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, rank, size
 from retorch.caffe2.parse.window import back, first
 
 
@@ -103,10 +103,22 @@ def _lrn_scale(call: Call, x: ir.Value, length: int, alpha: float, bias: float) 
 
 
 def affine_channel(call: Call) -> ir.Value:
-    """x * scale + bias, one of each per channel."""
+    """x * scale + bias, one of each per channel; what there is more of them is not read."""
     g, x = call.graph, call.x
-    shape = (-1,) if call.channels_last() else (-1, *(1,) * (rank(x) - 2))
-    return g.op("Add", g.op("Mul", x, g.reshape(call.input(1), shape)), g.reshape(call.input(2), shape))
+    channel = rank(x) - 1 if call.channels_last() else 1
+    shape = (-1, *(1,) * (rank(x) - channel - 1))
+    scale, bias = (g.reshape(_of_channels(call, value, channel), shape) for value in call.inputs[1:3])
+    return g.op("Add", g.op("Mul", x, scale), bias)
+
+
+def _of_channels(call: Call, numbers: ir.Value, channel: int) -> ir.Value:
+    """As many of the numbers as x has channels. Weights whose x is not known yet are taken to fit."""
+    g, (given,), wanted = call.graph, dims(numbers), dims(call.x)[channel]
+    if given is not None and (wanted is None or given == wanted):
+        return numbers
+    if given is not None and wanted is not None and given < wanted:
+        raise RefusalError(f"{given} numbers for {wanted} channels")
+    return g.op("Slice", numbers, g.constant([0]), g.shape_of(call.x, channel, channel + 1))
 
 
 def channel_shuffle(call: Call) -> ir.Value:
