@@ -106,3 +106,11 @@ def test_an_init_net_without_bytes_fills_nothing(tmp_path: Path) -> None:
     network = Network.load(tmp_path)
     np.testing.assert_array_equal(network.run(np.float32([2]))[0], np.float32([6]))
     assert network.notes == ("init_net.pb has 0 bytes: a net that fills nothing, so that every blob is fed",)
+
+
+@pytest.mark.caffe2
+@pytest.mark.parametrize("name", ["predict_net.pbtxt", "predict_net.pb"])
+def test_the_real_caffe2_runs_text_and_an_init_net_without_bytes(caffe2: Runtime, name: str, tmp_path: Path) -> None:
+    text = OLD.replace(' numa_node_id: 1 node_name: "here"', "").replace("device_id", "cuda_gpu_id")
+    (stored(tmp_path, text, name) / "init_net.pb").write_bytes(b"")
+    np.testing.assert_array_equal(caffe2.run(tmp_path, [np.float32([2])])[0], np.float32([6]))

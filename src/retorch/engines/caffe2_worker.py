@@ -22,6 +22,9 @@ if typing.TYPE_CHECKING:
 np = importlib.import_module("numpy")
 
 MAX_MESSAGE = 2000
+TEXT_FORMS = (".pbtxt", ".prototxt")
+# How a net begins in text form, as in retorch.caffe2.messages.
+TEXT = re.compile(rb"(?:\s|#[^\n]*\n)*(?:name|op|type|external_input|external_output|arg|device_option)\s*[:{]")
 
 
 def read_message(stream: "BinaryIO") -> "tuple[dict[str, Any], dict[str, NDArray[Any]]] | None":
@@ -70,17 +73,19 @@ class Caffe2:
         """A NetDef from a file of either form."""
         net = self.proto.NetDef()
         data = Path(path).read_bytes()
-        if path.endswith((".pbtxt", ".prototxt")):
-            self.text_format.Parse(data.decode(), net)
+        if path.endswith(TEXT_FORMS) or TEXT.match(data[:4096]):
+            # what the releases of 2017 call device_id
+            self.text_format.Parse(re.sub(r"\bcuda_gpu_id\b", "device_id", data.decode()), net)
         else:
             net.ParseFromString(data)
         return net
 
     def init_bytes(self, path: str) -> bytes:
         """The serialised init net; a binary one is passed on unread, as parsing it takes many times its size."""
-        if path.endswith((".pbtxt", ".prototxt")):
+        data = Path(path).read_bytes()
+        if path.endswith(TEXT_FORMS) or TEXT.match(data[:4096]):
             return self.net(path).SerializeToString()
-        return Path(path).read_bytes()
+        return data
 
     def run(self, request: "dict[str, Any]", inputs: "dict[str, NDArray[Any]]") -> "list[NDArray[Any]]":
         """One pass through a net in a workspace of its own; the blobs that were asked for, in order."""
