@@ -11,7 +11,7 @@ from google.protobuf import text_format
 
 from caffe2.nets import Array, Row, row
 from retorch.caffe2 import files
-from retorch.caffe2.proto.caffe2_pb2 import NetDef
+from retorch.caffe2.proto.caffe2_pb2 import MetaNetDef, NetDef
 from retorch.cli import main
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import FormatError, UnsupportedError, UsageError
@@ -292,6 +292,14 @@ def test_a_container_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     files.write_container(tmp_path / "alone" / "model.mdb", net)
     for path in (tmp_path / "alone", tmp_path / "alone" / "model.mdb"):
         assert Network.load(path).run(np.float32([[1, 1, 1]]))[0].tolist() == [[7, 17, 27, 10]]
+
+
+def test_the_table_of_a_container_alone_is_told(tmp_path: Path) -> None:
+    table = MetaNetDef()
+    table.nets.add(key="PREDICT_NET_TYPE", value=FC.net().predict)
+    (tmp_path / "model.pb").write_bytes(table.SerializeToString())
+    with pytest.raises(FormatError, match="the table of a predictor container"):
+        Network.load(tmp_path / "model.pb")
 
 
 def test_run_takes_the_sizes_that_the_operators_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

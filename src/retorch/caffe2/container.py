@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from retorch.caffe2 import messages, minidb
 from retorch.caffe2.device import ideep_params, loads
 from retorch.caffe2.proto.caffe2_pb2 import MetaNetDef, NetDef
 from retorch.errors import FormatError
 from retorch.files.protobuf import Array
+from retorch.files.regular import content
 
 META = "!!META_NET_DEF"
 _READER = "!!PREDICTOR_DBREADER"
@@ -60,6 +63,14 @@ def is_container(path: Path) -> bool:
     """Whether the file begins with the record of a MetaNetDef."""
     with path.open("rb") as stream:
         return stream.read(8 + len(META))[8:] == META.encode()
+
+
+def is_table_alone(path: Path) -> bool:
+    """Whether the file is the MetaNetDef of a container without its tensors."""
+    try:
+        return any(entry.key == _PREDICT for entry in MetaNetDef.FromString(bytes(content(path)[:])).nets)
+    except (DecodeError, ValueError, RecursionError):
+        return False
 
 
 def _content(record: minidb.Record, path: Path) -> bytes:

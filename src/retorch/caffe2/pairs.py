@@ -36,6 +36,11 @@ def locate(path: Path) -> tuple[Path, Path]:
         raise UsageError(
             f"{path}: not a Caffe2 network", hint="name its folder, its predict_net.pb or .pbtxt, or its minidb"
         )
+    if path.suffix == ".pb" and container.is_table_alone(path):
+        raise FormatError(
+            f"{path}: the table of a predictor container (MetaNetDef), without its weights",
+            hint="the container is one file, a minidb: name that",
+        )
     other = next(half.name for half in _pairs(path)[0] if half != path)
     raise UsageError(f"{path}: the other half of the network is missing", hint=f"expected {other}")
 
