@@ -84,7 +84,7 @@ def renamed(rng: np.random.Generator) -> Rows:
     weight, bias = noise(rng, 4, 3), noise(rng, 4)
     y = x @ weight.T.astype(float) + bias
     yield "metric", module("nnx.QDRiemaNNLinear", weight=weight, bias=bias, gamma=0.01, qdFlag=True), x, y
-    for name in ("nn.FairLookupTable", "nn.Dictionary"):
+    for name in ("nn.FairLookupTable", "nn.FasterLookup", "nn.Dictionary"):
         yield name, module(name, weight=weight, batchScaled=True), np.array([3, 1], np.int64), weight[[2, 0]]
 
 

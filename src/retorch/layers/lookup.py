@@ -26,7 +26,7 @@ def picked(rows: Array, at: Array) -> Array:
     return rows[at]
 
 
-@layer("nn.LookupTable", "nn.FairLookupTable", "nn.Dictionary", "Embedding", kind="lookup")
+@layer("nn.LookupTable", "nn.FairLookupTable", "nn.FasterLookup", "nn.Dictionary", "Embedding", kind="lookup")
 class LookupTable(Layer):
     """the rows x (from 1) of weight; x is (n) or (N, n). Rows longer than ``maxNorm`` are first scaled down to it."""
 
@@ -36,6 +36,7 @@ class LookupTable(Layer):
     ignored = frozenset(
         {"size", "batchSize", "inputs", "paddingValue", "shouldScaleGradByFreq", "accUpdate", "nBackward"}
     )
+    ignored |= {"count", "skipBoundChecking", "scaleGradByFreq"}
     ignored |= {"fairScale", "batchScaled", "concUpdates", "_inputView", "unUpdateVocab"}
 
     def setup(self, bind: Binder) -> None:

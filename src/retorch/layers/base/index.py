@@ -38,8 +38,8 @@ _NAMES = {
         nn.PartialLinear nn.TensorProd nn.WeightedEuclidean
     """,
     "lookup": """
-        Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.IndexLinear nn.LookupTable
-        nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
+        Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.FasterLookup nn.IndexLinear
+        nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
     """,
     "loss": """
         nn.CriterionTable nn.ModuleFromCriterion
