@@ -21,6 +21,9 @@ from retorch.files.mapped import let_go
 from retorch.graph.ports import Array, inputs_of
 from retorch.graph.session import Session
 
+#: Tensors that make a new array whenever they are asked for it.
+_MADE_WHEN_READ = (ir.LazyTensor, ir.serde.TensorProtoTensor)
+
 
 class SizedModel:
     """A model for certain ranks or sizes, and its session once it has run."""
@@ -39,7 +42,7 @@ class SizedModel:
         """Forget the session, and take no memory for weights that are part of a file."""
         self._session = None
         for value in self.model.graph.initializers.values():
-            if value.const_value is not None and not isinstance(value.const_value, ir.LazyTensor):
+            if value.const_value is not None and not isinstance(value.const_value, _MADE_WHEN_READ):
                 let_go(value.const_value.numpy())
 
 
