@@ -36,6 +36,15 @@ def by_elements(rng: np.random.Generator) -> Rows:
                 yield f"{name}-{average}-{rank}", loss(f"{name}Criterion", sizeAverage=average), [x, t], expected
 
 
+def weighted(rng: np.random.Generator) -> Rows:
+    """The target is weighted, and not what it differs by."""
+    x, t = noise(rng, 3, 4), noise(rng, 3, 4)
+    for label, weight in (("each", noise(rng, 3, 4)), ("rows", noise(rng, 4))):
+        pairs = zip(x.ravel(), t.ravel(), np.resize(weight, x.shape).ravel(), strict=True)
+        total = sum((float(a) - float(w) * float(b)) ** 2 for a, b, w in pairs)
+        yield label, loss("WeightedMSECriterion", weight=weight, sizeAverage=True), [x, t], np.array([total / x.size])
+
+
 def binary(rng: np.random.Generator) -> Rows:
     for weights in (None, noise(rng, 3)):
         x = (rng.uniform(0.05, 0.95, (2, 3))).astype(np.float32)
@@ -105,7 +114,7 @@ def several_classes(rng: np.random.Generator) -> Rows:
                 yield f"{power}-{average}", net, [x, t], np.array([total / (3 if average else 1)])
 
 
-ROWS = named(by_elements, binary, classes, margins, several_classes)
+ROWS = named(weighted, by_elements, binary, classes, margins, several_classes)
 
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)

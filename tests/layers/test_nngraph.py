@@ -149,6 +149,14 @@ def test_a_wrong_number_of_inputs_is_refused() -> None:
         _two().forward(np.zeros(3))
 
 
+def test_a_triplet_network_is_a_graph_with_what_it_was_made_of() -> None:
+    made = _two().layer.raw
+    fields = {**made.fields, "num": 2, "nets": LuaTable(), "EmbeddingNet": identity(), "distMetric": identity()}
+    net = bind(TorchObject("nn.TripletNet", fields))
+    assert not net.problems and not net.notes
+    assert np.array_equal(net.forward([np.ones(3), np.full(3, 2.0)]), np.full(3, 3.0))
+
+
 def test_a_split_of_another_table_is_refused() -> None:
     a = Node(identity())
     net = bind(graph([a], a.split(3), np.random.default_rng(0)))

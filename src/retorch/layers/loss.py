@@ -67,6 +67,17 @@ class SquaredError(Loss):
         return op.Mul(off, off)
 
 
+class WeightedSquaredError(SquaredError):
+    """(x − weight · t)², where the weight may lack x's first dimension"""
+
+    def terms(self, x: Array, t: Array) -> Array:
+        return np.square(x - (t if self.weight is None else t * self.weight))
+
+    def lower_terms(self, op: Builder, x: Value, t: Value) -> Value:
+        off = op.Sub(x, t if self.weight is None else op.Mul(t, op.weight(self.weight, "w")))
+        return op.Mul(off, off)
+
+
 class AbsoluteError(Loss):
     """|x − t|"""
 
@@ -231,6 +242,7 @@ class MultiMargin(ClassNLL):
 #: The criteria by their classes.
 LOSSES: dict[str, type[Loss]] = {
     "nn.MSECriterion": SquaredError,
+    "nn.WeightedMSECriterion": WeightedSquaredError,
     "nn.AbsCriterion": AbsoluteError,
     "nn.SmoothL1Criterion": SmoothError,
     "nn.BCECriterion": BinaryCrossEntropy,
@@ -250,7 +262,8 @@ LOSSES: dict[str, type[Loss]] = {
 class ModuleFromCriterion(Layer):
     """{x, t} ↦ the criterion's loss, a tensor of one
 
-    MSE, Abs, SmoothL1, BCE, ClassNLL, CrossEntropy, DistKLDiv, and the margins: Soft, Multi, MultiLabelSoft, hinges.
+    MSE, weighted or not, Abs, SmoothL1, BCE, ClassNLL, CrossEntropy, DistKLDiv, and the margins: Soft, Multi,
+    MultiLabelSoft, hinges.
     """
 
     criterion: object
@@ -264,7 +277,7 @@ class ModuleFromCriterion(Layer):
         # CrossEntropy holds a LogSoftMax and a ClassNLL
         inner = criterion.get("nll")
         stored = inner if isinstance(inner, TorchObject) else criterion
-        weight = cast("Array | None", stored.get("weights"))
+        weight = cast("Array | None", stored.get("weights", stored.get("weight")))
         margin, power = cast("float", stored.get("margin", 1)), cast("int", stored.get("p", 1))
         if power not in (1, 2):
             raise Refusal(f"takes the power {power} of what a margin lacks")

@@ -105,12 +105,15 @@ def _check_order(nodes: Sequence[object]) -> None:
                 raise Refusal(f"has a cycle: forwardnodes[{i}] feeds forwardnodes[{fed}], which runs before it")
 
 
-@layer("nn.gModule", kind="graph")
+@layer("nn.gModule", "nn.TripletNet", kind="graph")
 class GModule(Layer):
     """Each node's module on what its parents gave, in the order of ``forwardnodes``; gives ``outnode``'s input"""
 
     container = True
-    ignored = frozenset({"bg", "fg", "backwardnodes", "modules", "verbose"})
+    # of the class that eladhoffer's triplet networks derive from it: what they were made of
+    ignored = frozenset(
+        {"bg", "fg", "backwardnodes", "modules", "verbose", "EmbeddingNet", "distMetric", "nets", "num"}
+    )
 
     forwardnodes: object
     innode: object

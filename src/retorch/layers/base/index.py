@@ -45,7 +45,7 @@ _NAMES = {
         nn.CriterionTable nn.ModuleFromCriterion
     """,
     "nngraph": """
-        nn.gModule nngraph.JustElement nngraph.JustTable
+        nn.TripletNet nn.gModule nngraph.JustElement nngraph.JustTable
     """,
     "noise": """
         fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.BatchColor
