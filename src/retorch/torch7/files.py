@@ -175,7 +175,7 @@ def _what_is_in(folder: Path) -> str:
     if any(folder.glob("*.py")):
         return f"it holds Python source: Python runs it, and `retorch verify MODEL.t7 {folder}` compares it"
     if any(entry.suffix in CAFFE2 for entry in folder.iterdir()):
-        return "it holds a Caffe2 network: `retorch inspect`, `run`, `convert` and `check` take it"
+        return "it holds a Caffe2 network: `retorch inspect`, `run`, `convert`, `export` and `check` take it"
     return "no Torch7 file is in it"
 
 
