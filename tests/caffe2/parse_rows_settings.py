@@ -69,6 +69,18 @@ NUMBERS: list[Row] = [
     row("FloatToFused8BitRowwiseQuantized X -> Y", X=np.float32([[1, np.inf, 3, 4], [-np.inf, 2, 3, 4]])),
 ]  # fmt: skip
 
+#: Rows whose smallest number is 0 and -0, in every order.
+ZEROS = np.random.default_rng(0).choice(floats(0, -0.0, 1, 0.5), (60, 20))
+
+SIGNS: list[Row] = [
+    *(row(f"FloatToFused{kind} X -> Y", X=ZEROS, versions=NEW)
+      for kind in ("8BitRowwiseQuantized", "8BitRowwiseQuantizedHalfScaleBias", "4BitRowwiseQuantized",
+                   "4BitFakeRowwiseQuantized")),
+    *(row(f"Half{kind} X -> Y", X=ZEROS.astype(np.float16), versions=NEW)
+      for kind in ("FloatToFused8BitRowwiseQuantized", "ToFused4BitRowwiseQuantized",
+                   "ToFused2BitFakeRowwiseQuantized")),
+]  # fmt: skip
+
 KINDS: list[Row] = [
     row("Mean A B -> Y", A=doubles(2, 3), B=doubles(2, 3), versions=NEW),
     row("SumRelu A B -> Y", A=doubles(2, 3), B=doubles(2, 3), versions=NEW),
@@ -80,8 +92,10 @@ KINDS: list[Row] = [
     row("BitwiseAnd X b -> Y", X=i64(6, 5), b=i64(3, 4)),
     row("MergeMultiScalarFeatureTensors L j a m I B -> N K V", "N", "K", "V", L=[1, 0, 2], j=i64(1, 2, 3), a=(3,),
         m=[0, 2, 1], I=i64(4, 5, 6), B=(3,)),
+    *(row(f"Reshape X {shape} -> Y O; Reshape Y O -> Z P", "Y", "O", "Z", "P", X=(2, 3), S=[3, 2], s=[3, 2], I=i64(6))
+      for shape in "SsI"),
     row("Add X b -> Y", X=doubles(2), b=np.array([0.5, -2])),
     row("GRUUnit H G l T -> Y", H=(1, 2, 3), G=(1, 2, 9), l=[3, 4], T=number(3)),
 ]  # fmt: skip
 
-SETTINGS = [*DEFAULTS, *NUMBERS, *KINDS]
+SETTINGS = [*DEFAULTS, *NUMBERS, *SIGNS, *KINDS]

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, RefusalError, dims, rank
-from retorch.caffe2.parse.segments import INT64, int64
+from retorch.caffe2.parse.segments import INT64, arange, int64
 
 FLOAT, DOUBLE, HALF, UINT8 = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.UINT8
 
@@ -52,12 +52,28 @@ def _bytes(graph: Graph, numbers: ir.Value, form: _Format) -> ir.Value:
     return g.cast(g.op("Mod", shifted, int64(g, 256)), UINT8)
 
 
-def _extent(graph: Graph, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _extent(graph: Graph, x: ir.Value, *, lanes: bool) -> tuple[ir.Value, ir.Value]:
     """The smallest and the largest number of each row, as columns."""
     g, last = graph, rank(x) - 1
-    # The first of equal ones, because 0 and -0 are equal.
-    low = g.op("GatherElements", x, g.op("ArgMin", x, axis=last, keepdims=1), axis=last)
+    low = g.op("ReduceMin", x, g.constant([last]), keepdims=1)
+    places = arange(g, g.reshape(g.shape_of(x, last, last + 1), ()))
+    # Which of equal numbers counts, as 0 and -0 are equal: that with the least number.
+    turn = _in_lanes(g, places) if lanes else places
+    order = g.op("Where", g.op("Equal", x, low), turn, int64(g, 2**62))
+    low = g.op("GatherElements", x, g.op("ArgMin", order, axis=last, keepdims=1), axis=last)
     return low, g.op("ReduceMax", x, g.constant([last]), keepdims=1)
+
+
+def _in_lanes(graph: Graph, places: ir.Value) -> ir.Value:
+    """The order in which equal numbers count where eight columns are compared at once.
+
+    The first of these lanes counts, and within a lane the last number; columns that fill no lanes come behind.
+    """
+    g, eight = graph, int64(graph, 8)
+    block, lane = g.op("Div", places, eight), g.op("Mod", places, eight)
+    laned = g.op("Sub", g.op("Mul", lane, int64(g, 2**40)), block)
+    full = g.op("Less", block, g.op("Div", g.op("Size", places), eight))
+    return g.op("Where", full, laned, g.op("Add", places, int64(g, 2**60)))
 
 
 def _floats(call: Call) -> ir.Value:
@@ -76,7 +92,7 @@ def _rounded(graph: Graph, x: ir.Value, low: ir.Value, inverse: ir.Value, most: 
 def eight_bits(call: Call) -> ir.Value:
     """Each row in steps of a 255th of its width; scale and bias are single precision."""
     g, x = call.graph, _floats(call)
-    low, high = _extent(g, x)
+    low, high = _extent(g, x, lanes=True)
     width = g.op("Sub", high, low)
     scale = g.op("Div", width, g.scalar(255.0, x))
     inverse = g.op("Div", g.scalar(255.0, x), g.op("Add", width, g.scalar(1e-8, x)))
@@ -84,10 +100,10 @@ def eight_bits(call: Call) -> ir.Value:
     return g.op("Concat", data, _bytes(g, scale, _SINGLE), _bytes(g, low, _SINGLE), axis=rank(x) - 1)
 
 
-def _half_bounds(graph: Graph, x: ir.Value, bits: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _half_bounds(graph: Graph, x: ir.Value, bits: int, *, lanes: bool) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Bias and scale, rounded to half precision, and by what a number above the bias is multiplied."""
     g, one, zero = graph, graph.scalar(1.0, x), graph.scalar(0.0, x)
-    low, high = _extent(g, x)
+    low, high = _extent(g, x, lanes=lanes)
     low = g.cast(g.cast(low, HALF), FLOAT)
     width = g.op("Sub", high, low)
     step = g.op("Div", width, g.scalar(2**bits - 1, x))
@@ -112,7 +128,7 @@ def few_bits(bits: int) -> Rule:
 
     def rule(call: Call) -> ir.Value:
         g, x = call.graph, _floats(call)
-        low, scale, inverse = _half_bounds(g, x, bits)
+        low, scale, inverse = _half_bounds(g, x, bits, lanes=not call.type.startswith("HalfTo"))
         data = _packed(g, _rounded(g, x, low, inverse, 2**bits - 1), bits)
         return g.op("Concat", g.cast(data, UINT8), _bytes(g, scale, _HALF), _bytes(g, low, _HALF), axis=rank(x) - 1)
 
@@ -124,7 +140,7 @@ def fake_few_bits(bits: int) -> Rule:
 
     def rule(call: Call) -> ir.Value:
         g, x = call.graph, _floats(call)
-        low, scale, inverse = _half_bounds(g, x, bits)
+        low, scale, inverse = _half_bounds(g, x, bits, lanes=False)
         data = g.cast(_rounded(g, x, low, inverse, 2**bits - 1), UINT8)
         return g.op("Concat", data, _bytes(g, scale, _SINGLE), _bytes(g, low, _SINGLE), axis=rank(x) - 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Results, Rule
@@ -51,7 +52,16 @@ def reshape(call: Call) -> Results:
         if not call.has("shape"):
             raise RefusalError("Reshape without shape")
         y = g.reshape(x, call.ints("shape"))
-    return (y, g.shape_of(x) if call.wants(1) else None)
+    return (y, _old_shape(call) if call.wants(1) else None)
+
+
+def _old_shape(call: Call) -> ir.Value:
+    """The sizes of x, in the type of the shape that is asked for."""
+    g, sizes = call.graph, call.graph.shape_of(call.x)
+    if len(call.inputs) < 2 or call.inputs[1].dtype != ir.DataType.INT32:
+        return sizes
+    known = constant_of(sizes)
+    return g.cast(sizes, ir.DataType.INT32) if known is None else g.constant(known.astype(np.int32))
 
 
 def flatten(call: Call) -> ir.Value:
