@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from caffe2.emit_cases import actual, assert_close, expected, net
+from retorch.caffe2 import files
 from retorch.caffe2.emit.net import EmitOptions
 from retorch.engines.caffe2_runtime import Runtime
 
@@ -140,3 +141,15 @@ def test_in_place_operators_keep_the_name_of_their_input() -> None:
 def test_in_place_computes_the_same(caffe2: Runtime, tmp_path: Path) -> None:
     proto = activations()
     assert_close(actual(caffe2, tmp_path, proto, FEEDS, EmitOptions(in_place=True)), expected(proto, FEEDS))
+
+
+@pytest.mark.caffe2
+def test_halves_are_rounded_from_1_10_on(caffe2: Runtime, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Cast", ["data"], ["half"], to=10), helper.make_node("Cast", ["half"], ["y"], to=1)]
+    made = net(network(nodes, [], ["y"]), EmitOptions(release="1.10"))
+    assert [op.type for op in made.predict.op][:2] == ["FloatToHalf", "HalfToFloat"]
+    if not caffe2.version.startswith("1.10"):
+        pytest.skip("it has no halves on a CPU")
+    files.write(tmp_path, made)
+    (got,) = caffe2.run(tmp_path, FEEDS)
+    np.testing.assert_array_equal(got, FEEDS["data"].astype(np.float16).astype(np.float32))

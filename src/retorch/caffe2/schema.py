@@ -37,6 +37,7 @@ _WINDOW = {"kernels": Kind.INTS, "strides": Kind.INTS, "pads": Kind.INTS}
 _FILL = {"value": Kind.FLOAT, "dtype": Kind.INT, "shape": Kind.INTS}
 _PLAIN = (
     *("Abs", "Acos", "Asin", "Atan", "BatchGather", "BooleanMask", "Ceil", "Copy", "Cos", "Cosh", "Erf", "Exp"),
+    *("FloatToHalf", "HalfToFloat"),
     *("Floor", "LengthsToSegmentIds", "Log", "Max", "Min", "Negative", "Not", "PRelu", "Reciprocal", "Relu"),
     *("ScatterAssign", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqr", "Sqrt", "Sum", "Tan", "Tanh"),
     *("Where", TO_CPU, TO_IDEEP),

@@ -164,6 +164,9 @@ def prelu(op: Op) -> Result:
     return binary(op, "Add", op.map("Relu", x), below)
 
 
+_HALF = 10  # onnx.TensorProto.FLOAT16; the Caffe2 of torch 1.0 has no rounding to it on a CPU
+
+
 def cast(op: Op) -> Result:
     targets = {1: FLOAT32, 11: FLOAT32, 10: FLOAT32, 6: INT32, 7: INT32, 9: BOOL}
     to = op.int("to", 1)
@@ -174,6 +177,8 @@ def cast(op: Op) -> Result:
     x = Blob(value.name or "", op.dims(0)) if value.is_graph_input() else op.blob(0)
     if op.is_float() and to == 1 and not value.is_graph_input():
         return x
+    if op.is_float() and to == _HALF and op.options.release == "1.10":
+        return op.map("HalfToFloat", op.map("FloatToHalf", x))
     return op.map("Cast", x, to=targets[to])
 
 
