@@ -65,12 +65,16 @@ class SpatialZeroPadding(SpatialPadded):
 
 
 @layer("nn.SpatialPadding", kind="pad")
-class SpatialPadding(SpatialPadded):
+class SpatialPadding(Layer):
     """x with pad_l, pad_r, pad_t and pad_b columns and rows of ``val`` around it; negative amounts crop; of nnx
 
     Columns lie along dimension x_dim and rows along y_dim, from 1: of a batch, the defaults are channels and rows.
     """
 
+    pad_l: int
+    pad_r: int | None = None
+    pad_t: int | None = None
+    pad_b: int | None = None
     y_dim: int = 2
     x_dim: int = 3
     val: float = 0.0

@@ -91,7 +91,7 @@ class TemporalKMaxPooling(TemporalDynamicKMaxPooling):
 
 
 @layer("nn.LookupTableGPU", kind="lookup")
-class LookupTableGPU(LookupTable):
+class LookupTableGPU(Layer):
     """the rows x (from 1) of weight, zeros for ``unk_index``; of (N, T), (N, T, C) or with featuresInDim2 (N, C, T)"""
 
     weight: Array

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retorch.layers.base.layer import Array, Layer, Refusal, layer
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.convolution.spatial import check_rank
-from retorch.layers.lookup import LookupTable, indices, picked
+from retorch.layers.lookup import LookupTable, indices, picked, within_norm
 from retorch.layers.shape.selection import from_zero
 from retorch.layers.softmax import OverChannels, softmax
 
@@ -59,13 +59,17 @@ class MaskSoftMax(OverChannels):
 
 
 @layer("nn.WeightedLookupTableSkinny", "nn.WeightedLookupTable", kind="lookup")
-class WeightedLookupTable(LookupTable):
+class WeightedLookupTable(Layer):
     """the rows x[i, 1] (from 1) of weight, times x[i, 2]; x is (n, 2). The skinny one takes indices alone, too"""
 
     weight: Array
     maxNorm: float | None = None
     normType: float = 2.0
     ignored = LookupTable.ignored | {"inputWeights", "queueResize", "_embeddings"}
+
+    def setup(self, bind: Binder) -> None:
+        if self.maxNorm is not None:
+            self.weight = within_norm(self.weight, self.maxNorm, self.normType)
 
     def check(self, x: Array | Value) -> bool:
         """Whether the rows are weighed."""
