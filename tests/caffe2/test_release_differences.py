@@ -28,6 +28,7 @@ LABELS, WEIGHTS = np.int32([0, 1, 2, 0]), np.float32([1, 2, 3, 4])
 
 DIFFERENCES = [
     (row("ResizeNearest X -> Y | order=NHWC width_scale=2.0", X=(1, 2, 3, 4)), "order=NHWC"),
+    (row("ChannelStats X -> S Q | order=NHWC", "S", "Q", X=(1, 2, 3, 4)), "order=NHWC"),
     (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=IMAGE), "passes over count_include_pad=1"),
     (row("BBoxTransform R X I -> Y | apply_scale=0", R=ROI, X=(1, 4), I=PICTURE), "a pixel larger"),
     (row("RoIAlign X R -> Y | pooled_h=2 aligned=1", X=IMAGE, R=np.float32([[0, 1, 1, 4, 4]])), "passes over aligned"),

@@ -97,7 +97,7 @@ _When: TypeAlias = Callable[[_Seen], bool]
 _BOXES = ("BBoxTransform", "GenerateProposals", "GenerateProposalsCPP")
 #: Operators, when they are understood differently, and how.
 _RULES: tuple[tuple[tuple[str, ...], _When, str], ...] = (
-    (("ResizeNearest",), _Seen.is_last, "passes over order=NHWC and takes the picture for NCHW"),
+    (("ResizeNearest", "ChannelStats"), _Seen.is_last, "passes over order=NHWC and takes the picture for NCHW"),
     (
         _BOXES,
         lambda at: not at.whole("correct_transform_coords", 0),
