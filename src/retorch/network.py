@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,21 +27,20 @@ from retorch.caffe2.files import Caffe2Net, Init
 from retorch.caffe2.parse.graph import NeedsShapeError
 from retorch.caffe2.sized_models import SizedModel, SizedModels
 from retorch.errors import MissingFileError, UsageError, counted
-from retorch.files import artifacts, file_set
-from retorch.files.artifacts import any_external_data
-from retorch.files.atomic import named_file
+from retorch.files import artifacts
 from retorch.files.digests import digest, digests
 from retorch.files.formats import Destination, destination
 from retorch.files.garbage import collector_paused
 from retorch.files.html_table import html_table
 from retorch.files.precision import Precision, precision
-from retorch.files.record import NAME, LayerRecord, Record, passed_over, path_for
+from retorch.files.record import LayerRecord, Record, passed_over
 from retorch.graph import onnx_file
 from retorch.graph.narrow_weights import narrowed, widened
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, names_or_count, outputs_of
 from retorch.graph.session import values
 from retorch.graph.shapes import BATCH, fix_sizes
+from retorch.output_files import replacing
 
 if TYPE_CHECKING:
     from retorch.pytorch.twin import Twin
@@ -64,36 +62,6 @@ class Origin:
     file: Path | None
     at: str
     notes: tuple[str, ...]
-
-
-@contextmanager
-def replacing(target: Destination) -> Generator[Path]:
-    """A hidden place for all that is written: the files and their record take their places together, at the end.
-
-    Raises UsageError where the target cannot be written.
-    """
-    if not target.is_folder:
-        beside = path_for(target.path).name
-        stale = any_external_data(named_file(target.path))
-        with file_set.replacing_file(target.path, name=target.format.file, record=beside, stale=stale) as place:
-            yield place
-        return
-    names, last = _files_of(target)
-    try:
-        with file_set.replacing(target.path, {*names, NAME}, last=last) as place:
-            yield place
-    except OSError as error:
-        raise UsageError(f"{target.path}: cannot be written: {error.strerror or error}") from error
-
-
-def _files_of(target: Destination) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The files of a folder, and those that a reader looks for first."""
-    if target.format.name == "pytorch":
-        from retorch.pytorch.twin import MODEL, WEIGHTS
-
-        return (MODEL, Path(MODEL).with_suffix(WEIGHTS).name), (MODEL,)
-    names = files.Names()
-    return tuple(names), (names.predict, names.text)
 
 
 class Network:

@@ -81,10 +81,10 @@ class Style:
         return self.destination.path
 
     def replacing(self) -> AbstractContextManager[Path]:
-        """A hidden place for all that is written: see :func:`retorch.network.replacing`."""
-        from retorch import network
+        """A hidden place for all that is written: see :func:`retorch.output_files.replacing`."""
+        from retorch.output_files import replacing
 
-        return network.replacing(self.destination)
+        return replacing(self.destination)
 
     def save(self, network: Network, place: Path) -> tuple[Path, ...]:
         """Write the network; its files."""
