@@ -185,6 +185,19 @@ def test_what_cannot_be_said_is_refused_by_its_reason(holder: str, nets: dict[st
         parse(Caffe2Net(net.predict, {}, ("A", "C")), {"A": (1,), "C": (1,)}, types)
 
 
+@pytest.mark.parametrize("engine", ["DNNLOWP", "FAKE_FP16"])
+def test_engines_that_calculate_other_numbers_are_refused_inside_as_outside(engine: str) -> None:
+    branches = {"then_net": "Relu A -> Y", "else_net": "Copy A -> Y"}
+    predict = (
+        Case("", "", "If C -> Y", branches, "", {"A": floats(1), "C": np.array([True])}, lambda a, c: a).net().predict
+    )
+    net, types = Caffe2Net(predict, {}, ("A", "C")), {"C": ir.DataType.BOOL, "A": ir.DataType.FLOAT}
+    parse(net, {"A": (1,), "C": (1,)}, types)
+    predict.op[0].arg[0].n.op[0].engine = engine
+    with pytest.raises(UnsupportedError, match=f"in its branch Y Relu: engine {engine}, which calculates"):
+        parse(net, {"A": (1,), "C": (1,)}, types)
+
+
 COUNTED = "ConstantFill -> limit | shape=1, value=100.0; Add a b -> c; LT c limit -> going"
 
 

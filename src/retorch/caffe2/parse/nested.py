@@ -9,6 +9,7 @@ import onnx_ir as ir
 from retorch.caffe2.control import naming_outputs, read_by
 from retorch.caffe2.parse.call import Call, Outside, nowhere
 from retorch.caffe2.parse.graph import Graph, RefusalError
+from retorch.caffe2.parse.reproduced import check_reproduced
 from retorch.caffe2.proto.caffe2_pb2 import NetDef, OperatorDef
 
 
@@ -62,6 +63,7 @@ def _said(
             raise RefusalError(f"{where}: reads {blob}, which nothing makes")
         inputs.append(value)
     try:
+        check_reproduced(operator, inputs)
         results = call.rules[operator.type](Call(operator, tuple(inputs), graph, read, call.rules, blobs.find))
     except RefusalError as error:
         raise RefusalError(f"{where}: {error}") from error

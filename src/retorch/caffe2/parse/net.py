@@ -67,6 +67,7 @@ from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import Graph, NeedsShapeError, RefusalError
 from retorch.caffe2.parse.inputs import guess
 from retorch.caffe2.parse.refused import reason_of
+from retorch.caffe2.parse.reproduced import check_reproduced
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.errors import MAKES_NO_SENSE, ConversionError, Problem, UnsupportedError, said
 from retorch.graph.narrow_weights import lazy_tensor
@@ -166,22 +167,6 @@ def parse(
         raise ConversionError(f"the net makes no sense: {said(error)}") from error
 
 
-def _check_bytes(operator: OperatorDef, inputs: Sequence[ir.Value]) -> None:
-    """Operators on floats do not take blobs of eight bits."""
-    if operator.type.startswith("Int8"):
-        return
-    blob = next((blob for blob, value in zip(operator.input, inputs, strict=True) if int8.scale_of(value)), None)
-    if blob is not None:
-        raise RefusalError(f"reads {blob}, a blob of eight bits with a scale")
-
-
-def _check_engine(operator: OperatorDef) -> None:
-    """Engines that only are faster may be ignored; these calculate other numbers."""
-    other = next((name for name in operator.engine.split(",") if name.startswith(("DNNLOWP", "FAKE_"))), None)
-    if other is not None:
-        raise RefusalError(f"engine {other}, which calculates with fewer bits in a way of its own")
-
-
 def _problem(index: int, operator: OperatorDef, reason: str) -> Problem:
     return Problem(f"op[{index}] {operator.output[0] if operator.output else ''}".rstrip(), operator.type, reason)
 
@@ -271,8 +256,7 @@ class _Walk:
         try:
             self.graph.prefix = operator.output[0]
             inputs = tuple(self._value(blob) for blob in operator.input)
-            _check_engine(operator)
-            _check_bytes(operator, inputs)
+            check_reproduced(operator, inputs)
             results = RULES[operator.type](Call(operator, inputs, self.graph, self.read, RULES, self._outside))
             self._bind(operator, [results] if isinstance(results, ir.Value) else results)
         except RefusalError as error:
