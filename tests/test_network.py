@@ -14,9 +14,10 @@ import pytest
 import retorch
 from building import torch_object
 from caffe2.nets import row
+from golden_cases import GOLDEN
 from retorch.caffe2 import files
 from retorch.caffe2.parse.net import NeedsShapeError
-from retorch.errors import ConversionError, EngineError, FormatError, MissingFileError, UsageError
+from retorch.errors import ConversionError, EngineError, FormatError, MissingFileError, UnsupportedError, UsageError
 from retorch.graph import onnx_file
 from retorch.graph.shapes import fix_sizes
 from retorch.module import bind
@@ -197,6 +198,17 @@ def test_a_batch_that_caffe2_needs_as_a_number_is_the_one_converted_with(tmp_pat
     assert network.notes == ("Caffe2 can express this network for a batch of 5 only",)
     x = np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32)
     np.testing.assert_allclose(Network.load(tmp_path / "out").run(x)[0], x.cumsum(0), atol=1e-5)
+
+
+def test_a_length_that_caffe2_needs_as_a_number_is_recorded_as_that_number(tmp_path: Path) -> None:
+    network = retorch.convert(retorch.load(GOLDEN / "SeqLSTM_1.t7"))
+    assert network.inputs[0].shape == ("T", "N", 4)
+    network.save(tmp_path)
+    assert network.notes[-1] == "Caffe2 can express this network for T = 3 only"
+    assert json.loads((tmp_path / "retorch.json").read_text())["inputs"][0]["shape"] == [3, "N", 4]
+    with pytest.raises(UnsupportedError) as told:
+        Network.load(tmp_path).run(np.zeros((5, 2, 4), np.float32))
+    assert told.value.hint == "it was converted for 3×1×4: convert the model again, with an input of other sizes"
 
 
 def test_caffe2_nets_take_other_ranks_and_types(tmp_path: Path) -> None:

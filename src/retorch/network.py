@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Network:
         self._sized = SizedModels(model, source)
         self._fed: dict[tuple[str, ...], Network] = {}
         self._emitted: dict[EmitOptions, Caffe2Net] = {}
-        self._fixed = False
+        self._fixed: dict[EmitOptions, dict[str, int]] = {}  # sizes that Caffe2 could express for one number only
         self._states_sizes = False  # read from a file that may state what is not so
 
     @classmethod
@@ -160,7 +160,7 @@ class Network:
     def sizes_are_free(self) -> bool:
         """Whether other sizes than the batch may vary, in what was written too."""
         varying = {size for port in self.inputs for size in port.shape or () if not isinstance(size, int)}
-        return bool(varying - {BATCH}) and not self._fixed
+        return bool(varying - {BATCH}) and not any(fixed.keys() - {BATCH} for fixed in self._fixed.values())
 
     def __repr__(self) -> str:
         """The inputs and outputs."""
@@ -333,7 +333,7 @@ class Network:
         return Record(
             source="" if source is None else str(source.resolve()),
             at=origin.at,
-            inputs=tuple({"name": p.name, "dtype": p.dtype.name, "shape": list(p.shape or ())} for p in self.inputs),
+            inputs=tuple(_recorded(port, self._fixed.get(options, {}) if options else {}) for port in self.inputs),
             layers=self.layer_records(options),
             tolerance=None,
             max_error=None,
@@ -366,7 +366,7 @@ class Network:
             if self._states_sizes:
                 onnx_file.check_sizes(self.model)
             self._emitted[settings], fixed = emit_described(widened(self.model), settings)
-            self._fixed = self._fixed or bool(fixed.keys() - {BATCH})
+            self._fixed[settings] = fixed
             self.notes += (*needs_sizes(fixed), *([] if self.origin else retyped(self.outputs)))
         return self._emitted[settings]
 
@@ -378,6 +378,12 @@ class Network:
             return ownership.layer_records(self.model)
         plain = self.caffe2(replace(options, in_place=False))
         return ownership.layer_records(self.model, (plain, self.caffe2(options)))
+
+
+def _recorded(port: Port, fixed: Mapping[str, int]) -> dict[str, object]:
+    """An input as the record has it; a size that what was written takes one number for is that number."""
+    shape = [fixed.get(size, size) if isinstance(size, str) else size for size in port.shape or ()]
+    return {"name": port.name, "dtype": port.dtype.name, "shape": shape}
 
 
 def described(target: Path) -> Network:

@@ -94,7 +94,15 @@ class SizedModels:
         try:
             return self._keep(exact, parse_described(self._source, shapes, single))
         except UnsupportedError as error:
-            raise UnsupportedError(error.problems, what="run on this input", hint=error.hint) from error
+            hint = error.hint or self._written_for()
+            raise UnsupportedError(error.problems, what="run on this input", hint=hint) from error
+
+    def _written_for(self) -> str | None:
+        """What to tell of the sizes that a converted network was written for."""
+        if self._first is None or "retorch.example_shapes" not in self._first.model.metadata_props:
+            return None
+        sizes = ", ".join(port.sizes for port in inputs_of(self._first.model))
+        return f"it was converted for {sizes}: convert the model again, with an input of other sizes"
 
     def _keep(self, key: object, model: ir.Model) -> SizedModel:
         self._made[key] = SizedModel(model)
