@@ -210,6 +210,11 @@ _NAMES = {
     "projects.signed_root": """
         nn.L2Norm nn.SignedSquareRoot nn.Sin
     """,
+    "projects.snli_attention": """
+        nn.AddScalar nn.CAveTable nn.LookupTableEmbedding_fixed nn.LookupTableEmbedding_train
+        nn.LookupTableEmbedding_update nn.MaskAveTable nn.Maskh nn.ReplicateAdd nn.SumKeepdim nn.TableAddTensor
+        nn.TensorAddVector
+    """,
     "projects.softmax_tree": """
         nn.SoftMaxTree
     """,
