@@ -185,6 +185,7 @@ def test_precision_is_the_inputs(typename: str, fields: dict[str, Any], dtype: t
         ("nn.Clamp", {"min_val": -1, "max_val": 3}, 3.0),
         ("nn.ReLU6", {}, 6.0),
         ("nn.ReLU6", {"inplace": True}, math.nan),
+        ("nn.HardShrink", {"lambda": 1.5}, 0.0),
     ],
 )
 def test_what_becomes_of_nan(typename: str, fields: dict[str, Any], nan: float) -> None:
@@ -197,6 +198,11 @@ def test_what_becomes_of_nan(typename: str, fields: dict[str, Any], nan: float) 
     net = sequential(weight, rectifier)
     Row("weight", net, x, expected).agrees_converted()
     assert np.array_equal(net.forward(x), expected, equal_nan=True)
+
+
+def test_a_soft_shrinkage_makes_nothing_of_nan() -> None:
+    net = sequential(torch_object("nn.Sqrt"), torch_object("nn.SoftShrink", **{"lambda": 0.5}))
+    Row("root", net, np.array([[-1.0, 4.0]], np.float32), np.array([[0.0, 1.5]])).agrees_converted()
 
 
 def test_a_threshold_in_place_leaves_nan_among_the_inputs_as_it_is() -> None:

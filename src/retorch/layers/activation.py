@@ -271,7 +271,8 @@ class SoftShrink(Shrink):
         return np.where(x > self.bound, x - self.bound, np.where(x < -self.bound, x + self.bound, 0))
 
     def lower(self, op: Builder, x: Value) -> Value:
-        return op.Shrink(x, lambd=self.bound, bias=self.bound)
+        y = op.Shrink(x, lambd=self.bound, bias=self.bound)
+        return op.Where(op.LessOrEqual(x, x), y, 0.0) if op.may_be_nan(x) else y  # of NaN 0: Caffe2 hands it on
 
 
 @layer("nn.TanhShrink", kind="tanhshrink")
