@@ -47,6 +47,8 @@ ROWS = [
     Row("Compress", [d(6), Data((6,), truth=True)], "BooleanMask"),
     Row("Compress", [d(6, 2, 3), Data((6,), truth=True)], "BooleanMask", {"axis": -3}),
     Row("Compress", [w(3, 2), Data((6,), truth=True)], "Reshape BooleanMask", fixed=True),
+    Row("Shape", [d(2, 3, 4)], "Copy"),
+    Row("Shape", [d(2, 3, 4)], attrs={"start": -3, "end": -1}),
     Row("Expand", [d(2, 1, 3), c(2, 4, 3)], "Tile", fixed=True),
     Row("Expand", [d(2, 1, 3), c(1, 4, 1)], "Tile"),
     Row("Expand", [d(3, 1), c(2, 1, 4)], "ExpandDims Tile Tile"),

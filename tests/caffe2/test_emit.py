@@ -39,4 +39,6 @@ def test_any_batch(row: Row, caffe2: Runtime, tmp_path: Path) -> None:
 
 
 def test_every_rule_has_a_row() -> None:
-    assert supported() - {row.op for row in ROWS} == {"MaxUnpool"}  # has its own tests: it needs a MaxPool before it
+    # these have their own tests: one needs a MaxPool before it, and no two runs of the others agree
+    others = {"MaxUnpool", "RandomNormalLike", "RandomUniformLike"}
+    assert supported() - {row.op for row in ROWS} == others

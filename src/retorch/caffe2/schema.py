@@ -34,7 +34,7 @@ _ALPHA = {"alpha": Kind.FLOAT}
 _BROADCAST = {"broadcast": Kind.INT, "axis": Kind.INT}
 _REDUCE = {"axes": Kind.INTS, "keepdims": Kind.INT}
 _WINDOW = {"kernels": Kind.INTS, "strides": Kind.INTS, "pads": Kind.INTS}
-_FILL = {"value": Kind.FLOAT, "dtype": Kind.INT, "shape": Kind.INTS}
+_FILL = {"value": Kind.FLOAT, "dtype": Kind.INT, "shape": Kind.INTS, "input_as_shape": Kind.INT}
 _PLAIN = (
     *("Abs", "Acos", "Asin", "Atan", "BatchGather", "BooleanMask", "Ceil", "Copy", "Cos", "Cosh", "Erf", "Exp"),
     *("FloatToHalf", "HalfToFloat"),
@@ -78,6 +78,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Kind]] = {
     "ConvTranspose": {**_WINDOW, "adjs": Kind.INTS, "group": Kind.INT},
     "FC": {"axis": Kind.INT, "axis_w": Kind.INT},
     "Gather": {"axis": Kind.INT},
+    "GaussianFill": {"mean": Kind.FLOAT, "std": Kind.FLOAT},
     "HardSigmoid": {"alpha": Kind.FLOAT, "beta": Kind.FLOAT},
     "LRN": {"size": Kind.INT, "alpha": Kind.FLOAT, "beta": Kind.FLOAT, "bias": Kind.FLOAT},
     "MatMul": {"trans_a": Kind.INT, "trans_b": Kind.INT},
@@ -89,12 +90,14 @@ ARGUMENTS: Mapping[str, Mapping[str, Kind]] = {
     "ResizeNearest": {"width_scale": Kind.FLOAT, "height_scale": Kind.FLOAT},
     "Scale": {"scale": Kind.FLOAT},
     "Selu": {"alpha": Kind.FLOAT, "scale": Kind.FLOAT},
+    "Shape": {"axes": Kind.INTS},
     "Slice": {"starts": Kind.INTS, "ends": Kind.INTS},
     "SpatialBN": {"is_test": Kind.INT, "epsilon": Kind.FLOAT},
     "Split": {"axis": Kind.INT, "split": Kind.INTS, "add_axis": Kind.INT},
     "Tile": {"tiles": Kind.INT, "axis": Kind.INT},
     "TopK": {"k": Kind.INT, "axis": Kind.INT},
     "Transpose": {"axes": Kind.INTS},
+    "UniformFill": {"min": Kind.FLOAT, "max": Kind.FLOAT},
     "UpsampleBilinear": {"width_scale": Kind.FLOAT, "height_scale": Kind.FLOAT},
 }
 

@@ -13,6 +13,7 @@ from retorch.caffe2.emit import (
     convolution,
     elementwise,
     indexing,
+    noise,
     normalization,
     pooling,
     recurrent,
@@ -42,8 +43,8 @@ from retorch.errors import ConversionError, Problem, UnsupportedError
 __all__ = ["EmitOptions", "NeedsSizeError", "emit", "supported"]
 
 _FAMILIES = (
-    *(activation, convolution, elementwise, indexing, normalization, pooling, recurrent, reduction, resizing, sampling),
-    *(shape, unpooling),
+    *(activation, convolution, elementwise, indexing, noise, normalization, pooling, recurrent, reduction, resizing),
+    *(sampling, shape, unpooling),
 )
 _NAME_LIMIT = 63  # viewers recognise a net by a name of at most so many characters
 

@@ -25,6 +25,7 @@ Dims: TypeAlias = tuple[Dim, ...]
 INT32 = 2  # caffe2.TensorProto.INT32
 FLOAT32 = 1
 BOOL = 5
+INT64 = 10
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.INT8, ir.DataType.UINT8}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from retorch.caffe2.emit.indexing import gather_axis
-from retorch.caffe2.emit.op import Blob, Op, RefusalError, Result, Rule, size
+from retorch.caffe2.emit.op import BOOL, INT32, INT64, Blob, Op, RefusalError, Result, Rule, size
 from retorch.caffe2.emit.pooling import every
 from retorch.caffe2.emit.primitives import (
     concat,
@@ -23,6 +24,7 @@ from retorch.caffe2.emit.primitives import (
     squeeze,
     transpose,
 )
+from retorch.files.protobuf import Array
 
 
 def identity(op: Op) -> Result:
@@ -119,13 +121,34 @@ def pick(op: Op, x: Blob, axis: int, places: Sequence[int]) -> Blob:
     return gather_axis(op, x, op.param(np.array(places, np.int32), "places"), axis)
 
 
+def shape_rule(op: Op) -> Result:
+    """The sizes, in the type of index arithmetic here."""
+    x = op.blob(0)
+    axes = range(x.rank)[op.int("start", 0) : op.int("end", x.rank)]
+    if all(isinstance(x.dims[axis], int) for axis in axes):
+        return op.param(np.array([x.dims[axis] for axis in axes], np.int32), "sizes")
+    return op.map("Cast", op.make("Shape", [x], (len(axes),), axes=axes), to=INT32)
+
+
 def expand(op: Op) -> Result:
+    number = op.constant(0)
+    if number is not None and number.ndim == 0 and op.constant(1) is None:
+        return _filled_at_run(op, number)
     x, shape = op.blob(0), op.integers(1, "the shape of an Expand") or ()
     x = expand_dims(op, x, range(max(len(shape) - x.rank, 0)))
     for axis, wanted in zip(range(x.rank - 1, -1, -1), reversed(shape), strict=False):
         if x.dims[axis] == 1:
             x = repeat(op, x, axis, wanted)
     return x
+
+
+def _filled_at_run(op: Op, number: Array) -> Result:
+    """One number in a shape that the network calculates."""
+    types = {ir.DataType.FLOAT: {}, ir.DataType.BOOL: {"dtype": BOOL}}
+    dtype = types.get(op.value(0).dtype or ir.DataType.FLOAT, {"dtype": INT32})
+    value = int(number) if dtype else float(number)
+    shape = op.map("Cast", op.blob(1), to=INT64)
+    return op.make("ConstantFill", [shape], op.out_dims(), input_as_shape=1, value=value, **dtype)
 
 
 def filled(op: Op) -> Result:
@@ -221,6 +244,7 @@ RULES: Mapping[str, Rule] = {
     "Identity": identity,
     "Pad": pad,
     "Reshape": reshape_rule,
+    "Shape": shape_rule,
     "Slice": slice_rule,
     "SpaceToDepth": space_to_depth,
     "Split": split,
