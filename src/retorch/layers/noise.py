@@ -237,20 +237,6 @@ class GaussianNoise(Identity):
         return x if self.inplace or isinstance(x, list) else op.Identity(x)
 
 
-@layer("nn.StochasticDrop", kind="dropout")
-class StochasticDrop(Layer):
-    """x · (1 − deathRate): what is left of a branch that training drops now and then (stochastic depth)"""
-
-    deathRate: float = 0.5
-    ignored = frozenset({"gate"})
-
-    def forward(self, x: Array) -> Array:
-        return x * (1 - self.deathRate)
-
-    def lower(self, op: Builder, x: Value) -> Value:
-        return op.Mul(x, 1 - self.deathRate)
-
-
 @layer("nn.WhiteNoise", kind="whitenoise")
 class WhiteNoise(Layer):
     """x + mean"""

@@ -53,6 +53,19 @@ except ValueError as error:
     assert run(code) == "nn.ReLU is already ReLU".split()
 
 
+def test_a_class_has_one_rule() -> None:
+    code = """
+from retorch.layers.base.layer import Layer, layer
+made = [type("Same", (Layer,), {"__module__": f"retorch.layers.{file}"}) for file in ("one", "two")]
+layer("nn.Same")(made[0])
+try:
+    layer("nn.Same")(made[1])
+except ValueError as error:
+    print(error)
+"""
+    assert run(code) == "nn.Same is already Same".split()
+
+
 def test_every_class_is_listed_whichever_was_imported_first() -> None:
     code = """
 from retorch.layers.base import index, layer

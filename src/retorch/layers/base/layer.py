@@ -274,8 +274,9 @@ def layer(*names: str, kind: str = "") -> Callable[[L], L]:
         for name in names:
             if not own:
                 _import_family(name)
-            if name in _registry and _registry[name].__qualname__ != cls.__qualname__:
-                raise ValueError(f"{name} is already {_registry[name].__qualname__}")
+            taken = _registry.get(name)
+            if taken is not None and (taken.__qualname__ != cls.__qualname__ or (own and taken is not cls)):
+                raise ValueError(f"{name} is already {taken.__qualname__}")
             _registry[name] = cls
         cls.names = names
         cls.kind = kind or names[0].rpartition(".")[2].lower()

@@ -11,7 +11,6 @@ import numpy as np
 
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.window import LOWEST
-from retorch.layers.container import Joined, tensor, value
 from retorch.layers.convolution.spatial import check_rank
 
 if TYPE_CHECKING:
@@ -119,22 +118,6 @@ def _shares(size: int, out: int) -> Array:
     for row, (a, b) in zip(matrix, bins(size, out), strict=True):
         row[a:b] = 1 / (b - a)
     return matrix
-
-
-@layer("inn.SpatialPyramidPooling", kind="concat")
-class SpatialPyramidPooling(Joined):
-    """Adaptive poolings of several sizes, flattened by modules[1 … n], one after the other; x has a batch or not"""
-
-    modules: list[Layer]
-    ignored = frozenset({"dimension", "pyr", "size"})
-
-    def forward(self, x: Array) -> Array:
-        check_rank(x, 3, 4)
-        return np.concatenate([tensor(module(x)) for module in self.modules], axis=x.ndim - 3)
-
-    def lower(self, op: Builder, x: Value) -> Value:
-        check_rank(x, 3, 4)
-        return op.Concat(*(value(op.call(module, x)) for module in self.modules), axis=x.rank - 3)
 
 
 def starts(sample: Array, size: int, out: int, pool: int) -> Array:

@@ -72,6 +72,8 @@ class MaskTime(Layer):
         check_rank(x[1], 2)
         if x[1].shape[1] != self.featSize:
             raise Refusal(f"repeats {self.featSize} features, its input has {x[1].shape[1]}")
+        if x[0].shape[1] != x[1].shape[0]:
+            raise Refusal(f"has words of {x[0].shape[1]} sequences and features of {x[1].shape[0]}")
 
     def forward(self, x: list[Array]) -> Array:
         self.check(x)
