@@ -61,7 +61,8 @@ def words(rng: np.random.Generator) -> Rows:
     yield "update", module("nn.LookupTableEmbedding_update", weight=weight, gradMask=np.ones(4, np.float32)), x, y
 
 
-test_formula, test_conversion, test_in_caffe2 = row_tests(named(repeated, means, masked, summed, words))
+ROWS = named(repeated, means, masked, summed, words)
+test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 
 
 @pytest.mark.parametrize("sizes", [((2, 5), (2, 2)), ((2, 4), (3, 2)), ((2, 4), (4,))])

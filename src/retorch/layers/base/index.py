@@ -234,6 +234,9 @@ _NAMES = {
     "projects.text_similarity": """
         nn.CsDis nn.MetrixMultiply nn.PaddingReshape
     """,
+    "projects.triplets": """
+        nn.TripletNetBatch
+    """,
     "projects.video": """
         nn.CropInvert nn.ExpandDim nn.SpatialUpSample nn.TemporalModule
     """,
