@@ -191,6 +191,9 @@ _NAMES = {
     "projects.opennmt_sequences": """
         onmt.BiEncoder onmt.CNNEncoder onmt.DBiEncoder onmt.Decoder onmt.Encoder onmt.GoogleEncoder onmt.PDBiEncoder
     """,
+    "projects.pyramids": """
+        nn.DifferenceOfGaussian
+    """,
     "projects.rectifiers": """
         nn.ConstrainedDiv nn.ConstrainedMul nn.MyAdd nn.PELU nn.SReLU nn.SaturatedLU
     """,
