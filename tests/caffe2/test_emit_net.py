@@ -12,11 +12,14 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 
 from caffe2.emit_cases import Array, actual, assert_close, c, expected, net
-from retorch.caffe2.emit.net import NeedsSizeError, emit
+from caffe2.nets import row
+from retorch.caffe2 import files
+from retorch.caffe2.emit.net import EmitOptions, NeedsSizeError, emit
 from retorch.caffe2.proto.caffe2_pb2 import OperatorDef
 from retorch.caffe2.schema import operator
 from retorch.engines.caffe2_runtime import Runtime
 from retorch.errors import UnsupportedError
+from retorch.network import Network
 
 
 def graph(
@@ -238,3 +241,21 @@ def test_the_schema_decides_the_field(kind: str, arguments: dict[str, float], te
 def test_the_schema_refuses(kind: str, arguments: dict[str, float], error: type[Exception]) -> None:
     with pytest.raises(error):
         operator(kind, ["x"], ["y"], arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [
+        ("Conv X w -> Y | kernel=3", (4, 2, 3, 3)),
+        ("Conv X w -> Y | kernel=3 group=2", (4, 1, 3, 3)),
+        ("ConvTranspose X w -> Y | kernel=3 stride=2", (2, 4, 3, 3)),
+        ("MatMul X w -> Y | axis_a=1", (128, 4)),
+    ],
+)
+def test_layers_without_a_bias_are_written_again(text: str, weight: tuple[int, ...], tmp_path: Path) -> None:
+    case = row(text, X=(2, 2, 8, 8), w=weight)
+    files.write(tmp_path / "net", case.net())
+    network = Network.load(tmp_path / "net").sized((2, 2, 8, 8))
+    network.save(tmp_path / "again", options=EmitOptions())
+    x = np.random.default_rng(0).standard_normal((2, 2, 8, 8)).astype(np.float32)
+    np.testing.assert_allclose(Network.load(tmp_path / "again").run(x)[0], network.run(x)[0], rtol=1e-5, atol=1e-5)

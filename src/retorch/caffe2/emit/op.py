@@ -200,7 +200,9 @@ class Op:
         return self.draft.blob(self.value(index))
 
     def blobs(self) -> list[Blob]:
-        return [self.blob(index) for index in range(len(self.node.inputs))]
+        """All inputs; those that are left out at the end, as a bias may be, are none."""
+        count = max((index + 1 for index in range(len(self.node.inputs)) if self.has(index)), default=0)
+        return [self.blob(index) for index in range(count)]
 
     def dims(self, index: int) -> Dims:
         return dims_of(self.value(index))
