@@ -201,6 +201,9 @@ _NAMES = {
         cudnn.BatchBRNN cudnn.BatchBRNNReLU nn.BiRnnJoin nn.LanguageModel nn.LstmLayer nn.SharedParallelTable
         nn.TemporalAdapter
     """,
+    "projects.recurrent_containers": """
+        nn.RecurrentContainer
+    """,
     "projects.rnnlib": """
         nn.CudnnRnnTable nn.RecurrentTable nn.SequenceTable nn.WrappedCudnnRnn
     """,
