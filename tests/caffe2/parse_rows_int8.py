@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffe2.nets import Row, row
 
 X = "Int8Quantize X -> x | Y_scale=0.02 Y_zero_point=120"
@@ -41,7 +43,23 @@ def one(text: str, shape: tuple[int, ...] = IMAGE, versions: Sequence[str] = ("1
 
 _KEPT = "Y_scale=0.02 Y_zero_point=120"
 
+# The last one lies outside of the image.
+_BOXES = np.float32([[0, 1, 1, 4, 4], [1, -2, 0.5, 9, 5.25], [0, 2.25, 3, 2.5, 3], [1, 20, 20, 22, 22]])
+
+
+def pooled(arguments: str, boxes: np.ndarray = _BOXES, versions: Sequence[str] = ("1.0.0", "1.10.2")) -> Row:
+    """Features of an eight-bit image in boxes."""
+    return row(ending(f"{X}; Int8RoIAlign x R -> y | order=NHWC {arguments}"), X=IMAGE, R=boxes, versions=versions)
+
+
 INT8: list[Row] = [
+    pooled(f"pooled_h=2 pooled_w=3 spatial_scale=0.5 sampling_ratio=2 {_OUT}"),
+    pooled(f"pooled_h=3 pooled_w=2 sampling_ratio=0 {_OUT}"),
+    pooled(f"sampling_ratio=1 {_KEPT}", _BOXES[:, 1:].copy()),
+    pooled(f"pooled_h=2 pooled_w=2 {_KEPT}", _BOXES[:, 1:].copy(), NEW),
+    pooled("pooled_h=2 sampling_ratio=3 Y_scale=0.0003 Y_zero_point=7"),
+    pooled(f"pooled_h=2 pooled_w=2 sampling_ratio=0 aligned=1 {_OUT}", _BOXES + np.float32([0, 0, 0, 1, 1]), NEW),
+    pooled(f"sampling_ratio=0 {_OUT}", _BOXES[:0]),
     conv_transpose("kernel=3", (4, 3, 3, 4)),
     conv_transpose("kernel=3 stride=2 pad=1 adj=1", (4, 3, 3, 4)),
     conv_transpose("kernel_h=2 kernel_w=3 stride_h=3 stride_w=2 pad_t=1 pad_l=0 pad_b=0 pad_r=1", (4, 2, 3, 4)),

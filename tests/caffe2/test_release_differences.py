@@ -19,6 +19,7 @@ from retorch.errors import EngineError
 
 IMAGE = (1, 4, 5, 5)
 MATRIX = (2, 3)
+BOX = np.float32([[0, 1, 1, 4, 4]])
 ROI, PICTURE = np.float32([[1, 2, 9, 8]]), np.float32([[40, 40, 1]])
 SCORES = np.random.default_rng(0).random((6, 4)).astype(np.float32)
 CORNERS = np.random.default_rng(1).random((6, 16)).astype(np.float32) * 20
@@ -31,7 +32,7 @@ DIFFERENCES = [
     (row("ChannelStats X -> S Q | order=NHWC", "S", "Q", X=(1, 2, 3, 4)), "order=NHWC"),
     (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=IMAGE), "passes over count_include_pad=1"),
     (row("BBoxTransform R X I -> Y | apply_scale=0", R=ROI, X=(1, 4), I=PICTURE), "a pixel larger"),
-    (row("RoIAlign X R -> Y | pooled_h=2 aligned=1", X=IMAGE, R=np.float32([[0, 1, 1, 4, 4]])), "passes over aligned"),
+    (row("RoIAlign X R -> Y | pooled_h=2 aligned=1", X=IMAGE, R=BOX), "passes over aligned"),
     (row("LRN X -> Y S | size=4 alpha=0.1 beta=0.5 bias=1.0", "Y", X=IMAGE), "the size is even"),
     (row("ConvTranspose X w -> Y | kernel=3 group=2", X=IMAGE, w=(4, 2, 3, 3)), "passes over group=2"),
     (row("Gather X I -> Y | axis=1 match_outer=1", X=(2, 5, 3), I=[[0, 1], [4, 0]]), "passes over match_outer=1"),
@@ -57,6 +58,14 @@ DIFFERENCES = [
     (
         row("SoftmaxWithLoss X L W -> P Y | average_by_batch_size=1", "Y", X=(4, 3), L=LABELS, W=WEIGHTS),
         "passes over average_by_batch_size=1",
+    ),
+    (
+        row(
+            EIGHT_BITS.format("Int8RoIAlign x R -> y | sampling_ratio=0 aligned=1 Y_scale=0.02 Y_zero_point=120"),
+            X=(1, 5, 5, 2),
+            R=BOX,
+        ),
+        "passes over aligned",
     ),
     (row(EIGHT_BITS.format("Int8Sigmoid x -> y | Y_scale=0.00390625 Y_zero_point=0"), X=(2, 3)), "other numbers"),
     (

@@ -128,7 +128,7 @@ GROUPS: Sequence[Group] = (
     _group(
         "not read yet",
         "They are rare, and could be read.",
-        "CTCBeamSearchDecoder Int8RoIAlign",
+        "CTCBeamSearchDecoder",
     ),
 )
 _REASONS = {operator: group.reason for group in GROUPS for operator in group.operators}
