@@ -13,6 +13,7 @@ from building import module, torch_object
 from layers.rows import named, noise, row_tests
 from retorch.errors import UnsupportedError
 from retorch.module import Module
+from retorch.torch7 import LuaTable
 
 Rows = Iterator[tuple[str, Module, Any, Any]]
 
@@ -123,7 +124,18 @@ def sparse(rng: np.random.Generator) -> Rows:
     yield "threshold", module("nn.SparseThreshold", module=threshold), pairs, y
 
 
-ROWS = named(largest, unshared, maps, random_depth, unfolded, small, sparse)
+def cached(rng: np.random.Generator) -> Rows:
+    weight, newer = noise(rng, 6, 2), noise(rng, 2, 2)
+    backing = torch_object("nn.LookupTable", weight=weight)
+    x = np.array([3, 1, 6, 3], np.float32)
+    yield "empty", module("nn.CachingLookupTable", backing=backing, ways=[]), x, weight[[2, 0, 5, 2]]
+    # row 3 stands in the first way and row 6 in the second, each newer than in the table
+    ways = [LuaTable({"rows": LuaTable({row: kept})}) for row, kept in zip((3, 6), newer, strict=True)]
+    net = module("nn.CachingLookupTable", backing=backing, ways=ways, numRows=2, numCols=2, numWays=2)
+    yield "newer rows", net, x, np.array([newer[0], weight[0], newer[1], newer[0]])
+
+
+ROWS = named(largest, unshared, maps, random_depth, unfolded, small, sparse, cached)
 
 test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 

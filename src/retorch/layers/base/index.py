@@ -152,8 +152,8 @@ _NAMES = {
         nn.TemporalConvolutionFB nn.TemporalKMaxPooling
     """,
     "projects.fbnn": """
-        fbnn.Constant fbnn.L2Normalize nn.CrossMapNormalization nn.LocallyConnected nn.SparseLookupTable
-        nn.SparseThreshold nn.UnfoldedTemporalConvolution nn.Upsample
+        fbnn.Constant fbnn.L2Normalize nn.CachingLookupTable nn.CrossMapNormalization nn.LocallyConnected
+        nn.SparseLookupTable nn.SparseThreshold nn.UnfoldedTemporalConvolution nn.Upsample
     """,
     "projects.flattened": """
         nn.HorizontalConvolution nn.LateralConvolution nn.VerticalConvolution

@@ -10,9 +10,10 @@ import numpy as np
 from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.convolution.spatial import SpatialConvolutionLocal, check_rank
 from retorch.layers.convolution.temporal import TemporalConvolution
-from retorch.layers.lookup import indices, picked
+from retorch.layers.lookup import LookupTable, indices, picked
 from retorch.layers.shape.selection import from_zero
 from retorch.layers.upsampling import batched, lower_repeated, repeated, unbatched
+from retorch.torch7 import LuaTable
 
 if TYPE_CHECKING:
     from retorch.graph.builder import Builder, Value
@@ -190,3 +191,33 @@ class SparseThreshold(Layer):
         last = x.rank - 1
         values = op.call(self.module, op.Squeeze(op.Slice(x, [1], [2], [last]), [last]))
         return op.Concat(op.Slice(x, [0], [1], [last]), op.Unsqueeze(cast("Value", values), [last]), axis=last)
+
+
+@layer("nn.CachingLookupTable", kind="lookup")
+class CachingLookupTable(Layer):
+    """the rows x (from 1) of ``backing``, or, where one of its ``ways`` holds that row, the newer one there"""
+
+    backing: Layer
+    ways: LuaTable | None = None
+    ignored = frozenset({"numRows", "numCols", "numWays", "stats"})
+
+    def setup(self, bind: Binder) -> None:
+        if not isinstance(self.backing, LookupTable):
+            raise Refusal(f"keeps rows of a {self.backing.typename}, which is no table of rows")
+        self._rows = np.array(self.backing.weight)
+        for way in () if self.ways is None else self.ways.sequence():
+            kept = way.get("rows") if isinstance(way, LuaTable) else None
+            for row, newer in kept.items() if isinstance(kept, LuaTable) else ():
+                self._rows[int(cast("float", row)) - 1] = cast("Array", newer)
+
+    def children(self) -> Iterable[Layer]:
+        return (self.backing,)
+
+    def index_limit(self) -> int | None:
+        return len(self._rows)
+
+    def forward(self, x: Array) -> Array:
+        return picked(self._rows, indices(x))
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return op.Gather(op.weight(self._rows, "w"), from_zero(op, x), axis=0)
