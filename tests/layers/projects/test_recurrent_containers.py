@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import retorch
@@ -95,6 +97,18 @@ test_formula, test_conversion, test_in_caffe2 = row_tests(ROWS)
 def test_that_it_starts_anew_is_said() -> None:
     net = container(step_of(np.ones((1, 2), np.float32), np.ones(1, np.float32)), np.zeros((1, 1), np.float32))
     assert any("here it starts anew" in note for note in net.notes)
+
+
+def test_states_can_be_handed_in_and_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    weight, bias, x, h = noise(rng, 2, 5), noise(rng, 2), noise(rng, 2, 3), noise(rng, 2, 2)
+    net = container(step_of(weight, bias), np.zeros((1, 2), np.float32), seqMode=False, stateful=True)
+    retorch.convert(net, x, to="onnx", state=True).save(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    y, after = session.run(None, dict(zip([i.name for i in session.get_inputs()], [x, h], strict=True)))
+    wanted = np.tanh(np.concatenate([x, h], axis=1).astype(float) @ weight.T.astype(float) + bias)
+    np.testing.assert_allclose(y, wanted, rtol=1e-5)
+    np.testing.assert_allclose(after, wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
