@@ -22,6 +22,7 @@ from retorch.caffe2.description import (
     parse_described,
     retyped,
 )
+from retorch.caffe2.device import needs_avx2
 from retorch.caffe2.emit.op import EmitOptions
 from retorch.caffe2.files import Caffe2Net, Init
 from retorch.caffe2.parse.graph import NeedsShapeError
@@ -367,7 +368,8 @@ class Network:
                 onnx_file.check_sizes(self.model)
             self._emitted[settings], fixed = emit_described(widened(self.model), settings)
             self._fixed[settings] = fixed
-            self.notes += (*needs_sizes(fixed), *([] if self.origin else retyped(self.outputs)))
+            self.notes += (*needs_sizes(fixed), *needs_avx2(self._emitted[settings].predict))
+            self.notes += () if self.origin else retyped(self.outputs)
         return self._emitted[settings]
 
     def layer_records(self, options: EmitOptions | None = None) -> tuple[LayerRecord, ...]:

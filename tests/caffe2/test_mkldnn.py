@@ -372,3 +372,13 @@ def test_random_convolutions(seed: int, caffe2: Runtime, tmp_path: Path) -> None
 def test_random_convolutions_go_to_the_device() -> None:
     counts = [len(on_device(net(wild(seed)[0], MKLDNN).predict)) for seed in range(40)]
     assert sum(count > 0 for count in counts) > 30
+
+
+@pytest.mark.usefixtures("small_pays")
+def test_a_note_says_what_processors_with_avx_512_need(tmp_path: Path) -> None:
+    onnx.save(network([node("Conv", "data w1", "y", **SAME)], {"w1": (16, 16, 3, 3)}, "y"), tmp_path / "net.onnx")
+    made = retorch.Network.load(tmp_path / "net.onnx")
+    made.save(tmp_path / "plain")
+    assert "AVX" not in " ".join(made.notes)
+    made.save(tmp_path / "mkldnn", options=MKLDNN)
+    assert "needs DNNL_MAX_CPU_ISA=AVX2 in the environment" in " ".join(made.notes)

@@ -32,6 +32,13 @@ def placed(op: OperatorDef, net: NetDef) -> OperatorDef:
     return made
 
 
+def needs_avx2(net: NetDef) -> tuple[str, ...]:
+    """What to tell of convolutions there: the code for AVX-512 in torch 1.10.2 turns their results around."""
+    if not any("Conv" in op.type and runs_on_ideep(op, net) for op in net.op):
+        return ()
+    return ("on processors with AVX-512 the MKL-DNN of torch 1.10 needs DNNL_MAX_CPU_ISA=AVX2 in the environment",)
+
+
 def ideep_params(net: NetDef, params: Mapping[str, Array]) -> frozenset[str]:
     """The parameters that have to be tensors of the device, which are floats: its operators read them."""
     readers = (op for op in net.op if runs_on_ideep(op, net) and op.type != TO_IDEEP)
