@@ -98,4 +98,68 @@ KINDS: list[Row] = [
     row("GRUUnit H G l T -> Y", H=(1, 2, 3), G=(1, 2, 9), l=[3, 4], T=number(3)),
 ]  # fmt: skip
 
-SETTINGS = [*DEFAULTS, *NUMBERS, *SIGNS, *KINDS]
+#: Rows of two numbers of four bits; the scale of the second one is NaN.
+PRUNED_ROWS = np.array([[9, 200, 0, 60, 0, 62], [7, 1, 0, 126, 0, 0]], np.uint8)
+
+#: Vectors, and blobs of more dimensions than their operator needs; more of an input than is used; NaN.
+SHAPES: list[Row] = [
+    row("CosineSimilarity A B -> Y", A=(5,), B=(5,)),
+    row("L1Distance A B -> Y", A=(5,), B=(5,)),
+    row("SquaredL2Distance A B -> Y", A=(5,), B=(5,)),
+    row("MarginRankingCriterion A B y -> Y", A=(3, 1), B=(3,), y=[1, -1, 1]),
+    row("MarginRankingCriterion A B y -> Y", A=(4,), B=(2, 2), y=np.array([[1], [-1], [1], [-1]], np.int32)),
+    row("StumpFunc X -> Y | threshold=0.25 low_value=-1.5 high_value=2.5", X=floats(np.nan, 0.25, 0.5, -np.inf)),
+    row("StumpFuncIndex X -> L H | threshold=0.25", "L", "H", X=floats(np.nan, 0.25, 0.5, -np.inf)),
+    row("BatchOneHot X L V -> Y", X=i64(3, 1, 2, 3).reshape(2, 2), L=[1, 2], V=i64(3, 1, 2).reshape(3, 1)),
+    row("BatchOneHot X L V -> Y", X=i64(3, 1, 2), L=[2], V=i64(3, 1)),
+    row(
+        "SparseLengthsSumSparseLookup I L M -> Y N",
+        "Y",
+        "N",
+        I=i32(2, 0, 1, 1),
+        L=[1, 2],
+        M=i32(4, -1, 3),
+        versions=NEW,
+    ),
+    row(
+        "SparseLengthsSumSparseLookup I L M W -> Y N V",
+        "Y",
+        "N",
+        "V",
+        I=i32(2, 0, 1, 1),
+        L=[1, 0, 2],
+        M=i32(4, -1, 3),
+        W=(4,),
+        versions=NEW,
+    ),
+    row(
+        "SparseLengthsSum4BitRowwiseSparse X I L M -> Y",
+        X=PRUNED_ROWS,
+        I=i32(0, 1, 2),
+        L=[2, 1],
+        M=i32(0, 0, -1).reshape(3, 1),
+        versions=NEW,
+    ),
+    row(
+        "SparseLengthsSum4BitRowwiseSparse X I L M -> Y",
+        X=PRUNED_ROWS[::-1].copy(),
+        I=i32(0, 1, 2),
+        L=[2, 1],
+        M=i32(-1, 1, -1),
+        versions=NEW,
+    ),
+]
+
+#: Lengths below 1, and others in a column.
+SHORT: list[Row] = [
+    *(row(f"Reduce{end}{kind} X L -> Y", X=(3, 3), L=[0, 2, -1])
+      for end in ("Front", "Back") for kind in ("Sum", "Max", "Mean")),
+    row("ReduceFrontWeightedSum X W -> Y", X=(2, 3), W=(5,)),
+    row("DotProductWithPadding A B -> Y", A=(3,), B=(3,)),
+    row("AddPadding X L -> Y N | padding_width=1", "Y", "N", X=(3,), L=np.array([[1], [2]], np.int32)),
+    row("RemovePadding X L -> Y N | padding_width=1 end_padding_width=0", "Y", "N", X=(6, 2),
+        L=np.array([[2], [3], [1]], np.int32)),
+    row("MultiClassAccuracy X L -> Y N", "Y", "N", X=(5, 4, 1), L=[0, 2, 2, 1, 0], versions=NEW),
+]  # fmt: skip
+
+SETTINGS = [*SHAPES, *SHORT, *DEFAULTS, *NUMBERS, *SIGNS, *KINDS]

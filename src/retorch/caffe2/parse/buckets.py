@@ -70,8 +70,8 @@ def segment_one_hot(call: Call) -> ir.Value:
 def batch_one_hot(call: Call) -> ir.Value:
     """For each column the values it may have, and 1 where it has one. Inputs: rows, lengths, values; as those of x."""
     g = call.graph
-    each = g.op("Gather", call.x, segment_ids(g, integers(call, 1)), axis=1)
-    hit = g.op("Equal", each, g.unsqueeze(call.input(2), 0))
+    each = g.op("Gather", g.reshape(call.x, (0, -1)), segment_ids(g, integers(call, 1)), axis=1)
+    hit = g.op("Equal", each, g.reshape(call.input(2), (1, -1)))
     return hit if call.x.dtype == ir.DataType.BOOL else g.op("CastLike", hit, call.x)
 
 

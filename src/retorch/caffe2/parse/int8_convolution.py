@@ -45,14 +45,19 @@ def conv(*, relu: bool) -> Rule:
             dilations=read_window(call).dilation,
             group=call.int("group", 1),
         )
-        sums = _biased(call, g.transpose(sums, TO_NHWC))
+        sums = _biased(call, g.transpose(sums, TO_NHWC), size(w, 0))
         return requantised(g, sums, given.scale * weights.scale / scale.scale, scale, relu=relu)
 
     return rule
 
 
-def _biased(call: Call, sums: ir.Value) -> ir.Value:
-    return call.graph.op("Add", sums, call.input(2)) if len(call.inputs) > 2 else sums
+def _biased(call: Call, sums: ir.Value, planes: int) -> ir.Value:
+    """Sums with a bias for each plane, their last dimension."""
+    if len(call.inputs) < 3:
+        return sums
+    if size(call.input(2), 0) != planes:
+        raise RefusalError(f"a bias of {size(call.input(2), 0)} numbers for {planes} planes")
+    return call.graph.op("Add", sums, call.input(2))
 
 
 def conv_transpose(call: Call) -> ir.Value:
@@ -76,7 +81,7 @@ def conv_transpose(call: Call) -> ir.Value:
         g.constant(np.asarray(given.zero, np.uint8)),
         g.constant(np.asarray(weights.zero, np.uint8)),
     )
-    sums = _biased(call, g.transpose(sums, TO_NHWC))
+    sums = _biased(call, g.transpose(sums, TO_NHWC), size(w, 3))
     return requantised(g, sums, given.scale * weights.scale / scale.scale, scale, relu=False)
 
 
@@ -104,7 +109,7 @@ def full(call: Call) -> ir.Value:
         g.constant(np.asarray(given.zero, np.uint8)),
         g.constant(np.asarray(weights.zero, np.uint8)),
     )
-    return requantised(g, _biased(call, sums), given.scale * weights.scale / scale.scale, scale, relu=False)
+    return requantised(g, _biased(call, sums, size(w, 0)), given.scale * weights.scale / scale.scale, scale, relu=False)
 
 
 def _window(call: Call) -> tuple[tuple[int, ...], Mapping[str, Sequence[int]]]:

@@ -56,11 +56,13 @@ def resize_nearest(call: Call) -> ir.Value:
 def channel_shuffle(call: Call) -> ir.Value:
     """The channels of ``group`` groups, dealt out in turn."""
     g, groups = call.graph, call.count("group", 1, 1 << 20)
-    channels = size(call.x, rank(call.x) - 1)
+    if rank(call.x) != 4:
+        raise RefusalError(f"Int8ChannelShuffle of {rank(call.x)} dimensions")
+    channels = size(call.x, 3)
     if channels % groups:
         raise RefusalError(f"{channels} channels in {groups} groups")
     order = np.arange(channels).reshape(groups, -1).T.ravel()
-    return g.op("Gather", call.x, g.constant(order), axis=rank(call.x) - 1)
+    return g.op("Gather", call.x, g.constant(order), axis=3)
 
 
 def flatten(call: Call) -> ir.Value:

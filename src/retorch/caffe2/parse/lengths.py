@@ -30,7 +30,9 @@ INT32 = ir.DataType.INT32
 def lengths_of(call: Call, at: int) -> ir.Value:
     """The lengths in input ``at``; without it, one segment of all rows."""
     g = call.graph
-    return g.cast(call.inputs[at], INT64) if len(call.inputs) > at else g.shape_of(call.x, 0, 1)
+    if len(call.inputs) <= at:
+        return g.shape_of(call.x, 0, 1)
+    return g.cast(call.inputs[at] if rank(call.inputs[at]) == 1 else g.reshape(call.inputs[at], (-1,)), INT64)
 
 
 def lengths_to_segment_ids(call: Call) -> ir.Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -96,11 +96,15 @@ def dot_product(call: Call) -> ir.Value:
     return g.op("ReduceSum", product, g.constant(list(range(1, rank(call.x)))), keepdims=0)
 
 
+def _rows(call: Call) -> Sequence[ir.Value]:
+    """The first two inputs; of vectors each number is a row."""
+    return [call.graph.unsqueeze(side, 1) if rank(side) == 1 else side for side in call.inputs[:2]]
+
+
 def cosine_similarity(call: Call) -> ir.Value:
     """x·y / (|x| |y|) per row, each norm at least 1e-12."""
-    g = call.graph
-    rest = g.constant(list(range(1, rank(call.x))))
-    x, y = call.input(0), call.input(1)
+    g, (x, y) = call.graph, _rows(call)
+    rest = g.constant(list(range(1, rank(x))))
     norms = [g.op("Max", g.op("ReduceL2", side, rest, keepdims=0), g.scalar(1e-12, x)) for side in (x, y)]
     dot = g.op("ReduceSum", g.op("Mul", x, y), rest, keepdims=0)
     return g.op("Div", g.op("Div", dot, norms[0]), norms[1])
@@ -109,21 +113,21 @@ def cosine_similarity(call: Call) -> ir.Value:
 def l1_distance(call: Call) -> ir.Value:
     """The sum of |x - y| per row."""
     g = call.graph
-    gap = g.op("Sub", call.x, call.input(1))
-    return g.op("ReduceL1", gap, g.constant(list(range(1, rank(call.x)))), keepdims=0)
+    gap = g.op("Sub", *_rows(call))
+    return g.op("ReduceL1", gap, g.constant(list(range(1, rank(gap)))), keepdims=0)
 
 
 def squared_l2_distance(call: Call) -> ir.Value:
     """Half the sum of (x - y)^2 per row."""
     g = call.graph
-    gap = g.op("Sub", call.x, call.input(1))
-    total = g.op("ReduceSumSquare", gap, g.constant(list(range(1, rank(call.x)))), keepdims=0)
+    gap = g.op("Sub", *_rows(call))
+    total = g.op("ReduceSumSquare", gap, g.constant(list(range(1, rank(gap)))), keepdims=0)
     return g.op("Mul", total, g.scalar(0.5, call.x))
 
 
 def dot_product_with_padding(call: Call) -> ir.Value:
     """The dot product of rows, the shorter ones filled up with ``pad_value``, or with themselves (``replicate``)."""
-    g, (a, b) = call.graph, sorted((call.input(0), call.input(1)), key=lambda x: size(x, 1))
+    g, (a, b) = call.graph, sorted(_rows(call), key=lambda x: size(x, 1))
     short, long = size(a, 1), size(b, 1)
     if call.int("replicate", 0):
         if short == 0 or long % short:

@@ -127,10 +127,12 @@ def sigmoid_cross_entropy(call: Call) -> ir.Value:
 
 
 def margin_ranking(call: Call) -> ir.Value:
-    """max(-y * (a - b) + margin, 0) for a, b and a y of 1 or -1."""
+    """max(-y * (a - b) + margin, 0) for a, b and a y of 1 or -1, in the shape of a, whatever those of b and y."""
     g, a, b = call.graph, call.input(0), call.input(1)
-    gap = g.op("Mul", g.op("Neg", g.cast(call.input(2), dtype(a))), g.op("Sub", a, b))
-    return g.op("Max", g.op("Add", gap, g.scalar(call.float("margin", 1.0), a)), g.scalar(0.0, a))
+    a, b, y = (g.reshape(each, (-1,)) for each in (a, b, call.input(2)))
+    gap = g.op("Mul", g.op("Neg", g.cast(y, dtype(a))), g.op("Sub", a, b))
+    loss = g.op("Max", g.op("Add", gap, g.scalar(call.float("margin", 1.0), a)), g.scalar(0.0, a))
+    return g.op("Reshape", loss, g.shape_of(call.x), allowzero=1)
 
 
 def cosine_embedding(call: Call) -> ir.Value:

@@ -18,7 +18,7 @@ FLOAT = ir.DataType.FLOAT
 def multi_class_accuracy(call: Call) -> Results:
     """Of the examples of each class, which share has its highest score there; then how many there are, as int32."""
     g, labels = call.graph, call.graph.reshape(integers(call, 1), (-1, 1))
-    best = g.op("ArgMax", call.x, axis=1, keepdims=1)
+    best = g.op("ArgMax", g.reshape(call.x, (0, size(call.x, 1))), axis=1, keepdims=1)
     classes = g.constant(np.arange(size(call.x, 1)).reshape(1, -1))
     own, right = g.op("Equal", labels, classes), g.op("Equal", labels, best)
     rows = g.constant([0])

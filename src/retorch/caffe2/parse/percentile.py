@@ -188,18 +188,18 @@ def _self_binned(graph: Graph, x: ir.Value, edges: ir.Value, ends: tuple[ir.Valu
 
 
 def stump(call: Call) -> ir.Value:
-    """``low_value`` up to ``threshold``, ``high_value`` above."""
+    """``low_value`` up to ``threshold``, ``high_value`` above, and for NaN."""
     g, x = call.graph, call.x
-    above = g.op("Greater", x, g.scalar(call.float("threshold", 0.0), x))
+    under = g.op("LessOrEqual", x, g.scalar(call.float("threshold", 0.0), x))
     high, low = (g.scalar(call.float(name, 0.0), x) for name in ("high_value", "low_value"))
-    return g.op("Where", above, high, low)
+    return g.op("Where", under, low, high)
 
 
 def stump_index(call: Call) -> Results:
-    """The places of the numbers up to ``threshold``, and of those above, as int64."""
+    """The places of the numbers up to ``threshold``, and of those above and NaN, as int64."""
     g, x = call.graph, call.graph.reshape(call.x, (-1,))
-    above = g.op("Greater", x, g.scalar(call.float("threshold", 0.0), x))
-    return [g.reshape(g.op("NonZero", chosen), (-1,)) for chosen in (g.op("Not", above), above)]
+    under = g.op("LessOrEqual", x, g.scalar(call.float("threshold", 0.0), x))
+    return [g.reshape(g.op("NonZero", chosen), (-1,)) for chosen in (under, g.op("Not", under))]
 
 
 def quantile(call: Call) -> ir.Value:

@@ -64,6 +64,8 @@ def lp_pool(call: Call) -> ir.Value:
     p = call.float("p", 2.0)
     if not p.is_integer() or p < 1:
         raise RefusalError(f"LpPool with p = {p:g}")
+    if rank(call.x) != 4:
+        raise RefusalError(f"LpPool of {rank(call.x)} dimensions")
     return _pool(call, "LpPool", "GlobalLpPool", p=int(p))
 
 

@@ -28,6 +28,8 @@ def _best(call: Call) -> ir.Value:
     g, levels = call.graph, len(_levels(call, "rpn", 2, 6))
     if len(call.inputs) != 2 * levels:
         raise RefusalError(f"{len(call.inputs)} inputs for {levels} levels")
+    if any(size(each, 1) != 5 for each in call.inputs[:levels]):
+        raise RefusalError(f"boxes of {size(call.x, 1)} numbers")
     boxes = g.op("Concat", *call.inputs[:levels], axis=0)
     scores = g.op("Concat", *(g.reshape(score, (-1,)) for score in call.inputs[levels:]), axis=0)
     most, total = call.int("rpn_post_nms_topN", 2000), g.shape_of(scores)

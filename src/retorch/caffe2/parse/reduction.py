@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from retorch.caffe2.parse.call import Call, Rule
 from retorch.caffe2.parse.graph import RefusalError, axis_of, dims, dtype, rank
-from retorch.caffe2.parse.segments import arange
+from retorch.caffe2.parse.segments import arange, int64
 
 
 def reduce(op_type: str) -> Rule:
@@ -45,13 +45,16 @@ def reduce_end(kind: str, *, front: bool) -> Rule:
 
 
 def _counted(call: Call, kind: str, split: int, *, front: bool) -> ir.Value:
-    """The reduction of as many leading elements as the lengths say; ``split`` parts what is reduced from what stays."""
+    """The reduction of as many leading elements as the lengths say; ``split`` parts what is reduced from what stays.
+
+    The first element counts in any case.
+    """
     g, x = call.graph, call.x
     matrix = g.op("Flatten", x, axis=split)
     matrix = g.transpose(matrix, (1, 0)) if front else matrix
     lengths = g.cast(g.reshape(call.inputs[1], (-1, 1)), ir.DataType.INT64)
     places = g.unsqueeze(arange(g, g.reshape(g.shape_of(matrix, 1, 2), ())), 0)
-    inside = g.op("Less", places, lengths)
+    inside = g.op("Less", places, g.op("Max", lengths, int64(g, 1)))
     if kind == "Max":
         y = g.op("ReduceMax", g.op("Where", inside, matrix, g.scalar(-math.inf, x)), g.constant([1]), keepdims=0)
     else:

@@ -12,7 +12,7 @@ from retorch.caffe2.parse.call import Call, Results, Rule
 from retorch.caffe2.parse.graph import Graph, dims, dtype, rank, size
 from retorch.caffe2.parse.lengths import integers
 from retorch.caffe2.parse.segment_reduction import by_lengths, reduced
-from retorch.caffe2.parse.segments import INT64, column, counted, int64, rows_of, segment_ids
+from retorch.caffe2.parse.segments import INT64, column, counted, int64, rows_of, segment_ids, total
 
 FLOAT, DOUBLE, HALF = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16
 
@@ -103,7 +103,7 @@ def sparse_lengths_pruned(bits: int, kind: str) -> Rule:
 
     def rule(call: Call) -> ir.Value:
         g, at = call.graph, 2 if kind.startswith("Weighted") else 1
-        mapping, indices = integers(call, at + 2), integers(call, at)
+        mapping, indices = g.reshape(integers(call, at + 2), (-1,)), integers(call, at)
         if size(mapping, 0) == 1:
             unmapped = g.op("Equal", mapping, int64(g, 0))
             places = g.op("Where", unmapped, indices, g.op("Add", g.op("Mul", indices, int64(g, 0)), mapping))
@@ -112,7 +112,8 @@ def sparse_lengths_pruned(bits: int, kind: str) -> Rule:
         there = g.op("GreaterOrEqual", places, int64(g, 0))
         rows = g.op("Gather", call.x, g.op("Max", places, int64(g, 0)), axis=0)
         numbers = _fused(g, rows, bits, half=bits < 8)
-        return _weighted_sum(call, g.op("Mul", numbers, column(g, there, numbers)), at + 1, kind)
+        known = g.op("Where", g.cast(column(g, there, numbers), ir.DataType.BOOL), numbers, g.scalar(0.0, numbers))
+        return _weighted_sum(call, known, at + 1, kind)
 
     return rule
 
@@ -120,13 +121,15 @@ def sparse_lengths_pruned(bits: int, kind: str) -> Rule:
 def sparse_lookup(call: Call) -> Results:
     """Where the rows of a pruned table are now, without those that are gone; how many each segment has; weights."""
     g, indices, lengths = call.graph, integers(call, 0), integers(call, 1)
+    # Indices that belong to no segment are left out.
+    indices, *weights = (g.op("Slice", each, g.constant([0]), g.reshape(total(g, lengths), (1,)))
+                         for each in (indices, *call.inputs[3:4]))  # fmt: skip
     places = g.op("Gather", integers(call, 2), indices)
     there = g.op("Not", g.op("Equal", places, int64(g, -1)))
     ids = g.op("Compress", segment_ids(g, lengths), there, axis=0)
     left = g.cast(counted(g, ids, rows_of(g, lengths)), ir.DataType.INT32)
     kept = g.cast(g.op("Compress", places, there, axis=0), dtype(call.x))
-    weights = [g.op("Compress", each, there, axis=0) for each in call.inputs[3:4]]
-    return (kept, left, *weights)
+    return (kept, left, *(g.op("Compress", each, there, axis=0) for each in weights))
 
 
 def _weighted_sum(call: Call, rows: ir.Value, lengths: int, kind: str) -> ir.Value:

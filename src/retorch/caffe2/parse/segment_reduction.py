@@ -120,9 +120,10 @@ def log_of_sums(mean: bool) -> Rule:
 
 
 def front_weighted_sum(call: Call) -> ir.Value:
-    """The rows of x, each times its weight, added up."""
+    """The rows of x, each times its weight, added up. Weights that are left over are not read."""
     g, rows = call.graph, call.x
-    return g.op("ReduceSum", g.op("Mul", rows, column(g, call.input(1), rows)), g.constant([0]), keepdims=0)
+    weights = g.op("Slice", call.input(1), g.constant([0]), g.shape_of(rows, 0, 1))
+    return g.op("ReduceSum", g.op("Mul", rows, column(g, weights, rows)), g.constant([0]), keepdims=0)
 
 
 def ids_to_lengths(call: Call) -> ir.Value:
