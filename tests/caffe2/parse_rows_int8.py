@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe2.nets import Row, row
+from caffe2.nets import Array, Row, row
 
 X = "Int8Quantize X -> x | Y_scale=0.02 Y_zero_point=120"
 A = "Int8Quantize A -> a | Y_scale=0.03 Y_zero_point=100"
@@ -44,10 +44,12 @@ def one(text: str, shape: tuple[int, ...] = IMAGE, versions: Sequence[str] = ("1
 _KEPT = "Y_scale=0.02 Y_zero_point=120"
 
 # The last one lies outside of the image.
-_BOXES = np.float32([[0, 1, 1, 4, 4], [1, -2, 0.5, 9, 5.25], [0, 2.25, 3, 2.5, 3], [1, 20, 20, 22, 22]])
+_BOXES: Array = np.asarray(
+    [[0, 1, 1, 4, 4], [1, -2, 0.5, 9, 5.25], [0, 2.25, 3, 2.5, 3], [1, 20, 20, 22, 22]], np.float32
+)
 
 
-def pooled(arguments: str, boxes: np.ndarray = _BOXES, versions: Sequence[str] = ("1.0.0", "1.10.2")) -> Row:
+def pooled(arguments: str, boxes: Array = _BOXES, versions: Sequence[str] = ("1.0.0", "1.10.2")) -> Row:
     """Features of an eight-bit image in boxes."""
     return row(ending(f"{X}; Int8RoIAlign x R -> y | order=NHWC {arguments}"), X=IMAGE, R=boxes, versions=versions)
 

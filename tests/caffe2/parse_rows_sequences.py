@@ -11,6 +11,12 @@ from caffe2.parse_rows_ragged import NEW
 #: Scores of few values, so that labels repeat and are equally likely.
 SCORES = np.random.default_rng(5).integers(0, 4, (7, 3, 4)).astype(np.float32)
 
+OLD = ("1.0.0",)
+
+#: Likelihoods of which many are equal, and some 0.
+LIKELY = np.random.default_rng(6).integers(0, 4, (8, 3, 4)).astype(np.float32) / np.float32(8)
+UNEQUAL = np.random.default_rng(7).dirichlet([0.5] * 6, (9, 2)).astype(np.float32)
+
 
 def lstm(sizes: tuple[int, int], layers: int, ways: int, biases: bool) -> dict[str, Array]:
     """The weights of a stack of LSTMs, in order: of each layer and direction two matrices, then two vectors."""
@@ -36,6 +42,21 @@ SEQUENCES: list[Row] = [
     row("CTCGreedyDecoder X L -> Y V", "Y", "V", X=SCORES, L=[7, 3, 0]),
     row("CTCGreedyDecoder X -> Y V | merge_repeated=1", "Y", "V", X=SCORES),
     row("CTCGreedyDecoder X L -> Y V | merge_repeated=0", "Y", "V", X=SCORES, L=[2, 7, 5]),
+    # Without the third output the newer one ends; the older one has none. The last row asks for more than there are.
+    row("CTCBeamSearchDecoder X L -> Y V | num_candidates=2", "Y", "V", X=LIKELY, L=[8, 5, 0], versions=OLD),
+    row("CTCBeamSearchDecoder X -> Y V | beam_width=2 prune_threshold=0.3", "Y", "V", X=UNEQUAL, versions=OLD),
+    row("CTCBeamSearchDecoder X L -> Y V P", *"YVP", X=LIKELY, L=[8, 5, 0], versions=NEW),
+    row("CTCBeamSearchDecoder X -> Y V P | beam_width=1 prune_threshold=0.3", *"YVP", X=LIKELY, versions=NEW),
+    row("CTCBeamSearchDecoder X -> Y V P | beam_width=2 prune_threshold=0.0", *"YVP", X=(6, 2, 3), versions=NEW),
+    row("CTCBeamSearchDecoder X -> Y V P | num_candidates=3", "Y", "V", X=LIKELY, versions=NEW),
+    row("CTCBeamSearchDecoder X -> Y V P | beam_width=3 num_candidates=4", *"YVP", X=UNEQUAL, versions=NEW),
+    row(
+        "CTCBeamSearchDecoder X L -> Y V P | beam_width=2 num_candidates=9",
+        *"YVP",
+        X=UNEQUAL[..., :2].copy(),
+        L=[9, 2],
+        versions=NEW,
+    ),
     row("PackRNNSequence X L -> Y", X=(6, 2), L=[2, 0, 4]),
     row("PackRNNSequence X L -> Y", X=i64(*range(18)).reshape(3, 3, 2), L=[1, 2]),
     row("PackRNNSequence X L -> Y", X=(0, 2), L=[0, 0]),

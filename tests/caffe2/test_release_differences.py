@@ -33,6 +33,7 @@ DIFFERENCES = [
     (row("AveragePool X -> Y | kernel=3 pad=1 count_include_pad=1", X=IMAGE), "passes over count_include_pad=1"),
     (row("BBoxTransform R X I -> Y | apply_scale=0", R=ROI, X=(1, 4), I=PICTURE), "a pixel larger"),
     (row("RoIAlign X R -> Y | pooled_h=2 aligned=1", X=IMAGE, R=BOX), "passes over aligned"),
+    (row("CTCBeamSearchDecoder X -> Y V P", "Y", "V", "P", X=(4, 1, 3)), "two outputs"),
     (row("LRN X -> Y S | size=4 alpha=0.1 beta=0.5 bias=1.0", "Y", X=IMAGE), "the size is even"),
     (row("ConvTranspose X w -> Y | kernel=3 group=2", X=IMAGE, w=(4, 2, 3, 3)), "passes over group=2"),
     (row("Gather X I -> Y | axis=1 match_outer=1", X=(2, 5, 3), I=[[0, 1], [4, 0]]), "passes over match_outer=1"),

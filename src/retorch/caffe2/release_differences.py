@@ -111,6 +111,7 @@ _RULES: tuple[tuple[tuple[str, ...], _When, str], ...] = (
         lambda at: at.whole("sampling_ratio", -1) < 0,
         "ends its process: the sampling_ratio is below 0, where 0 means the same",
     ),
+    (("CTCBeamSearchDecoder",), lambda at: len(at.op.output) > 2, "gives two outputs only, and one candidate"),
     (("Slice",), _Seen.is_short, "ends its process: there are fewer starts than dimensions"),
     (("SpatialBN",), lambda at: at.rank == 2, "takes no batches of vectors"),
     (_DRAWING, _Seen.is_seeded, "draws other numbers from the same random_seed"),

@@ -125,11 +125,6 @@ GROUPS: Sequence[Group] = (
         Int8Gather Int8GroupNorm Int8LSTMUnit Int8Mul Int8SpatialBN Int8SpatialBNRelu Int8Tanh Quantize
         """,
     ),
-    _group(
-        "not read yet",
-        "They are rare, and could be read.",
-        "CTCBeamSearchDecoder",
-    ),
 )
 _REASONS = {operator: group.reason for group in GROUPS for operator in group.operators}
 
