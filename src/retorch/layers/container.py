@@ -29,7 +29,7 @@ class Container(Layer):
         return self.modules
 
 
-@layer("nn.Sequential", "nn.Maxout", "nn.HighwayLayer", "nn.LayerNorm", kind="sequential")
+@layer("nn.Sequential", "nn.Maxout", "nn.HighwayLayer", "nn.LayerNorm", "LayerNormalization", kind="sequential")
 class Sequential(Container):
     """modules[n](… modules[1](x))"""
 

@@ -26,7 +26,15 @@ def picked(rows: Array, at: Array) -> Array:
     return rows[at]
 
 
-@layer("nn.LookupTable", "nn.FairLookupTable", "nn.FasterLookup", "nn.Dictionary", "Embedding", kind="lookup")
+@layer(
+    "nn.LookupTable",
+    "nn.FairLookupTable",
+    "nn.FasterLookup",
+    "nn.Dictionary",
+    "Embedding",
+    "LookupTableFixed",
+    kind="lookup",
+)
 class LookupTable(Layer):
     """the rows x (from 1) of weight; x is (n) or (N, n). Rows longer than ``maxNorm`` are first scaled down to it."""
 

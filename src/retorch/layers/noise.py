@@ -23,6 +23,7 @@ _INT64 = 7
     "nn.Identity",
     "nn.ZeroGrad",
     "nn.L1Penalty",
+    "nn.L2Penalty",
     "nn.PrintSize",
     "nn.Probe",
     "nn.GradientRescale",
@@ -44,7 +45,7 @@ class Identity(Layer):
     owns_no_output = True
 
     ignored = frozenset(
-        {"l1weight", "sizeAverage", "provideOutput", "loss", "prefix"}
+        {"l1weight", "l2weight", "sizeAverage", "provideOutput", "loss", "prefix"}
         | {"display", "winf", "scaleFactor", "inplace", "w", "gradMul", "id", "comment"}
         | {"factor", "g_scale", "gram", "calibrator"}
     )
@@ -168,6 +169,20 @@ class Dropout(RandomLayer):
         if self.inplace:
             return op.write(x, op.Mul(x, 1 - self.p)) if scaled else x
         return op.Mul(x, 1 - self.p) if scaled else op.Identity(x)
+
+
+@layer("nn.SharedDropout", kind="dropout")
+class SharedDropout(Layer):
+    """x: modules of one ``id`` share what they draw in training"""
+
+    inplace: bool = False
+    ignored = frozenset({"p", "id", "v2", "flag", "lazy", "mono", "noise", "stochastic_inference"})
+
+    def forward(self, x: Array) -> Array:
+        return x if self.inplace else np.array(x)
+
+    def lower(self, op: Builder, x: Value) -> Value:
+        return x if self.inplace else op.Identity(x)
 
 
 @layer("nn.SpatialDropout", "nn.VolumetricDropout", kind="dropout")

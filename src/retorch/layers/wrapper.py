@@ -53,6 +53,7 @@ def first_module(bind: Binder, made: Layer, modules: object, module: object = No
     "nn.GPU",
     "nn.FireModule",
     "nn.NoBackprop",
+    "nn.StochasticSkip",
     "fbnn.Probe",
     kind="wrapper",
 )
@@ -79,6 +80,8 @@ class Decorator(Wrapper):
             "summedBwdTime",
         }
         | {"print_forward", "nInputPlane", "s1x1", "e1x1", "e3x3", "activation", "castTo", "heavySerial"}
+        # what training draws to choose between the first module and the second
+        | {"net", "skip", "gate", "gen", "skipRate", "increaseSkipRate", "skipRateTarget", "initialized", "t"}
     )
 
     def setup(self, bind: Binder) -> None:

@@ -12,8 +12,8 @@ _NAMES = {
         nn.SAdd nn.Sqrt nn.Square
     """,
     "container": """
-        nn.Bottle nn.Concat nn.ConcatTable nn.DepthConcat nn.HighwayLayer nn.LayerNorm nn.MapTable nn.Maxout nn.Parallel
-        nn.ParallelTable nn.Sequential
+        LayerNormalization nn.Bottle nn.Concat nn.ConcatTable nn.DepthConcat nn.HighwayLayer nn.LayerNorm nn.MapTable
+        nn.Maxout nn.Parallel nn.ParallelTable nn.Sequential
     """,
     "convolution.full": """
         cudnn.SpatialFullConvolution cudnn.VolumetricFullConvolution nn.SpatialFullConvolution
@@ -38,8 +38,8 @@ _NAMES = {
         nn.PartialLinear nn.TensorProd nn.WeightedEuclidean
     """,
     "lookup": """
-        Embedding OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.FasterLookup nn.IndexLinear
-        nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
+        Embedding LookupTableFixed OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.FasterLookup
+        nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
     """,
     "loss": """
         nn.CriterionTable nn.ModuleFromCriterion
@@ -50,10 +50,11 @@ _NAMES = {
     "noise": """
         fbnn.Dropout fbnn.IndividualDropout fbnn.NestedDropout fbnn.ProjectiveGradientNormalization nn.BatchColor
         nn.BatchFlip nn.BatchRotate nn.BatchScale nn.Calibrate nn.Contiguous nn.Copy nn.Dropout nn.GaussianNoise
-        nn.GradientRescale nn.GradientReversal nn.GradientScale nn.Identity nn.KLDPenalty nn.L1Penalty nn.LowMemDropout
-        nn.PCAColorTransform nn.PrintDimensions nn.PrintModule nn.PrintSize nn.Probe nn.RandomCrop nn.RegularizeLayer
-        nn.ScaleGrad nn.SeqDropout nn.SimpleColorTransform nn.SpatialDropout nn.SpatialRegionDropout nn.Tic nn.Toc
-        nn.TotalDropout nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad w2nn.PrintTable
+        nn.GradientRescale nn.GradientReversal nn.GradientScale nn.Identity nn.KLDPenalty nn.L1Penalty nn.L2Penalty
+        nn.LowMemDropout nn.PCAColorTransform nn.PrintDimensions nn.PrintModule nn.PrintSize nn.Probe nn.RandomCrop
+        nn.RegularizeLayer nn.ScaleGrad nn.SeqDropout nn.SharedDropout nn.SimpleColorTransform nn.SpatialDropout
+        nn.SpatialRegionDropout nn.Tic nn.Toc nn.TotalDropout nn.VolumetricDropout nn.WhiteNoise nn.ZeroGrad
+        w2nn.PrintTable
     """,
     "normalization.batch": """
         cudnn.BatchNormalization cudnn.SpatialBatchNormalization cudnn.SpatialCrossMapLRN
@@ -253,6 +254,9 @@ _NAMES = {
         w2nn.AuxiliaryLossTable w2nn.DepthExpand2x w2nn.EdgeFilter w2nn.GradWeight w2nn.InplaceClip01 w2nn.Print
         w2nn.ScaleTable w2nn.ShakeShakeTable
     """,
+    "projects.word_rnn": """
+        BELU nn.BReLU nn.Zoneout
+    """,
     "projects.xnor_net": """
         nn.BinActiveZ nn.SpatialBinaryConvolution
     """,
@@ -327,7 +331,7 @@ _NAMES = {
         fbnn.Probe nn.AdaptiveLoss nn.BinaryClassReward nn.BinaryLogisticRegression nn.ClassNLLCriterionWithUNK
         nn.Convert nn.Criterion nn.DataParallel nn.DataParallelTable nn.Decorator nn.DontCast nn.FireModule nn.GPU
         nn.HLogSoftMax nn.HSM nn.Inception nn.L1Cost nn.NaN nn.NoBackprop nn.Profile nn.SequencerCriterionNormStab
-        nn.Serial nn.SparseMaxLoss nn.SpatialBinaryLogisticRegression nn.VRClassReward nn.WeightNorm
+        nn.Serial nn.SparseMaxLoss nn.SpatialBinaryLogisticRegression nn.StochasticSkip nn.VRClassReward nn.WeightNorm
     """,
 }
 
