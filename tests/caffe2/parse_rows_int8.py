@@ -74,6 +74,8 @@ INT8: list[Row] = [
     conv("kernel=3 pad=1 group=4", (4, 3, 3, 1)),
     conv("kernel=3 pad=1 group=2", (4, 3, 3, 2)),
     conv("kernel=1", (4, 1, 1, 4), "Int8ConvRelu"),
+    conv("kernel=1 dilation=2", (4, 1, 1, 4), "Int8ConvRelu"),
+    conv("kernel=3 dilation=2 pad=1", (4, 3, 3, 4)),
     conv("kernel_h=2 kernel_w=3 stride_h=1 stride_w=2 pad_t=1 pad_l=0 pad_b=0 pad_r=2", (4, 2, 3, 4)),
     row(ending(f"{X}; {W}; {B}; Int8FC x qw qb -> y | {_OUT}"), X=(3, 10), w=(4, 10)),
     *(

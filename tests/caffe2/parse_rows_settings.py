@@ -154,6 +154,8 @@ SHAPES: list[Row] = [
 SHORT: list[Row] = [
     *(row(f"Reduce{end}{kind} X L -> Y", X=(3, 3), L=[0, 2, -1])
       for end in ("Front", "Back") for kind in ("Sum", "Max", "Mean")),
+    *(row(f"SequenceMask X L -> Y | mode={mode} axis=2 batch=0", X=(2, 2, 3), L=[1, 2, 0, 3])
+      for mode in ("sequence", "window radius=0")),
     row("ReduceFrontWeightedSum X W -> Y", X=(2, 3), W=(5,)),
     row("DotProductWithPadding A B -> Y", A=(3,), B=(3,)),
     row("AddPadding X L -> Y N | padding_width=1", "Y", "N", X=(3,), L=np.array([[1], [2]], np.int32)),

@@ -42,7 +42,6 @@ def conv(*, relu: bool) -> Rule:
             g.constant(np.asarray(given.zero, np.uint8)),
             g.constant(np.asarray(weights.zero, np.uint8)),
             **attributes,
-            dilations=read_window(call).dilation,
             group=call.int("group", 1),
         )
         sums = _biased(call, g.transpose(sums, TO_NHWC), size(w, 0))
@@ -113,18 +112,24 @@ def full(call: Call) -> ir.Value:
 
 
 def _window(call: Call) -> tuple[tuple[int, ...], Mapping[str, Sequence[int]]]:
-    """The kernel, and strides and padding as ONNX writes them."""
+    """The kernel; strides, dilations and padding as ONNX writes them."""
     if not call.channels_last() or rank(call.x) != 4:
         raise RefusalError("images of eight bits are NHWC")
     window = read_window(call)
     pads = resolve_pads(window, spatial(call))
     if pads is None:
         raise NeedsShapeError("legacy_pad depends on the size of the input")
-    if max(window.dilation) > 1:
-        raise RefusalError("Caffe2 does not pool with dilation")
     if window.dimensions != 2 or min(pads) < 0 or min(window.kernel) < 1:
         raise RefusalError(f"a kernel of {window.kernel} with padding {pads}")
-    return window.kernel, {"strides": window.stride, "pads": pads}
+    return window.kernel, {"strides": window.stride, "dilations": window.dilation, "pads": pads}
+
+
+def _pooled(call: Call) -> tuple[tuple[int, ...], Mapping[str, Sequence[int]]]:
+    """The same for pooling, whose windows have no gaps."""
+    kernel, attributes = _window(call)
+    if max(attributes["dilations"]) > 1:
+        raise RefusalError("Caffe2 does not pool with dilation")
+    return kernel, attributes
 
 
 def max_pool(*, relu: bool) -> Rule:
@@ -136,7 +141,7 @@ def max_pool(*, relu: bool) -> Rule:
         if call.int("global_pooling", 0):
             y = g.op("ReduceMax", images, g.constant([2, 3]), keepdims=1)
         else:
-            kernel, attributes = _window(call)
+            kernel, attributes = _pooled(call)
             y = g.op("MaxPool", images, kernel_shape=kernel, **attributes)
         low = g.constant(np.asarray(scale.zero if relu else 0, np.uint8))
         return quantised(g.op("Max", g.transpose(y, TO_NHWC), low), scale)
@@ -169,7 +174,7 @@ def average_pool(*, relu: bool) -> Rule:
 
 def _window_sums(call: Call, images: ir.Value) -> tuple[ir.Value, int]:
     """The sum of each window, exactly: by a convolution with ones."""
-    g, (kernel, attributes), planes = call.graph, _window(call), size(images, 1)
+    g, (kernel, attributes), planes = call.graph, _pooled(call), size(images, 1)
     ones = g.constant(np.ones((planes, 1, *kernel), np.float32))
     return g.op("Conv", images, ones, **attributes, group=planes), math.prod(kernel)
 

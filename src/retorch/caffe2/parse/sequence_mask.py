@@ -49,6 +49,12 @@ def _block(call: Call) -> _Block:
     return _Block(shaped, g.reshape(rows, (-1, 1, 1)), g.reshape(columns, (-1, 1)))
 
 
+def _given(call: Call, block: _Block) -> ir.Value:
+    """The number of each row, from the second input, of which Caffe2 does not mind what is left over."""
+    g, numbers = call.graph, call.graph.reshape(integers(call, 1), (-1, 1, 1))
+    return g.op("Slice", numbers, g.constant([0]), g.op("Shape", block.down, start=0, end=1))
+
+
 def sequence_mask(call: Call) -> ir.Value:
     """The matrix that x is at ``axis`` with ``fill_val`` behind lengths, or above or below a diagonal (``mode``).
 
@@ -58,9 +64,9 @@ def sequence_mask(call: Call) -> ir.Value:
     g, mode, block = call.graph, call.string("mode", ""), _block(call)
     match mode:
         case "sequence":
-            hidden = g.op("GreaterOrEqual", block.across, g.reshape(integers(call, 1), (-1, 1, 1)))
+            hidden = g.op("GreaterOrEqual", block.across, _given(call, block))
         case "window":
-            away = g.op("Abs", g.op("Sub", block.across, g.reshape(integers(call, 1), (-1, 1, 1))))
+            away = g.op("Abs", g.op("Sub", block.across, _given(call, block)))
             hidden = g.op("Greater", away, int64(g, call.int("radius", 10)))
         case "upper" | "upperdiag" | "lower" | "lowerdiag":
             kind = {"upper": "Greater", "upperdiag": "GreaterOrEqual", "lower": "Less", "lowerdiag": "LessOrEqual"}
