@@ -39,7 +39,7 @@ from retorch.graph import onnx_file
 from retorch.graph.narrow_weights import narrowed, widened
 from retorch.graph.nesting import Nesting, positions
 from retorch.graph.ports import Array, Feed, Port, by_name, inputs_of, known_shapes, listed, names_or_count, outputs_of
-from retorch.graph.session import values
+from retorch.graph.session import Session, values
 from retorch.graph.shapes import BATCH, fix_sizes
 from retorch.output_files import replacing
 
@@ -203,6 +203,11 @@ class Network:
         """
         chosen, feeds = self._choose(inputs)
         return chosen.session().run(feeds)
+
+    def run_once(self, *inputs: Feed) -> list[Array]:
+        """The same in the least memory: nothing is kept for another run."""
+        chosen, feeds = self._choose(inputs)
+        return Session(chosen.model, once=True).run(feeds)
 
     def weights(self) -> dict[str, Array]:
         """The numbers that are fixed in the network, by their names: Caffe2's blobs, or ONNX's initializers."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from retorch.files.mapped import let_go
 from retorch.files.precision import Precision
 from retorch.graph import rounding
 from retorch.graph.rounding import Array
@@ -45,9 +46,13 @@ class Small:
     def widened(self) -> Array:
         """What it is in float32; new each time."""
         if self.precision == "half":
-            return self.stored[0].astype(np.float32)
+            wide = self.stored[0].astype(np.float32)
+            let_go(self.stored[0])
+            return wide
         codes, scales = self.stored
-        return codes * rounding.along(scales, _setting(self.node, "axis"), codes.ndim)
+        wide = codes * rounding.along(scales, _setting(self.node, "axis"), codes.ndim)
+        let_go(codes)
+        return wide
 
 
 def narrowed(model: ir.Model, precision: Precision) -> tuple[ir.Model, tuple[str, ...]]:
@@ -83,6 +88,12 @@ def small_weights(model: ir.Model) -> dict[str, Small]:
             if 0 <= axis < codes.ndim and scales.shape == codes.shape[axis : axis + 1]:
                 found[name] = Small("int8", (codes, scales), node)
     return found
+
+
+def small_initializers(model: ir.Model) -> frozenset[str]:
+    """The names of what is stored small, scales included."""
+    found = small_weights(model).values()
+    return frozenset(str(value.name) for small in found for value in small.node.inputs if value is not None)
 
 
 def lazy_tensor(name: str, shape: tuple[int, ...], make: Callable[[], Array]) -> ir.LazyTensor:
@@ -135,9 +146,11 @@ def _narrow(graph: ir.Graph, weights: Mapping[str, Array], precision: Precision)
         old = graph.initializers.pop(name)
         if precision == "half":
             inputs = [_added(graph, taken, f"{name}_half", array.astype(np.float16))]
+            let_go(array)
             node = ir.node("Cast", inputs, {"to": int(ir.DataType.FLOAT)}, num_outputs=1)
         else:
             rows = rounding.to_rows(array)
+            let_go(array)
             stored = {f"{name}_int8": rows.codes, f"{name}_scale": rows.scales}
             inputs = [_added(graph, taken, *each) for each in stored.items()]
             node = ir.node("DequantizeLinear", inputs, {"axis": rows.axis}, num_outputs=1)

@@ -22,6 +22,7 @@ from retorch.errors import FormatError, RetorchError, UsageError
 from retorch.files import atomic, digests, file_set, protobuf
 from retorch.files.artifacts import any_external_data, external_data
 from retorch.files.regular import check_regular
+from retorch.graph import mapped_onnx
 from retorch.graph.metadata import checked
 from retorch.graph.ports import inputs_of, outputs_of
 
@@ -147,7 +148,7 @@ def load(path: Path) -> ir.Model:
     """Read a model. FormatError where the file is not one, or its weights are outside of its folder."""
     check_regular(path)
     try:
-        model = ir.load(path)  # pyright: ignore[reportUnknownMemberType] (os.PathLike without its parameter)
+        model = mapped_onnx.read(path)
         if not model.graph.outputs:
             raise FormatError(f"{path}: not an ONNX model: it has no outputs")
         _check_values(model, path)

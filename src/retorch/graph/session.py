@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retorch.errors import EngineError, UsageError
 from retorch.graph import onnx_file
+from retorch.graph.narrow_weights import small_initializers
 from retorch.graph.tuned import tune
 
 Array: TypeAlias = NDArray[Any]
@@ -29,22 +30,18 @@ class Session:
     """A model ready to run."""
 
     def __init__(self, model: ir.Model, *, once: bool = False) -> None:
-        """``once``: what it needed for a run is not kept for the next one."""
+        """``once``: what a run needs is not kept for the next one, and small weights are widened in each."""
         import onnxruntime as ort  # converting needs none of it
 
-        options = ort.SessionOptions()
-        options.log_severity_level = _SILENT
-        # Threads that wait for work must not take the processor from other programs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = not once
-        options.intra_op_num_threads = _threads()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        small = small_initializers(model) if once else frozenset[str]()
+        options = _options(once=once, fold=not small)
         weights = onnx_file.large_weights(model)
         try:
             proto = onnx_file.skeleton(model, weights)
         except ir.serde.SerdeError as error:
             raise EngineError(f"the network cannot be written for onnxruntime: {_brief(error)}") from error
         tune(proto, model)
+        weights = {name: array for name, array in weights.items() if _is_read(model, name)}
         self._fed = {name: weights.pop(name) for name in _large_matrices(model, weights)}
         proto.graph.input.extend(
             onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
@@ -59,6 +56,9 @@ class Session:
         try:
             if weights:
                 options.add_external_initializers(list(weights), self._handles)
+            for name, handle in zip(weights, self._handles, strict=True):
+                if name in small:
+                    options.add_initializer(name, handle)  # else it copies them; others it may change and must copy
             self._session = ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no common class of their own
             raise EngineError(f"onnxruntime refuses the network: {_brief(error)}") from error
@@ -69,6 +69,29 @@ class Session:
             return self._session.run(None if outputs is None else list(outputs), {**feeds, **self._fed})
         except Exception as error:  # as above
             raise EngineError(f"onnxruntime failed: {_brief(error)}") from error
+
+
+def _is_read(model: ir.Model, name: str) -> bool:
+    """Whether a weight has a reader: onnxruntime drops others, and then refuses to be given them."""
+    value = model.graph.initializers[name]
+    return bool(value.uses()) or value in model.graph.outputs
+
+
+def _options(*, once: bool, fold: bool) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    # Threads that wait for work must not take the processor from other programs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = not once
+    options.intra_op_num_threads = _threads()
+    levels: Any = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fold else levels.ORT_ENABLE_EXTENDED
+    if not fold:
+        # what is folded is kept for all runs and laid out anew; the level left out, of layouts, folds as well
+        options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantFolding")
+    return options
 
 
 def _large_matrices(model: ir.Model, weights: Mapping[str, Array]) -> list[str]:

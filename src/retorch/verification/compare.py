@@ -119,7 +119,7 @@ def _asking_small(
             one = engine(name, target, hear.case, source)
             yield one, as_stored if one.runs_files else hear
         elif small.onnx:
-            yield Embedded(target, small.network), as_stored
+            yield Embedded(target, small.network, once=True), as_stored
 
 
 def _network(net: Module, target: Path, inputs: Any) -> Network:

@@ -57,7 +57,7 @@ class Rounded:
 
     def moved(self, truth: Callable[[Trial], list[Array]], trials: Iterable[Trial]) -> Rounding:
         """How far the stored weights move the outputs, on these inputs."""
-        pairs = [(truth(trial), self.network.run(*trial.tensors)) for trial in trials]
+        pairs = [(truth(trial), self.network.run_once(*trial.tensors)) for trial in trials]
         self.network.let_go()
         measures = [measure(e, g) for expected, got in pairs for e, g in zip(expected, got, strict=True)]
         return Rounding(self.precision, self.count, tuple(measures))
