@@ -156,6 +156,8 @@ SHORT: list[Row] = [
       for end in ("Front", "Back") for kind in ("Sum", "Max", "Mean")),
     *(row(f"SequenceMask X L -> Y | mode={mode} axis=2 batch=0", X=(2, 2, 3), L=[1, 2, 0, 3])
       for mode in ("sequence", "window radius=0")),
+    row("MergeMultiScalarFeatureTensors L J A m I B -> N K V", "N", "K", "V", L=np.array([[1], [0], [2]], np.int32),
+        J=i64(1, 2, 3).reshape(3, 1), A=(3, 1), m=[0, 2, 1], I=i64(4, 5, 6).reshape(1, 3), B=(3,)),
     row("ReduceFrontWeightedSum X W -> Y", X=(2, 3), W=(5,)),
     row("DotProductWithPadding A B -> Y", A=(3,), B=(3,)),
     row("AddPadding X L -> Y N | padding_width=1", "Y", "N", X=(3,), L=np.array([[1], [2]], np.int32)),

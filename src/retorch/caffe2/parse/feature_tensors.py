@@ -130,7 +130,8 @@ def several(payloads: int) -> Rule:
     """
 
     def rule(call: Call) -> Results:
-        g, groups = call.graph, _groups(call, payloads + 3 if payloads else 3)
+        g, inputs = call.graph, _groups(call, payloads + 3 if payloads else 3)
+        groups = [[x if rank(x) == 1 else _flat(g, x) for x in group] for group in inputs]
         lengths = [_ints(call, group[0]) for group in groups]
         total = g.cast(_added(g, lengths), INT32)
         begin = _flat(g, _slots(g, _begins(g, lengths, [group[1] for group in groups])))
