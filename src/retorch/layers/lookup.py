@@ -33,6 +33,8 @@ def picked(rows: Array, at: Array) -> Array:
     "nn.Dictionary",
     "Embedding",
     "LookupTableFixed",
+    "GloVeEmbedding",
+    "GloVeEmbeddingFixed",
     kind="lookup",
 )
 class LookupTable(Layer):
@@ -46,6 +48,7 @@ class LookupTable(Layer):
     )
     ignored |= {"count", "skipBoundChecking", "scaleGradByFreq"}
     ignored |= {"fairScale", "batchScaled", "concUpdates", "_inputView", "unUpdateVocab"}
+    ignored |= {"vocab_size", "word2idx", "embedding_size"}
 
     def setup(self, bind: Binder) -> None:
         if self.maxNorm is not None:

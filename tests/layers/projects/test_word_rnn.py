@@ -56,7 +56,9 @@ def zones(rng: np.random.Generator) -> Rows:
 
 def of_other_classes(rng: np.random.Generator) -> Rows:
     weight = noise(rng, 4, 2)
-    yield "lookup", module("LookupTableFixed", weight=weight), np.array([4, 1], np.float32), weight[[3, 0]]
+    words = {"vocab_size": 4, "embedding_size": 2}
+    for name in ("LookupTableFixed", "GloVeEmbedding", "GloVeEmbeddingFixed"):
+        yield name, module(name, weight=weight, **words), np.array([4, 1], np.float32), weight[[3, 0]]
     x = noise(rng, 2, 3)
     halves = torch_object("nn.MulConstant", constant_scalar=0.5, inplace=False)
     yield "normalization", module("LayerNormalization", modules=[halves, halves]), x, x / 4

@@ -38,8 +38,9 @@ _NAMES = {
         nn.PartialLinear nn.TensorProd nn.WeightedEuclidean
     """,
     "lookup": """
-        Embedding LookupTableFixed OneHot fbnn.SparseLinear nn.Dictionary nn.FairLookupTable nn.FasterLookup
-        nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot nn.SparseLinear
+        Embedding GloVeEmbedding GloVeEmbeddingFixed LookupTableFixed OneHot fbnn.SparseLinear nn.Dictionary
+        nn.FairLookupTable nn.FasterLookup nn.IndexLinear nn.LookupTable nn.LookupTableMaskZero nn.OneHot
+        nn.SparseLinear
     """,
     "loss": """
         nn.CriterionTable nn.ModuleFromCriterion
