@@ -132,7 +132,7 @@ def margin_ranking(call: Call) -> ir.Value:
     a, b, y = (g.reshape(each, (-1,)) for each in (a, b, call.input(2)))
     gap = g.op("Mul", g.op("Neg", g.cast(y, dtype(a))), g.op("Sub", a, b))
     loss = g.op("Max", g.op("Add", gap, g.scalar(call.float("margin", 1.0), a)), g.scalar(0.0, a))
-    return g.op("Reshape", loss, g.shape_of(call.x), allowzero=1)
+    return g.reshape_like(loss, call.x)
 
 
 def cosine_embedding(call: Call) -> ir.Value:
