@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from retorch.layers.activation import ELU, ReLU
-from retorch.layers.base.layer import Array, Binder, Refusal, layer
+from retorch.layers.activation import above, thresholded
+from retorch.layers.base.layer import Array, Binder, Layer, Refusal, layer
 from retorch.layers.base.memory import memory
 from retorch.layers.recurrent.state import Remembers, remembers
 
@@ -25,7 +25,7 @@ def signs(x: Array | Value) -> Array:
 
 
 @layer("BELU", kind="elu")
-class BELU(ELU):
+class BELU(Layer):
     """ELU of the columns' second half, and −ELU(−x) of the first"""
 
     alpha: float = 1.0
@@ -38,32 +38,32 @@ class BELU(ELU):
 
     def forward(self, x: Array) -> Array:
         sign = signs(x).astype(x.dtype)
-        return super().forward(x * sign) * sign
+        turned = x * sign
+        return np.where(turned > 0, turned, self.alpha * np.expm1(np.minimum(turned, 0))) * sign
 
     def lower(self, op: Builder, x: Value) -> Value:
         sign = op.weight(signs(x), "sign")
-        return op.Mul(super().lower(op, op.Mul(x, sign)), sign)
+        return op.Mul(op.Elu(op.Mul(x, sign), alpha=self.alpha), sign)
 
 
 @layer("nn.BReLU", kind="relu")
-class BReLU(ReLU):
+class BReLU(Layer):
     """max(x, 0) of the columns' second half, and min(x, 0) of the first"""
 
     inplace: bool = False
-    ignored = ReLU.ignored
+    ignored = frozenset({"threshold", "val"})
 
     def setup(self, bind: Binder) -> None:
         if self.inplace:
             raise Refusal("works in place")
-        super().setup(bind)
 
     def forward(self, x: Array) -> Array:
         sign = signs(x).astype(x.dtype)
-        return super().forward(x * sign) * sign
+        return thresholded(x * sign, 0.0, 0.0, keeps_nan=False, inplace=False) * sign
 
     def lower(self, op: Builder, x: Value) -> Value:
         sign = op.weight(signs(x), "sign")
-        return op.Mul(super().lower(op, op.Mul(x, sign)), sign)
+        return op.Mul(above(op, op.Mul(x, sign), 0.0, 0.0), sign)
 
 
 @layer("nn.Zoneout", kind="zoneout")
