@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -339,7 +339,7 @@ class Network:
         return Record(
             source="" if source is None else str(source.resolve()),
             at=origin.at,
-            inputs=tuple(_recorded(port, self._fixed.get(options, {}) if options else {}) for port in self.inputs),
+            inputs=tuple(port.recorded(self._fixed.get(options, {}) if options else {}) for port in self.inputs),
             layers=self.layer_records(options),
             tolerance=None,
             max_error=None,
@@ -385,12 +385,6 @@ class Network:
             return ownership.layer_records(self.model)
         plain = self.caffe2(replace(options, in_place=False))
         return ownership.layer_records(self.model, (plain, self.caffe2(options)))
-
-
-def _recorded(port: Port, fixed: Mapping[str, int]) -> dict[str, object]:
-    """An input as the record has it; a size that what was written takes one number for is that number."""
-    shape = [fixed.get(size, size) if isinstance(size, str) else size for size in port.shape or ()]
-    return {"name": port.name, "dtype": port.dtype.name, "shape": shape}
 
 
 def described(target: Path) -> Network:

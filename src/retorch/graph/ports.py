@@ -37,6 +37,11 @@ class Port:
     def __str__(self) -> str:
         return f"{self.name} {self.types or self.dtype.name} {self.sizes}"
 
+    def recorded(self, fixed: Mapping[str, int]) -> dict[str, object]:
+        """What a record says of it; a size for which what was written takes one number only is that number."""
+        shape = [fixed.get(size, size) if isinstance(size, str) else size for size in self.shape or ()]
+        return {"name": self.name, "dtype": self.dtype.name, "shape": shape}
+
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Whether it says so: an array of this shape fits the sizes that are known."""
         return (
