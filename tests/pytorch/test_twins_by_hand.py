@@ -11,7 +11,7 @@ import pytest
 from tests.pytorch.conftest import Judge
 
 import retorch
-from building import module
+from building import module, sequential, torch_object
 from retorch.module import Module
 from retorch.pytorch.source import number
 
@@ -64,7 +64,28 @@ def one_pixel() -> tuple[Module, np.ndarray, np.ndarray]:
     return module("nn.SpatialReSamplingEx", oheight=1, owidth=1), ramp(2, 3, 4), np.array([[[0]], [[12]]])
 
 
-CASES: list[Any] = [signs, nearest, padded_maximum, repeated_edges, fewer_channels, one_pixel]
+def both_signs() -> tuple[Module, np.ndarray, np.ndarray]:
+    """A rectifier of what is below zero in the first half of the columns, above in the other."""
+    return module("nn.BReLU"), np.array([[-2, 3, -1, 2]], np.float32), np.array([[-2, 0, 0, 2]])
+
+
+def of_twice_the_input(typename: str, **fields: Any) -> Module:
+    copies = torch_object("nn.ConcatTable", modules=[torch_object("nn.Identity"), torch_object("nn.Identity")])
+    return sequential(copies, torch_object(typename, **fields))
+
+
+def scaled_sum() -> tuple[Module, np.ndarray, np.ndarray]:
+    return of_twice_the_input("nn.CAddTableMulConstant", constant_scalar=0.25), ramp(1, 3), np.array([[0, 0.5, 1]])
+
+
+def shaken_sum() -> tuple[Module, np.ndarray, np.ndarray]:
+    return of_twice_the_input("w2nn.ShakeShakeTable"), ramp(1, 3), np.array([[0, 2, 4]])
+
+
+CASES: list[Any] = [
+    *(signs, nearest, padded_maximum, repeated_edges, fewer_channels, one_pixel),
+    *(both_signs, scaled_sum, shaken_sum),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -18,7 +18,7 @@ def accumulating(layer: arithmetic.Accumulating, at: Run) -> Part | None:
         return None
     name = type(layer).__name__
     two = name in ("CSubTable", "CDivTable")
-    if two and at.count != 2:
+    if (two and at.count != 2) or name not in {**_SIGNS, **_FUNCTIONS}:
         return None
     places = [f"{{{i}}}" for i in range(at.count)]
     if name in _SIGNS:
