@@ -149,6 +149,8 @@ def im2col(call: Call) -> ir.Value:
         raise RefusalError(f"a kernel of {kernel} for an input of {rank(call.x)} dimensions")
     x, area = first(call, call.x), math.prod(kernel)
     channels = size(x, 1)
+    if channels == 0:
+        raise RefusalError("an input without channels")
     # Each output channel is one element of the window of one input channel.
     picks = np.tile(np.eye(area, dtype=np.float32).reshape(area, 1, *kernel), (channels, 1, 1, 1))
     pads = (call.int("pad", 0),) * 4
