@@ -106,6 +106,7 @@ REFUSED = [
     (row("Reshape X -> Y O", X=(2, 3)), "without shape"),
     (row("Relu X -> Y", "Z", X=(2, 3)), "nothing makes this output"),
     (row("Softmax X -> Y | axis=2", X=(2, 3)), "axis 2"),
+    (row("Im2Col X -> Y | kernel=2", X=(2, 0, 9, 9)), "without channels"),
 ]
 
 
