@@ -80,6 +80,8 @@ class Part:
     def expression(self, function: str = "") -> Expression:
         """The call that constructs it."""
         args = [_argument(value) for value in self.args]
+        if not self.callable and self.states:
+            args.append(Bracket("{", tuple(_parameter(key, state.array) for key, state in self.states.items()), "}"))
         if self.written is None:
             inside = self.children_as_arguments()
             args = [*inside, *args] if self.children_first else [*args, *inside]
@@ -96,6 +98,12 @@ class Part:
         count, *spread = self.spread or (0,)
         inside = [*spread, *(child.expression() for child in list(self.children.values())[count:])]
         return [Bracket("[", tuple(("", item) for item in inside), "]")] if base == "nn.ModuleList" else inside
+
+
+def _parameter(name: str, array: Array) -> tuple[str, Expression]:
+    """An entry of an ``nn.ParameterDict``."""
+    sizes = ", ".join(map(str, array.shape))
+    return f'"{name}": ', call("nn.Parameter", [f"torch.empty({sizes})"])
 
 
 def _argument(value: object) -> Expression:

@@ -79,7 +79,10 @@ def _gather(n: Node) -> str:
             return f"{receiver(n)}.select({axis}, {int(n.array(1))})"
         # one index in a list keeps the dimension, which a number would take away
         return f"{receiver(n)}[{':, ' * axis}{n.array(1).tolist()}]"
-    return f"{receiver(n)}[{':, ' * axis}{n[1]}]"
+    # PyTorch 1.10 takes no int32 as an index
+    given = n.node.inputs[1]
+    index = n[1] if given is not None and given.const_value is not None else f"{n[1]}.long()"
+    return f"{receiver(n)}[{':, ' * axis}{index}]"
 
 
 def _split(n: Node) -> str:
